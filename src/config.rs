@@ -1,0 +1,451 @@
+//! What the settings mean: everything is read once, here, and all faults are reported together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::dsn::{Plan, Secret, TlsPolicy};
+use crate::log;
+use crate::redact::Redactor;
+use crate::tls;
+
+pub mod app_target;
+pub mod parse;
+pub mod settings;
+
+use app_target::AppTarget;
+use parse::Wrong;
+use settings::{DATABASE_URL, OWN_DATABASE_URL, PORT, SETTINGS};
+
+/// The port without `PORT`.
+const DEFAULT_PORT: u16 = 9900;
+
+/// Header values from this length on are masked in shown texts.
+const SHORTEST_SECRET: usize = 8;
+
+/// What `/readyz` asks of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It answered once since start.
+    Startup,
+    /// It is up now.
+    Always,
+    /// Nothing.
+    Never,
+}
+
+impl Gate {
+    /// The word of the setting.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Gate::Startup => "startup",
+            Gate::Always => "always",
+            Gate::Never => "never",
+        }
+    }
+}
+
+/// Whether the database may be kept awake by the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Look deep every interval.
+    Steady,
+    /// Look deep only while the app itself keeps the database awake.
+    Economy,
+}
+
+/// What `run` does about an app that gives no HTTP answer any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnresponsive {
+    /// Say so and go on.
+    Report,
+    /// Stop it and exit 70, so that the platform restarts the container.
+    Exit,
+}
+
+/// How one app check is made.
+#[derive(Clone, Debug)]
+pub struct AppSettings {
+    /// Where and what to request.
+    pub target: AppTarget,
+    /// Statuses that count as alive.
+    pub statuses: Vec<RangeInclusive<u16>>,
+    /// Extra request headers; values are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// From the end of one check to the start of the next.
+    pub interval: Duration,
+    /// For the whole check.
+    pub timeout: Duration,
+}
+
+/// How one database check is made.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Where and how to connect.
+    pub plan: Plan,
+    /// From the end of one check to the start of the next.
+    pub interval: Duration,
+    /// For the whole check.
+    pub timeout: Duration,
+    /// For one attempt.
+    pub attempt_timeout: Duration,
+    /// One statement that returns at least one row.
+    pub query: String,
+    /// What `/readyz` asks.
+    pub gate: Gate,
+    /// May the checks keep it awake?
+    pub mode: Mode,
+    /// Name and SQL of each further check.
+    pub sql_checks: Vec<(Arc<str>, String)>,
+    /// Economy: a deep query after this time even while idle; `None` = never.
+    pub max_age: Option<Duration>,
+    /// Economy: how often to prove the way without logging in; `None` = total silence.
+    pub idle_handshake: Option<Duration>,
+    /// Economy without kernel diagnostics: how often to look deep.
+    pub blind_interval: Duration,
+}
+
+/// How many results in a row change a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Failures that turn an up check down.
+    pub failure: u32,
+    /// Successes that turn a down check up.
+    pub success: u32,
+}
+
+/// How `run` treats its child.
+#[derive(Clone, Copy, Debug)]
+pub struct ChildSettings {
+    /// The app's port, `PORT` for the child.
+    pub app_port: u16,
+    /// From the forwarded signal to SIGKILL.
+    pub stop_timeout: Duration,
+    /// What to do when it answers no more.
+    pub on_unresponsive: OnUnresponsive,
+    /// After how long.
+    pub unresponsive_after: Duration,
+}
+
+/// What Railway says about itself in the environment (source: its reference of variables).
+#[derive(Clone, Debug, Default)]
+pub struct Railway {
+    /// `RAILWAY_ENVIRONMENT_ID` is set.
+    pub present: bool,
+    /// `RAILWAY_REPLICA_ID`, for the metrics.
+    pub replica: Option<String>,
+    /// `RAILWAY_HEALTHCHECK_TIMEOUT_SEC`, 300 s where it is not set.
+    pub gate_timeout: Duration,
+    /// `RAILWAY_DEPLOYMENT_DRAINING_SECONDS`, 0 where it is not set.
+    pub draining: Duration,
+    /// `RAILWAY_PUBLIC_DOMAIN`.
+    pub public_domain: Option<String>,
+}
+
+/// Everything, read and understood.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to serve.
+    pub listen: SocketAddr,
+    /// The app check.
+    pub app: AppSettings,
+    /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
+    pub database: Option<DatabaseSettings>,
+    /// Results in a row.
+    pub thresholds: Thresholds,
+    /// Bearer token for the details.
+    pub token: Option<Secret>,
+    /// From SIGTERM to stopping.
+    pub drain_delay: Duration,
+    /// The child of `run`.
+    pub child: ChildSettings,
+    /// Lines to write.
+    pub log: log::Settings,
+    /// The platform.
+    pub railway: Railway,
+    /// Replaces every known secret in a text.
+    pub redactor: Arc<Redactor>,
+    /// What is odd but does not prevent a start; each a sentence without values.
+    pub warnings: Vec<String>,
+}
+
+/// What a command needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// All settings; a missing database URL is a fault.
+    Everything,
+    /// No database: `check --only app`.
+    App,
+    /// Only where the daemon listens: `ping`.
+    Listen,
+}
+
+/// A value as given, and by which name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The text; `None` where it is not UTF-8.
+    pub text: Option<String>,
+    /// `--database-timeout` or `SIDEPULSE_DATABASE_TIMEOUT`.
+    pub named: String,
+}
+
+/// One thing that is wrong with the configuration. Its text is one line, and never a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable or flag that the value came from.
+    pub named: String,
+    /// What is wrong.
+    pub fault: String,
+    /// How it looks when it is right.
+    pub example: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; e.g. {}", self.named, self.fault, self.example)
+    }
+}
+
+/// Looks a variable up: flags first, then the environment; an empty value is none.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Given>;
+
+struct Reader<'a> {
+    lookup: Lookup<'a>,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn given(&mut self, variable: &str) -> Option<(String, String)> {
+        let given = (self.lookup)(variable)?;
+        let Some(text) = given.text else {
+            self.fault(&given.named, ("is not valid UTF-8".into(), "plain text"));
+            return None;
+        };
+        Some((text, given.named))
+    }
+
+    fn fault(&mut self, named: &str, (fault, example): Wrong) {
+        self.faults.push(Fault { named: named.to_owned(), fault, example: example.to_owned() });
+    }
+
+    /// The parsed value, or the default where it is missing or wrong (a wrong one is noted).
+    fn read<T>(&mut self, variable: &str, default: T, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> T {
+        match self.given(variable) {
+            None => default,
+            Some((text, named)) => match parse(text.trim()) {
+                Ok(value) => value,
+                Err(wrong) => {
+                    self.fault(&named, wrong);
+                    default
+                }
+            },
+        }
+    }
+
+    fn text(&mut self, variable: &str) -> Option<String> {
+        self.given(variable).map(|(text, _)| text)
+    }
+
+    fn choice<T: Copy>(
+        &mut self,
+        variable: &str,
+        default: T,
+        choices: &[(&'static str, T)],
+        example: &'static str,
+    ) -> T {
+        self.read(variable, default, |text| {
+            let found = choices.iter().find(|(word, _)| text.eq_ignore_ascii_case(word));
+            found.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+                (format!("must be one of {}", words.join(", ")), example)
+            })
+        })
+    }
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+impl Config {
+    /// Reads every setting that the command needs.
+    ///
+    /// # Errors
+    /// All faults together, in the order of the settings.
+    pub fn load(lookup: Lookup<'_>, need: Need) -> Result<Config, Vec<Fault>> {
+        let mut r = Reader { lookup, faults: Vec::new() };
+        let mut warnings = Vec::new();
+        let listen = read_listen(&mut r);
+        if need == Need::Listen && r.faults.is_empty() {
+            // The other settings are the daemon's business; a fault there must not keep `ping` from asking.
+            let ignore = |name: &str| if name == "SIDEPULSE_LISTEN" || name == PORT { lookup(name) } else { None };
+            return Config::load(&ignore, Need::App);
+        }
+        let app_port = r.read("SIDEPULSE_APP_PORT", 8000, parse::port);
+        let app = read_app(&mut r, app_port, listen);
+        let database = if need == Need::Everything { read_database(&mut r, &mut warnings) } else { None };
+        let thresholds = Thresholds {
+            failure: r.read("SIDEPULSE_FAILURE_THRESHOLD", 2, parse::threshold),
+            success: r.read("SIDEPULSE_SUCCESS_THRESHOLD", 1, parse::threshold),
+        };
+        let token = r.read("SIDEPULSE_TOKEN", None, |t| parse::token(t).map(|t| Some(Secret::new(t))));
+        let drain_delay = r.read("SIDEPULSE_DRAIN_DELAY", Duration::ZERO, parse::duration_or_zero);
+        let child = ChildSettings {
+            app_port,
+            stop_timeout: r.read("SIDEPULSE_STOP_TIMEOUT", seconds(10), parse::duration),
+            on_unresponsive: r.choice(
+                "SIDEPULSE_ON_UNRESPONSIVE",
+                OnUnresponsive::Report,
+                &[("report", OnUnresponsive::Report), ("exit", OnUnresponsive::Exit)],
+                "report",
+            ),
+            unresponsive_after: r.read("SIDEPULSE_UNRESPONSIVE_AFTER", seconds(30), parse::duration),
+        };
+        let log = read_log(&mut r);
+        let railway = read_railway(&mut r);
+        if !r.faults.is_empty() {
+            return Err(r.faults);
+        }
+        let mut secrets: Vec<Secret> = database.iter().flat_map(|d| d.plan.secrets()).collect();
+        secrets.extend(token.clone());
+        // A short value (`1`, `https`) is no secret, and masking it would garble every message.
+        let values = app.headers.iter().filter_map(|(_, v)| v.to_str().ok()).filter(|v| v.len() >= SHORTEST_SECRET);
+        secrets.extend(values.map(|v| Secret::new(v.to_owned())));
+        let redactor = Arc::new(Redactor::new(secrets));
+        Ok(Config { listen, app, database, thresholds, token, drain_delay, child, log, railway, redactor, warnings })
+    }
+}
+
+/// The log settings alone: wanted before everything else, so that faults of the rest are already logged properly.
+pub fn log_settings(lookup: Lookup<'_>) -> log::Settings {
+    read_log(&mut Reader { lookup, faults: Vec::new() })
+}
+
+fn read_log(r: &mut Reader<'_>) -> log::Settings {
+    use log::{Format, Level};
+    let levels = [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
+    let formats = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
+    log::Settings {
+        level: r.choice("SIDEPULSE_LOG", Level::Info, &levels, "info"),
+        format: r.choice("SIDEPULSE_LOG_FORMAT", Format::Auto, &formats, "auto"),
+    }
+}
+
+fn read_listen(r: &mut Reader<'_>) -> SocketAddr {
+    let port = r.read(PORT, DEFAULT_PORT, parse::listen_port);
+    r.read("SIDEPULSE_LISTEN", (Ipv6Addr::UNSPECIFIED, port).into(), parse::listen)
+}
+
+fn read_app(r: &mut Reader<'_>, app_port: u16, listen: SocketAddr) -> AppSettings {
+    let target = r.read("SIDEPULSE_APP_URL", AppTarget::local(app_port), AppTarget::parse);
+    if target.leads_to(listen) {
+        let named = match r.given("SIDEPULSE_APP_URL").or_else(|| r.given("SIDEPULSE_APP_PORT")) {
+            Some((_, named)) => named,
+            None => PORT.to_owned(),
+        };
+        let fault = format!("the app check would ask sidepulse itself, which listens on port {}", listen.port());
+        r.fault(&named, (fault, "another port for the app: SIDEPULSE_APP_PORT=8000"));
+    }
+    AppSettings {
+        target,
+        statuses: r.read("SIDEPULSE_APP_STATUS", vec![200..=499], parse::statuses),
+        headers: r.read("SIDEPULSE_APP_HEADERS", Vec::new(), parse::headers),
+        interval: r.read("SIDEPULSE_APP_INTERVAL", seconds(5), parse::duration),
+        timeout: r.read("SIDEPULSE_APP_TIMEOUT", seconds(2), parse::duration),
+    }
+}
+
+fn read_database(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<DatabaseSettings> {
+    let on = r.choice("SIDEPULSE_DATABASE", true, &[("on", true), ("off", false)], "off");
+    // With `off` the rest is still read, so that a typing mistake shows now and not on the day it is switched on.
+    let interval = r.read("SIDEPULSE_DATABASE_INTERVAL", seconds(15), parse::duration);
+    let timeout = r.read("SIDEPULSE_DATABASE_TIMEOUT", seconds(20), parse::duration);
+    let attempt_timeout = r.read("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", seconds(8), parse::duration);
+    let query = r.read("SIDEPULSE_DATABASE_QUERY", "SELECT 1".to_owned(), parse::statement);
+    let gates = [("startup", Gate::Startup), ("always", Gate::Always), ("never", Gate::Never)];
+    let gate = r.choice("SIDEPULSE_DATABASE_GATE", Gate::Startup, &gates, "startup");
+    let modes = [("auto", None), ("steady", Some(Mode::Steady)), ("economy", Some(Mode::Economy))];
+    let mode = r.choice("SIDEPULSE_DATABASE_MODE", None, &modes, "auto");
+    let sql_checks = r.read("SIDEPULSE_SQL_CHECKS", Vec::new(), parse::sql_checks);
+    let optional = |d: Duration| Some(d).filter(|d| !d.is_zero());
+    let max_age = optional(r.read("SIDEPULSE_ECONOMY_MAX_AGE", seconds(6 * 3600), parse::duration_or_zero));
+    let idle_handshake = optional(r.read("SIDEPULSE_IDLE_HANDSHAKE", seconds(60), parse::duration_or_zero));
+    let blind_interval = r.read("SIDEPULSE_ECONOMY_INTERVAL", seconds(3600), parse::duration);
+    if !on {
+        return None;
+    }
+    let plan = read_plan(r, warnings)?;
+    let mode = mode.unwrap_or(if plan.neon { Mode::Economy } else { Mode::Steady });
+    Some(DatabaseSettings {
+        plan,
+        interval,
+        timeout,
+        attempt_timeout,
+        query,
+        gate,
+        mode,
+        sql_checks,
+        max_age,
+        idle_handshake,
+        blind_interval,
+    })
+}
+
+fn read_plan(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Plan> {
+    let Some((text, named)) = r.given(OWN_DATABASE_URL).or_else(|| r.given(DATABASE_URL)) else {
+        let example = "postgresql://user:password@host/database?sslmode=require, or SIDEPULSE_DATABASE=off";
+        r.fault(DATABASE_URL, ("is not set".into(), example));
+        return None;
+    };
+    match Plan::parse(&text) {
+        Ok((plan, notes)) => {
+            warnings.extend(notes.iter().map(|note| format!("{named}: {note}")));
+            if plan.tls.policy == TlsPolicy::Off && !plan.private {
+                warnings.push(format!("{named}: the login goes over the network without TLS; set sslmode=require"));
+            }
+            if let Err(fault) = tls::check_roots(&plan.tls) {
+                r.fault(&named, (fault, "sslrootcert=/etc/ssl/certs/ca-certificates.crt, or install ca-certificates"));
+            }
+            Some(plan)
+        }
+        Err(fault) => {
+            r.fault(&named, (fault.fault, fault.example));
+            None
+        }
+    }
+}
+
+fn read_railway(r: &mut Reader<'_>) -> Railway {
+    let whole = |text: Option<String>, default| text.and_then(|t| t.trim().parse().ok()).map_or(default, seconds);
+    Railway {
+        present: r.text("RAILWAY_ENVIRONMENT_ID").is_some(),
+        replica: r.text("RAILWAY_REPLICA_ID"),
+        gate_timeout: whole(r.text("RAILWAY_HEALTHCHECK_TIMEOUT_SEC"), seconds(300)),
+        draining: whole(r.text("RAILWAY_DEPLOYMENT_DRAINING_SECONDS"), Duration::ZERO),
+        public_domain: r.text("RAILWAY_PUBLIC_DOMAIN"),
+    }
+}
+
+/// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does.
+pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let known: BTreeMap<&str, ()> = SETTINGS.iter().map(|s| (s.variable, ())).collect();
+    let mut sentences: Vec<String> = names
+        .filter(|name| name.starts_with("SIDEPULSE_") && !known.contains_key(name))
+        .map(|name| {
+            let near = known.keys().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+            // A variable's name is no secret, but it could hold anything: show it without control characters.
+            let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
+            format!("{name} is not a setting of sidepulse; did you mean {}?", near.unwrap_or(&"SIDEPULSE_LISTEN"))
+        })
+        .collect();
+    sentences.sort_unstable();
+    sentences
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! What can be set: the one table of names, defaults and meanings. `--help`, the README and the reader use it.
+
+/// One setting: an environment variable, and unless it may hold a secret the flag that goes with it.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// How the value is called in `--help`.
+    pub value: &'static str,
+    /// The default as a person would type it; empty where there is none.
+    pub default: &'static str,
+    /// True where the value may hold a secret: then there is no flag, since a command line is public.
+    pub secret: bool,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// `--database-timeout` for `SIDEPULSE_DATABASE_TIMEOUT`; `None` where the value may hold a secret.
+    pub fn flag(&self) -> Option<String> {
+        if self.secret {
+            return None;
+        }
+        Some(self.variable.strip_prefix("SIDEPULSE_")?.to_ascii_lowercase().replace('_', "-"))
+    }
+}
+
+const fn plain(variable: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { variable, value, default, secret: false, help }
+}
+
+const fn secret(variable: &'static str, value: &'static str, help: &'static str) -> Setting {
+    Setting { variable, value, default: "", secret: true, help }
+}
+
+/// The database URL that wins over [`DATABASE_URL`].
+pub const OWN_DATABASE_URL: &str = "SIDEPULSE_DATABASE_URL";
+/// The database URL that the app reads as well.
+pub const DATABASE_URL: &str = "DATABASE_URL";
+/// The port on which Railway checks the service.
+pub const PORT: &str = "PORT";
+
+/// Every setting, in the order of `--help`.
+pub const SETTINGS: &[Setting] = &[
+    plain(
+        "SIDEPULSE_LISTEN",
+        "ADDR",
+        "[::]:$PORT, or [::]:9900 without PORT",
+        "Where to serve; [::] takes IPv4 as well",
+    ),
+    plain("SIDEPULSE_APP_PORT", "PORT", "8000", "The app's port: in the default app URL, and PORT for CMD in `run`"),
+    plain(
+        "SIDEPULSE_APP_URL",
+        "URL",
+        "http://localhost:<app port>/",
+        "What to request of the app; it must not use the database",
+    ),
+    plain("SIDEPULSE_APP_STATUS", "LIST", "200-499", "Statuses that count as alive: codes and ranges, comma-separated"),
+    secret("SIDEPULSE_APP_HEADERS", "LINES", "Extra request headers, one `Name: value` a line"),
+    plain("SIDEPULSE_APP_INTERVAL", "DUR", "5s", "From the end of one app check to the start of the next"),
+    plain("SIDEPULSE_APP_TIMEOUT", "DUR", "2s", "For one whole app check"),
+    secret(DATABASE_URL, "URL", "The database to check, as the app's own URL"),
+    secret(OWN_DATABASE_URL, "URL", "The database to check, where it differs from DATABASE_URL"),
+    plain("SIDEPULSE_DATABASE", "on|off", "on", "Whether to check the database at all"),
+    plain("SIDEPULSE_DATABASE_INTERVAL", "DUR", "15s", "From the end of one database check to the start of the next"),
+    plain(
+        "SIDEPULSE_DATABASE_TIMEOUT",
+        "DUR",
+        "20s",
+        "One whole database check: every attempt and every wait between them",
+    ),
+    plain(
+        "SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT",
+        "DUR",
+        "8s",
+        "One attempt, from the name look-up to the answer of the query",
+    ),
+    plain(
+        "SIDEPULSE_DATABASE_QUERY",
+        "SQL",
+        "SELECT 1",
+        "The deep query: exactly one statement that returns at least one row",
+    ),
+    plain(
+        "SIDEPULSE_DATABASE_GATE",
+        "startup|always|never",
+        "startup",
+        "What /readyz asks of the database: answered once since start, up now, nothing",
+    ),
+    plain(
+        "SIDEPULSE_DATABASE_MODE",
+        "auto|steady|economy",
+        "auto",
+        "economy never keeps the database awake; auto means economy for Neon hosts",
+    ),
+    plain(
+        "SIDEPULSE_SQL_CHECKS",
+        "LINES",
+        "",
+        "Up to 32 further checks, one `name: SQL` a line; each must return true",
+    ),
+    plain(
+        "SIDEPULSE_ECONOMY_MAX_AGE",
+        "DUR",
+        "6h",
+        "Economy: look deep after this time even if the app is idle; 0s = never",
+    ),
+    plain(
+        "SIDEPULSE_IDLE_HANDSHAKE",
+        "DUR",
+        "60s",
+        "Economy: while idle, prove DNS, TCP and TLS this often without logging in; 0s = total silence",
+    ),
+    plain(
+        "SIDEPULSE_ECONOMY_INTERVAL",
+        "DUR",
+        "1h",
+        "Economy where the kernel shows no sockets: one deep query this often",
+    ),
+    plain("SIDEPULSE_FAILURE_THRESHOLD", "N", "2", "Failed checks in a row that turn an up check down"),
+    plain("SIDEPULSE_SUCCESS_THRESHOLD", "N", "1", "Good checks in a row that turn a down check up"),
+    secret(
+        "SIDEPULSE_TOKEN",
+        "TOKEN",
+        "Asked for by / and /metrics, and for details in /health; 16 characters at least",
+    ),
+    plain("SIDEPULSE_DRAIN_DELAY", "DUR", "0s", "From SIGTERM (readiness turns red at once) to stopping"),
+    plain("SIDEPULSE_STOP_TIMEOUT", "DUR", "10s", "run: from the forwarded signal to SIGKILL"),
+    plain(
+        "SIDEPULSE_ON_UNRESPONSIVE",
+        "report|exit",
+        "report",
+        "run: what to do when the app gives no HTTP answer any more",
+    ),
+    plain("SIDEPULSE_UNRESPONSIVE_AFTER", "DUR", "30s", "run: how long without an answer before it counts"),
+    plain("SIDEPULSE_LOG", "LEVEL", "info", "error, warn, info or debug"),
+    plain("SIDEPULSE_LOG_FORMAT", "auto|text|json", "auto", "auto = text on a terminal, else one JSON object a line"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_follow_from_variables_and_secrets_have_none() {
+        let flag = |name: &str| SETTINGS.iter().find(|s| s.variable == name).and_then(Setting::flag);
+        assert_eq!(flag("SIDEPULSE_DATABASE_TIMEOUT").as_deref(), Some("database-timeout"));
+        for name in [DATABASE_URL, OWN_DATABASE_URL, "SIDEPULSE_TOKEN", "SIDEPULSE_APP_HEADERS"] {
+            assert_eq!(flag(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The URL as pasted → a plan for connecting; with its submodules the only place that sees the password.
+//!
+//! [`Plan::parse`] never hands the text to a driver: tokio-postgres quotes what it cannot parse, password included,
+//! in its error. Of the URL, no `Debug`, `Display`, [`Fault`] or [`Warning`] here shows more than its keys' names.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_postgres::Config;
+use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
+
+mod host;
+mod keys;
+mod paste;
+mod policy;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use policy::{Roots, TlsPlan, TlsPolicy, Verify};
+
+/// The form to copy: what a fault without a better example shows.
+const EXAMPLE: &str = "postgresql://user:password@host:5432/dbname?sslmode=verify-full";
+
+/// Shown where a character has to be written as `%` and two digits.
+const ESCAPED: &str = "postgresql://user:p%40ss%2Fword@host/dbname";
+
+/// A socket directory goes into the query, as in libpq.
+const SOCKET: &str = "postgresql://user@/dbname?host=/run/postgresql";
+
+/// libpq's default.
+const DEFAULT_PORT: u16 = 5432;
+
+/// What Python's `quote` and JavaScript's `encodeURIComponent` leave as it is (RFC 3986 "unreserved"), beside
+/// letters and digits.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A value that is never shown: `Debug` and `Display` print `***`.
+#[derive(Clone)]
+pub struct Secret(String);
+
+/// Where the server listens. Its `Debug` shows the kind alone: an address is for `check` and the debug log.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// TCP.
+    Tcp {
+        /// What to resolve and dial: lower case, an IP literal without brackets, a trailing dot (no DNS search) kept.
+        host: String,
+        /// 1 to 65535.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix {
+        /// The socket file itself, `<directory>/.s.PGSQL.<port>`, short enough for `sun_path`.
+        path: PathBuf,
+    },
+}
+
+/// How to connect and log in, as the URL says. Built once at start; cheap enough to clone.
+#[derive(Clone)]
+pub struct Plan {
+    /// Where the server listens.
+    pub endpoint: Endpoint,
+    /// Whether and how to encrypt.
+    pub tls: TlsPlan,
+    /// A host below `neon.tech`: always verified in full; `SIDEPULSE_DATABASE_MODE=auto` means economy.
+    pub neon: bool,
+    /// Neon's pooled name, `<endpoint>-pooler.…`: PgBouncer in transaction mode is in between.
+    pub pooled: bool,
+    /// The URL's own text shows a private place (or a Unix socket): a login without TLS needs no warning.
+    pub private: bool,
+    name: Option<String>,
+    user: String,
+    password: Option<Secret>,
+    pasted: Vec<Secret>,
+    database: String,
+    options: Option<String>,
+    channel_binding: ChannelBinding,
+}
+
+/// Something in the URL that was ignored or changed: one sentence that names keys, never values. Said once in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(String);
+
+/// Why a URL cannot be used, to be shown after the name of the variable it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong and what is accepted, on one line, without any part of the value.
+    pub fault: String,
+    /// A correct value.
+    pub example: &'static str,
+}
+
+impl Secret {
+    /// Wraps a value that must never be shown.
+    pub(crate) fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The value itself, for [`crate::redact`] and the configuration.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp { .. } => f.write_str("Tcp"),
+            Endpoint::Unix { .. } => f.write_str("Unix"),
+        }
+    }
+}
+
+impl Plan {
+    /// Reads what a user pasted as `DATABASE_URL`.
+    ///
+    /// Where libpq's URI syntax (PostgreSQL manual, section 34.1.1.2) leaves a choice, libpq's answer is taken: a query
+    /// key wins over the same thing before the `?`, an empty value counts as not given, the database's name defaults to
+    /// the user's. Two answers are our own: a user is required (libpq asks the operating system, which in a container
+    /// is `root`), and nothing is read from `PG…` variables, `.pgpass` or a service file.
+    ///
+    /// # Errors
+    ///
+    /// One fault, the first found; it never shows any part of the text.
+    pub fn parse(text: &str) -> Result<(Plan, Vec<Warning>), Fault> {
+        let given = split::split(paste::after_scheme(text)?)?;
+        let mut warnings = Vec::new();
+        let keys = keys::read(given.query, &mut warnings)?;
+
+        let (host, host_port) = merge("host", given.host, keys.host.clone(), &mut warnings)
+            .map(|host| host::with_port(&host, keys.host.is_some()))
+            .transpose()?
+            .unwrap_or_default();
+        let port = merge("port", given.port, keys.port.or(host_port), &mut warnings).unwrap_or(DEFAULT_PORT);
+        let place = host::place(&host, keys.hostaddr.as_deref(), port)?;
+
+        let Some(user) = merge("user", given.user, keys.user, &mut warnings) else {
+            return Err(Fault::new("the user name is missing", EXAMPLE));
+        };
+        let pasted = given.password_as_pasted.into_iter().chain(keys.password_as_pasted).map(Secret::new).collect();
+        let password = merge("password", given.password, keys.password, &mut warnings).map(Secret::new);
+        let database = merge("dbname", given.database, keys.database, &mut warnings).unwrap_or_else(|| user.clone());
+        let channel_binding = keys.channel_binding.unwrap_or(ChannelBinding::Prefer);
+        let tls = policy::decide(keys.tls, &place, channel_binding, &mut warnings)?;
+
+        let host::Place { endpoint, name, neon, pooled, private } = place;
+        let options = keys.options;
+        let plan = Plan {
+            endpoint,
+            tls,
+            neon,
+            pooled,
+            private,
+            name,
+            user,
+            password,
+            pasted,
+            database,
+            options,
+            channel_binding,
+        };
+        Ok((plan, warnings))
+    }
+
+    /// What tokio-postgres needs to log in over a stream that we opened (`connect_raw`). It holds no address to dial:
+    /// resolving and connecting are ours. Its `Debug` shows user, database and host, so it must never be printed.
+    pub fn config(&self) -> Config {
+        let mut config = Config::new();
+        config
+            .user(&self.user)
+            .dbname(&self.database)
+            .application_name("sidepulse")
+            .ssl_mode(match self.tls.policy {
+                TlsPolicy::Off => SslMode::Disable,
+                TlsPolicy::IfOffered { .. } => SslMode::Prefer,
+                TlsPolicy::Required { .. } => SslMode::Require,
+            })
+            .ssl_negotiation(if self.tls.direct { SslNegotiation::Direct } else { SslNegotiation::Postgres })
+            .channel_binding(self.channel_binding);
+        if let Some(password) = self.login_password() {
+            config.password(password);
+        }
+        if let Some(options) = &self.options {
+            config.options(options);
+        }
+        match &self.endpoint {
+            Endpoint::Tcp { port, .. } => config.host(self.name.as_deref().unwrap_or_default()).port(*port),
+            Endpoint::Unix { path } => config.host_path(path.parent().unwrap_or(Path::new("/"))),
+        };
+        config
+    }
+
+    /// The name for SNI and for the certificate: lower case and without a trailing dot (RFC 6066, section 3), the
+    /// `host` even where `hostaddr` says what to dial. `None` for a Unix socket.
+    pub fn server_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Everything that must not appear in a text we show: the password as it is, as pasted and as software encodes it
+    /// anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the password.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut found: Vec<String> = self.pasted.iter().map(|pasted| pasted.0.clone()).collect();
+        let whole = self.password.as_ref().map(|password| password.0.as_str());
+        for raw in whole.into_iter().chain(whole.and_then(password_after_endpoint)) {
+            found.push(raw.to_owned());
+            for set in [NON_ALPHANUMERIC, UNRESERVED] {
+                let upper = utf8_percent_encode(raw, set).to_string();
+                found.push(with_lower_hex(&upper));
+                found.push(upper);
+            }
+        }
+        found.retain(|text| !text.is_empty());
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().map(Secret).collect()
+    }
+
+    /// Neon takes `endpoint=<id>;<password>` only from clients without SNI; we always send SNI, and then the prefix
+    /// would be part of a wrong password (neondatabase/neon, proxy/src/auth/backend).
+    fn login_password(&self) -> Option<&str> {
+        let whole = self.password.as_ref()?.expose();
+        let bare = if self.neon { password_after_endpoint(whole) } else { None };
+        Some(bare.unwrap_or(whole))
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("endpoint", &self.endpoint)
+            .field("tls", &self.tls)
+            .field("neon", &self.neon)
+            .field("pooled", &self.pooled)
+            .field("private", &self.private)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Fault {
+    fn new(fault: impl Into<String>, example: &'static str) -> Fault {
+        Fault { fault: fault.into(), example }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, e.g. {}", self.fault, self.example)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A thing that may stand before the `?` and as a query key: the key wins, as in libpq, and a difference is said.
+fn merge<T: PartialEq>(key: &str, before: Option<T>, query: Option<T>, warnings: &mut Vec<Warning>) -> Option<T> {
+    if before.is_some() && query.is_some() && before != query {
+        warnings.push(Warning(format!("{key} stands both before the `?` and behind it: the one behind it counts")));
+    }
+    query.or(before)
+}
+
+/// The password in Neon's `endpoint=<id>;<password>`, older `project=`, with `;` looked for before `$`
+/// (neondatabase/neon, proxy/src/auth/password_hack.rs).
+fn password_after_endpoint(password: &str) -> Option<&str> {
+    let (endpoint, bare) = password.split_once(';').or_else(|| password.split_once('$'))?;
+    let known = endpoint.starts_with("endpoint=") || endpoint.starts_with("project=");
+    (known && !bare.is_empty()).then_some(bare)
+}
+
+/// `%2F` → `%2f`. Every `%` in the text begins an escape, because encoding turns a `%` itself into `%25`.
+fn with_lower_hex(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut lower = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (hex, rest) = part.split_at(2);
+        lower.push('%');
+        lower.push_str(&hex.to_ascii_lowercase());
+        lower.push_str(rest);
+    }
+    lower
+}

@@ -1,0 +1,152 @@
+//! What the URL says about TLS → what we do about it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use tokio_postgres::config::ChannelBinding;
+
+use super::host::Place;
+use super::{EXAMPLE, Endpoint, Fault, Warning};
+
+/// What of the server's certificate is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing: encryption alone, which whoever sits in between can undo.
+    None,
+    /// That one of the roots signed it (libpq's `verify-ca`).
+    Chain,
+    /// That, and the host's name in it (libpq's `verify-full`).
+    Full,
+}
+
+/// What certificates a chain may end in. `Debug` does not show the path.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's.
+    System,
+    /// Those of a PEM file, and no others. Whether it exists is seen when the connector is built.
+    File(PathBuf),
+}
+
+/// Whether a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsPolicy {
+    /// Never: `sslmode=disable`, and every Unix socket.
+    Off,
+    /// `prefer` and `allow`: if the server offers TLS, TLS; a failed handshake never leads to plaintext.
+    IfOffered {
+        /// What is verified where TLS is offered.
+        verify: Verify,
+    },
+    /// `require` and above.
+    Required {
+        /// What is verified.
+        verify: Verify,
+    },
+}
+
+/// How to encrypt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// Whether, and what is verified.
+    pub policy: TlsPolicy,
+    /// Against what; without meaning where nothing is verified.
+    pub roots: Roots,
+    /// `sslnegotiation=direct`: the handshake begins at once, without an SSLRequest, and needs ALPN `postgresql`. Only
+    /// together with [`TlsPolicy::Required`].
+    pub direct: bool,
+}
+
+/// libpq's modes in their order; `allow` is `prefer` here, because it is never plaintext first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mode {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// What the query asks for.
+#[derive(Default)]
+pub(super) struct Wish {
+    pub(super) mode: Option<Mode>,
+    pub(super) roots: Option<Roots>,
+    pub(super) direct: bool,
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Roots::System => f.write_str("System"),
+            Roots::File(_) => f.write_str("File"),
+        }
+    }
+}
+
+/// One policy out of the wish and the place. Where they disagree the stronger one wins, with a warning; where a weaker
+/// one was asked for in so many words and cannot be had, it is a fault.
+pub(super) fn decide(
+    wish: Wish,
+    place: &Place,
+    binding: ChannelBinding,
+    warnings: &mut Vec<Warning>,
+) -> Result<TlsPlan, Fault> {
+    let mut warn = |text: &str| warnings.push(Warning(text.to_owned()));
+    let Wish { mode: asked, roots, mut direct } = wish;
+    let mut mode = asked.unwrap_or(if place.private { Mode::Prefer } else { Mode::Require });
+
+    if let Endpoint::Unix { .. } = place.endpoint {
+        if asked.is_some_and(|asked| asked >= Mode::Require) || roots.is_some() || direct {
+            warn("the TLS settings are ignored: a Unix socket has no TLS");
+        }
+        (mode, direct) = (Mode::Disable, false);
+    } else {
+        if roots == Some(Roots::System) && mode < Mode::VerifyFull {
+            if asked.is_some() {
+                warn("sslrootcert=system means sslmode=verify-full: the weaker mode is not used");
+            }
+            mode = Mode::VerifyFull;
+        }
+        if place.neon && mode < Mode::VerifyFull {
+            if asked.is_some_and(|asked| asked < Mode::Require) {
+                warn("a Neon host is always verified as with sslmode=verify-full: the weaker mode is not used");
+            }
+            mode = Mode::VerifyFull;
+        }
+        if direct && mode < Mode::Require {
+            // libpq: "weak sslmode may not be used with sslnegotiation=direct".
+            if asked.is_some() {
+                return Err(Fault::new("sslnegotiation=direct needs sslmode=require or stronger", EXAMPLE));
+            }
+            mode = Mode::Require;
+        }
+        if mode == Mode::Disable && roots.is_some() {
+            warn("sslrootcert is ignored: sslmode=disable uses no TLS");
+        }
+    }
+    if mode == Mode::Disable && binding == ChannelBinding::Require {
+        return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
+    }
+
+    let roots = roots.unwrap_or(Roots::System);
+    let verify = match mode {
+        Mode::VerifyFull => Verify::Full,
+        Mode::VerifyCa => Verify::Chain,
+        // libpq: with a root file `require`, and `prefer` too, verify the chain.
+        _ if roots != Roots::System => Verify::Chain,
+        _ => Verify::None,
+    };
+    if mode == Mode::Require && verify == Verify::None {
+        warn("the server's certificate is not verified: add sslmode=verify-full");
+    }
+    if verify == Verify::Chain && roots == Roots::System {
+        warn("sslmode=verify-ca without sslrootcert accepts every publicly trusted certificate: use verify-full");
+    }
+    let policy = match mode {
+        Mode::Disable => TlsPolicy::Off,
+        Mode::Prefer => TlsPolicy::IfOffered { verify },
+        _ => TlsPolicy::Required { verify },
+    };
+    Ok(TlsPlan { policy, roots, direct })
+}

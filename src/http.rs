@@ -1,0 +1,257 @@
+//! Serving: accept, limits, drain. The answers come from memory; see `routes`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
+
+use crate::config::Gate;
+use crate::dsn::Secret;
+use crate::log::{Level, Log};
+use crate::metrics::{Gauges, Metrics};
+use crate::readiness::Now;
+use crate::record::Shared;
+use crate::state::Snapshot;
+
+mod connections;
+mod health;
+mod page;
+pub mod routes;
+
+use connections::{Activity, Connections, Place};
+use routes::{Ask, Kind, Reply, View, respond};
+
+/// For a request's head, and for silence between two requests.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// The least that hyper allows; a probe's request has a few hundred bytes.
+const HEAD_BYTES: usize = 8 * 1024;
+/// Clients that wait in the kernel.
+const BACKLOG: i32 = 1024;
+/// Without a pause an accept error such as EMFILE spins (889,000 errors in half a second were seen).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// An accept error is logged this often at most.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Requests under way at the end have this long; all of them are answered from memory.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// How often stuck connections are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Everything that answers depend on.
+pub struct Site {
+    /// What the checks found.
+    pub board: watch::Receiver<Arc<Snapshot>>,
+    /// Liveness, draining, ever ready.
+    pub shared: Arc<Shared>,
+    /// Counters and `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// What `/readyz` asks of the database.
+    pub gate: Gate,
+    /// The token, if one is set.
+    pub token: Option<Secret>,
+    /// For accept errors.
+    pub log: Log,
+}
+
+/// Binds the listening socket. `[::]` takes IPv4 as well, whatever the system's default, and becomes `0.0.0.0` where
+/// the host has no IPv6.
+///
+/// # Errors
+/// As the system says, e.g. an address in use.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let open = |address: SocketAddr| -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    let no_ipv6 = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+            || error.raw_os_error() == Some(AF_NOT_SUPPORTED)
+    };
+    match open(address) {
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && no_ipv6(&error) => {
+            open((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        bound => bound,
+    }
+}
+
+/// EAFNOSUPPORT, for which `ErrorKind` has no stable word on every platform.
+const AF_NOT_SUPPORTED: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
+
+/// Serves until `shutdown` completes, then lets requests under way end.
+pub async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
+    let connections = Connections::new();
+    let graceful = GracefulShutdown::new();
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut errors = AcceptErrors::default();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            now = sweep.tick() => {
+                connections.close_stuck(now);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let watcher = graceful.watcher();
+                connections.admit(|place, activity| {
+                    let connection = serve(stream, Arc::clone(&site), place, activity, watcher);
+                    tokio::spawn(connection).abort_handle()
+                });
+            }
+            // The client left before it was served.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                errors.tell(&site.log, &error);
+                // Out of file descriptors: the quietest client makes room.
+                connections.close_quietest();
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let _ = timeout(DRAIN_TIME, graceful.shutdown()).await;
+}
+
+/// Says that accepting fails, but not each time.
+#[derive(Default)]
+struct AcceptErrors(Option<Instant>);
+
+impl AcceptErrors {
+    fn tell(&mut self, log: &Log, error: &io::Error) {
+        if self.0.is_none_or(|last| last.elapsed() > ACCEPT_LOG_INTERVAL) {
+            self.0 = Some(Instant::now());
+            let message = format!("cannot accept connections: {error}; is the limit of open files too low?");
+            log.line(Level::Error, "warning", message).send();
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    site: Arc<Site>,
+    place: Place,
+    activity: Activity,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let _ = stream.set_nodelay(true);
+    let answer = service_fn(move |request| {
+        activity.touch();
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(answer(&site, &request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), answer);
+    // An error here is the client's: it left, or sent what is not HTTP.
+    let _ = watcher.watch(connection).await;
+    drop(place);
+}
+
+async fn answer(site: &Site, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let ask = Ask {
+        method: request.method(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+        authorization: request.headers().get(AUTHORIZATION),
+    };
+    let snapshot = Arc::clone(&site.board.borrow());
+    let view = site.view(&snapshot);
+    let mut reply = respond(ask, view);
+    if reply.kind == Kind::Metrics {
+        let gauges = || Gauges {
+            ready: view.readiness().is_ready(),
+            live: view.live,
+            draining: view.draining,
+            dropped: site.log.dropped(),
+            lag: site.shared.pulse.lag(),
+        };
+        reply.body = site.metrics.text(&snapshot, gauges).await;
+    }
+    site.metrics.answered(reply.path, reply.code);
+    dress(reply)
+}
+
+impl Site {
+    /// What is known now.
+    pub fn view<'a>(&'a self, snapshot: &'a Snapshot) -> View<'a> {
+        let now = Now::read();
+        View {
+            snapshot,
+            gate: self.gate,
+            draining: self.shared.is_draining(),
+            ever_ready: self.shared.ever_ready.load(Ordering::Relaxed),
+            live: self.shared.pulse.is_live(now.instant),
+            token: self.token.as_ref().map(Secret::expose),
+            now,
+        }
+    }
+}
+
+/// Puts the headers on.
+fn dress(reply: Reply) -> Response<Full<Bytes>> {
+    const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+    const POLICY: HeaderName = HeaderName::from_static("content-security-policy");
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    let fixed = HeaderValue::from_static;
+    headers.reserve(8);
+    headers.insert(
+        CONTENT_TYPE,
+        fixed(match reply.kind {
+            Kind::Text => "text/plain; charset=utf-8",
+            Kind::Health => "application/health+json",
+            Kind::Page => "text/html; charset=utf-8",
+            Kind::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+        }),
+    );
+    headers.insert(CACHE_CONTROL, fixed("no-store"));
+    headers.insert(NOSNIFF, fixed("nosniff"));
+    headers.insert(SERVER, fixed("sidepulse"));
+    match reply.code {
+        503 => drop(headers.insert(RETRY_AFTER, fixed("5"))),
+        405 => drop(headers.insert(ALLOW, fixed("GET, HEAD"))),
+        401 => {
+            headers.insert(WWW_AUTHENTICATE, fixed("Bearer"));
+            headers.append(WWW_AUTHENTICATE, fixed("Basic realm=\"sidepulse\""));
+        }
+        _ => {}
+    }
+    if reply.kind == Kind::Page {
+        headers.insert(POLICY, fixed(page::CONTENT_SECURITY_POLICY));
+    }
+    response
+}

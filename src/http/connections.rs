@@ -1,0 +1,126 @@
+//! How many clients are served at once, and who has to go when there are more: the one that has been silent longest,
+//! so that a flood of idle connections cannot keep Railway's healthcheck or a kubelet out.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// Probers and scrapers are a handful; a connection costs about 10 KB.
+const MOST: usize = 512;
+/// hyper closes a silent connection after its header timeout; one that is older than this is stuck in a write that
+/// nobody reads.
+const STUCK: Duration = Duration::from_secs(25);
+
+/// When a connection last began an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Activity {
+    epoch: Instant,
+    millis: Arc<AtomicU64>,
+}
+
+impl Activity {
+    /// The client is alive.
+    pub(super) fn touch(&self) {
+        self.millis.store(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn at(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+}
+
+/// The connections that are open.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    epoch: Instant,
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    by_number: HashMap<u64, (Activity, AbortHandle)>,
+}
+
+/// Takes a connection off the list when its task ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Place {
+    number: u64,
+    connections: Connections,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.lock().by_number.remove(&self.number);
+    }
+}
+
+impl Connections {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Connections { epoch: Instant::now(), open: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a connection's task, which `start` makes from its place and its activity. Closes another if there are
+    /// too many.
+    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) {
+        if self.lock().by_number.len() >= MOST {
+            self.close_quietest();
+        }
+        let activity = Activity { epoch: self.epoch, millis: Arc::default() };
+        activity.touch();
+        let number = {
+            let mut open = self.lock();
+            open.next += 1;
+            open.next
+        };
+        let task = start(Place { number, connections: self.clone() }, activity.clone());
+        // The task cannot have ended: it runs on this thread, which is here.
+        self.lock().by_number.insert(number, (activity, task));
+    }
+
+    /// Closes the connection that has been silent longest. False if there is none.
+    pub(super) fn close_quietest(&self) -> bool {
+        let quietest = {
+            let open = self.lock();
+            open.by_number.iter().min_by_key(|(_, (activity, _))| activity.at()).map(|(number, _)| *number)
+        };
+        quietest.is_some_and(|number| self.close(number))
+    }
+
+    /// Closes the connections that are stuck.
+    pub(super) fn close_stuck(&self, now: Instant) {
+        let stuck: Vec<u64> = {
+            let open = self.lock();
+            let old = |(_, (activity, _)): &(&u64, &(Activity, AbortHandle))| {
+                now.saturating_duration_since(activity.at()) > STUCK
+            };
+            open.by_number.iter().filter(old).map(|(number, _)| *number).collect()
+        };
+        for number in stuck {
+            self.close(number);
+        }
+    }
+
+    fn close(&self, number: u64) -> bool {
+        let closed = self.lock().by_number.remove(&number);
+        closed.is_some_and(|(_, task)| {
+            task.abort();
+            true
+        })
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Connections::new()
+    }
+}

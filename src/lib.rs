@@ -1,0 +1,42 @@
+//! sidepulse: a health and readiness probe sidecar.
+//!
+//! Three things hold always:
+//!
+//! - No request makes it probe anything: handlers read the last snapshot from memory.
+//! - It holds at most one connection to the database, and every wait has a deadline.
+//! - No body, label or log line holds a secret, a host, SQL or a server's own words.
+//!
+//! ```text
+//! environment ─► config, dsn ─► probe (app | database) ─► schedule ─► state ─► readiness ─► http
+//!                                 └ tls, diagnosis                      └──► metrics ◄───┘        lifecycle: signals
+//! ```
+//!
+//! | where is … | file |
+//! |---|---|
+//! | the readiness decision | `readiness.rs` |
+//! | what a setting is called, its default | `config/settings.rs` |
+//! | what `/readyz` returns | `http/routes.rs` |
+//! | why a database check failed, and what to do | `probe/diagnosis.rs`, `probe/remedies.rs` |
+//! | how often it probes | `schedule.rs`, `retry.rs` |
+//! | what happens on SIGTERM | `lifecycle.rs` |
+//! | the metric names | `metrics.rs` |
+//! | where the password is handled | `dsn.rs` |
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod dsn;
+pub mod http;
+pub mod lifecycle;
+pub mod log;
+pub mod metrics;
+pub mod probe;
+pub mod pulse;
+pub mod readiness;
+pub mod record;
+pub mod redact;
+pub mod retry;
+pub mod schedule;
+pub mod state;
+pub mod supervise;
+pub mod tls;

@@ -1,0 +1,280 @@
+//! From the first signal handler to the exit code: two threads, each with a runtime of its own. This one serves HTTP
+//! and hears signals; the other runs the checks.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use crate::config::{Config, Gate};
+use crate::http::{self, Site};
+use crate::log::{Level, Log};
+use crate::metrics::Metrics;
+use crate::pulse::TICK;
+use crate::readiness;
+use crate::record::{Recorder, Shared};
+use crate::schedule;
+use crate::state::Snapshot;
+
+/// One look-up for the app, one for the database, and two to spare.
+const BLOCKING_THREADS: usize = 4;
+/// Until it has been ready once it says this often what it waits for …
+const WAITING_INTERVAL: Duration = Duration::from_secs(10);
+/// … and this often when the platform's window is over.
+const LATE_WAITING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// The last lines get this long to be written.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// SIGTERM and SIGINT, heard from the very beginning: as PID 1 an unhandled SIGTERM is ignored by the kernel.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Registers the handlers. Needs a runtime.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn listen() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next of them; gives back its name and number.
+    pub async fn next(&mut self) -> (&'static str, u8) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", 15),
+            _ = self.interrupt.recv() => ("SIGINT", 2),
+        }
+    }
+}
+
+/// The runtime of this thread.
+///
+/// # Errors
+/// As the system says, e.g. no file descriptors left.
+pub fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+}
+
+/// What was not possible at start. One line each.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address, and what the system says.
+    Listen(std::net::SocketAddr, std::io::Error),
+    /// Threads, runtimes, metrics.
+    Internal(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen(address, error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {address}: the port is in use; if it is the app's, give the app another one \
+                           (Railway's PORT belongs to sidepulse, SIDEPULSE_APP_PORT to the app)"
+                )
+            }
+            StartError::Listen(address, error) => {
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; set SIDEPULSE_LISTEN or PORT to an address of this machine"
+                )
+            }
+            StartError::Internal(what) => write!(f, "cannot start: {what}"),
+        }
+    }
+}
+
+/// The daemon without its signals: a listening socket, and the checks on their own thread.
+pub struct Daemon {
+    listener: TcpListener,
+    site: Arc<Site>,
+    gate_timeout: Duration,
+    started: Instant,
+    log: Log,
+}
+
+impl Daemon {
+    /// Listens, then starts the checks: nobody who asks early is refused.
+    ///
+    /// # Errors
+    /// Where it cannot listen, or the machine has no thread left.
+    pub fn start(config: &Config, log: &Log) -> Result<Daemon, StartError> {
+        let internal = |error: String| StartError::Internal(error);
+        let listener = http::bind(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
+        let address = listener.local_addr().map_err(|error| internal(error.to_string()))?;
+        let started = Instant::now();
+        let snapshot = Snapshot::new(config, started);
+        let metrics = Metrics::new(config, &snapshot).map_err(|error| internal(error.to_string()))?;
+        let (sender, board) = watch::channel(Arc::new(snapshot));
+        let site = Arc::new(Site {
+            board,
+            shared: Arc::new(Shared::new(started)),
+            metrics: Arc::new(metrics),
+            gate: config.database.as_ref().map_or(Gate::Never, |database| database.gate),
+            token: config.token.clone(),
+            log: log.clone(),
+        });
+        let checks = Checks { config: config.clone(), board: sender, site: Arc::clone(&site), log: log.clone() };
+        log.line(Level::Info, "started", format!("sidepulse {} listens on {address}", env!("CARGO_PKG_VERSION")))
+            .send();
+        std::thread::Builder::new()
+            .name("checks".into())
+            .spawn(move || checks.run())
+            .map_err(|error| internal(format!("no thread for the checks: {error}")))?;
+        Ok(Daemon { listener, site, gate_timeout: config.railway.gate_timeout, started, log: log.clone() })
+    }
+
+    /// What the two threads share.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.site.shared)
+    }
+
+    /// Serves until `shutdown` completes and the requests under way have ended.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let site = Arc::clone(&self.site);
+        tokio::select! {
+            () = http::run(self.listener, site, shutdown) => {}
+            () = tell_what_it_waits_for(&self.site, self.started, self.gate_timeout, &self.log) => {}
+        }
+    }
+}
+
+/// `sidepulse serve`: serves until a signal comes.
+pub async fn serve(config: Config, mut signals: Signals, log: Log) -> ExitCode {
+    let daemon = match Daemon::start(&config, &log) {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            log.line(Level::Error, "stopped", error.to_string()).send();
+            return ExitCode::FAILURE;
+        }
+    };
+    let shared = daemon.shared();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = daemon.serve(async {
+        let _ = stopped.await;
+    });
+    let control = async {
+        let (name, _) = signals.next().await;
+        shared.draining.store(true, Ordering::Relaxed);
+        let delay = humantime::format_duration(config.drain_delay);
+        log.line(Level::Info, "draining", format!("{name}: readiness is red from now on; stopping in {delay}")).send();
+        tokio::select! {
+            () = sleep(config.drain_delay) => {}
+            (name, _) = signals.next() => return name,
+        }
+        let _ = stop.send(());
+        signals.next().await.0
+    };
+    tokio::select! {
+        () = serving => log.line(Level::Info, "stopped", "stopped").send(),
+        name = control => log.line(Level::Warn, "stopped", format!("{name} again: stopped at once")).send(),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Until it has been ready once: what for, and how much of the platform's window is left. Never ends.
+async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration, log: &Log) {
+    let mut next = started + WAITING_INTERVAL;
+    loop {
+        sleep_until(next).await;
+        if site.shared.ever_ready.load(Ordering::Relaxed) || site.shared.is_draining() {
+            return std::future::pending().await;
+        }
+        let snapshot = Arc::clone(&site.board.borrow());
+        let readiness = readiness::decide(site.gate, &snapshot, false, Instant::now());
+        let left = window.saturating_sub(started.elapsed());
+        let level = if left.is_zero() { Level::Warn } else { Level::Info };
+        log.line(level, "waiting", format!("not ready yet: {readiness}"))
+            .field("waiting_for", readiness.to_string())
+            .field("gate_left_s", left.as_secs())
+            .send();
+        next += if left.is_zero() { LATE_WAITING_INTERVAL } else { WAITING_INTERVAL };
+    }
+}
+
+/// What the check thread needs.
+struct Checks {
+    config: Config,
+    board: watch::Sender<Arc<Snapshot>>,
+    site: Arc<Site>,
+    log: Log,
+}
+
+impl Checks {
+    /// Runs the checks until the program ends: a panic outside of a check starts them anew.
+    fn run(self) {
+        loop {
+            let ran = catch_unwind(AssertUnwindSafe(|| match runtime() {
+                Ok(runtime) => runtime.block_on(LocalSet::new().run_until(self.schedule())),
+                Err(error) => self.log.warning(format!("no runtime for the checks: {error}")),
+            }));
+            if ran.is_err() {
+                self.log.line(Level::Error, "warning", "the check thread broke and begins anew").send();
+            }
+            // A fault that comes back at once must not spin. Nothing is served from this thread.
+            std::thread::park_timeout(TICK);
+        }
+    }
+
+    async fn schedule(&self) {
+        let config = &self.config;
+        let (shared, metrics) = (&self.site.shared, &self.site.metrics);
+        let private = config.database.as_ref().is_none_or(|database| database.plan.private);
+        let recorder = RefCell::new(Recorder::new(
+            self.board.clone(),
+            Arc::clone(shared),
+            Arc::clone(metrics),
+            self.log.clone(),
+            self.site.gate,
+            private,
+        ));
+        let app = schedule::app_loop(config.app.clone(), config.railway.present, &shared.pulse, &recorder);
+        let database = async {
+            match &config.database {
+                Some(database) => {
+                    let redactor = Arc::clone(&config.redactor);
+                    schedule::database_loop(database.clone(), redactor, &shared.pulse, &recorder).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(app, database, self.tick(&recorder));
+    }
+
+    /// The heartbeat, and what is cheap enough to ride on it.
+    async fn tick(&self, recorder: &RefCell<Recorder>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = Instant::now();
+        loop {
+            tokio::select! {
+                planned = ticks.tick() => {
+                    let now = Instant::now();
+                    self.site.shared.pulse.tick(now, now.saturating_duration_since(planned));
+                    recorder.borrow().add_down_time(now - before);
+                    before = now;
+                }
+                () = self.site.metrics.process.wanted() => self.site.metrics.process.take(),
+            }
+        }
+    }
+}
+
+/// Waits a moment until the last lines are written.
+pub fn flush(log: &Log) {
+    log.flush(FLUSH);
+}

@@ -1,0 +1,279 @@
+//! What happened, as lines on stderr: transitions, not ticks. Lines go through a bounded queue to a writer thread, so
+//! that a reader who never reads blocks nothing; what does not fit is dropped and counted.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// Lines that may wait for the writer. At the few lines a minute that sidepulse writes this is hours; in a storm it
+/// bounds memory to about 1 MB.
+const QUEUE: usize = 1024;
+/// The writer only formats and writes.
+const WRITER_STACK: usize = 128 * 1024;
+
+/// How important a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something is broken.
+    Error,
+    /// Something will break, or is odd.
+    Warn,
+    /// What an operator wants to know.
+    Info,
+    /// Every result, with host and server message (redacted).
+    Debug,
+}
+
+impl Level {
+    /// Lower case, as Railway reads it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to write and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Lines above this level are not written.
+    pub level: Level,
+    /// How they look.
+    pub format: Format,
+}
+
+enum Message {
+    Line(String),
+    Flush(SyncSender<()>),
+}
+
+/// A handle to the writer; clones share it.
+#[derive(Clone)]
+pub struct Log {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+    level: Level,
+    json: bool,
+}
+
+/// A line that is being put together; [`send`](Line::send) queues it.
+#[must_use]
+pub struct Line<'a> {
+    log: &'a Log,
+    level: Level,
+    event: &'static str,
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Log {
+    /// Starts the writer on stderr. Where no thread can be started the lines are dropped and counted.
+    pub fn start(settings: Settings) -> Log {
+        let json = match settings.format {
+            Format::Text => false,
+            Format::Json => true,
+            Format::Auto => !io::stderr().is_terminal(),
+        };
+        Log::start_on(settings.level, json, io::stderr())
+    }
+
+    fn start_on(level: Level, json: bool, out: impl Write + Send + 'static) -> Log {
+        let (queue, lines) = mpsc::sync_channel(QUEUE);
+        let writer = std::thread::Builder::new().name("log".into()).stack_size(WRITER_STACK);
+        let _ = writer.spawn(move || write_lines(&lines, out));
+        Log { queue, dropped: Arc::default(), level, json }
+    }
+
+    /// Begins a line. `event` is one of the contract's constant names.
+    pub fn line(&self, level: Level, event: &'static str, message: impl Into<String>) -> Line<'_> {
+        Line { log: self, level, event, message: message.into(), fields: Vec::new() }
+    }
+
+    /// An oddity that does not stop anything.
+    pub fn warning(&self, message: impl Into<String>) {
+        self.line(Level::Warn, "warning", message).send();
+    }
+
+    /// Whether lines of this level are written: spares the work of putting one together.
+    pub fn wants(&self, level: Level) -> bool {
+        level <= self.level
+    }
+
+    /// Lines that did not fit into the queue so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything queued so far is written, or the time is over.
+    pub fn flush(&self, at_most: Duration) {
+        let (done, written) = mpsc::sync_channel(1);
+        if self.queue.try_send(Message::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(at_most);
+        }
+    }
+}
+
+impl Line<'_> {
+    /// Adds a field.
+    pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Adds a field if there is a value.
+    pub fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.field(name, value),
+            None => self,
+        }
+    }
+
+    /// Queues the line.
+    pub fn send(self) {
+        if !self.log.wants(self.level) {
+            return;
+        }
+        let line = if self.log.json { self.json() } else { self.text() };
+        if self.log.queue.try_send(Message::Line(line)).is_err() {
+            self.log.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn json(&self) -> String {
+        let head = [
+            ("timestamp", Value::from(timestamp(SystemTime::now()))),
+            ("level", Value::from(self.level.as_str())),
+            ("message", Value::from(self.message.as_str())),
+            ("event", Value::from(self.event)),
+        ];
+        let members: Vec<String> =
+            head.iter().chain(&self.fields).map(|(name, value)| format!("{}:{value}", Value::from(*name))).collect();
+        format!("{{{}}}\n", members.join(","))
+    }
+
+    fn text(&self) -> String {
+        let mut line = format!("{} {:<5} {}", timestamp(SystemTime::now()), self.level.as_str(), self.message);
+        for (name, value) in &self.fields {
+            // A string value is shown as JSON only where it would run into its neighbours.
+            match value.as_str() {
+                Some(text) if !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => {
+                    line.push_str(&format!(" {name}={text}"));
+                }
+                _ => line.push_str(&format!(" {name}={value}")),
+            }
+        }
+        line.push('\n');
+        line
+    }
+}
+
+/// RFC 3339, UTC, milliseconds.
+pub fn timestamp(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+fn write_lines(lines: &Receiver<Message>, mut out: impl Write) {
+    while let Ok(message) = lines.recv() {
+        // A closed stderr is no reason to stop: the flushes still have to be answered.
+        match message {
+            Message::Line(line) => drop(out.write_all(line.as_bytes()).and_then(|()| out.flush())),
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(json: bool, write: impl FnOnce(&Log)) -> String {
+        let buffer = Buffer::default();
+        let log = Log::start_on(Level::Info, json, buffer.clone());
+        write(&log);
+        log.flush(Duration::from_secs(10));
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_with_fixed_names() {
+        let text = written(true, |log| {
+            log.line(Level::Error, "transition", "database is \"down\"\n")
+                .field("check", "database")
+                .field("attempts", 3)
+                .send();
+        });
+        assert_eq!(text.matches('\n').count(), 1);
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "error");
+        assert_eq!(line["event"], "transition");
+        assert_eq!(line["message"], "database is \"down\"\n");
+        assert_eq!(line["attempts"], 3);
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn text_quotes_only_what_needs_it() {
+        let text = written(false, |log| {
+            log.line(Level::Info, "transition", "up").field("reason", "none").field("remedy", "do this").send();
+        });
+        assert!(text.ends_with("info  up reason=none remedy=\"do this\"\n"), "{text}");
+    }
+
+    #[test]
+    fn lower_levels_are_not_written() {
+        assert_eq!(written(true, |log| log.line(Level::Debug, "transition", "x").send()), "");
+    }
+
+    #[test]
+    fn a_reader_who_never_reads_blocks_nothing_and_lines_are_counted() {
+        struct Stuck(mpsc::Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = mpsc::channel();
+        let log = Log::start_on(Level::Info, true, Stuck(stuck));
+        for _ in 0..QUEUE * 2 {
+            log.warning("x");
+        }
+        assert!(log.dropped() >= QUEUE as u64 - 1, "{}", log.dropped());
+        drop(release);
+    }
+}

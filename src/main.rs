@@ -1,0 +1,83 @@
+//! Arguments → settings → log → runtime → run → exit code.
+
+use std::process::ExitCode;
+
+use sidepulse::cli::{CommandLine, Only, Task};
+use sidepulse::commands::{check, doctor, ping};
+use sidepulse::config::{self, Config, Lookup, Need};
+use sidepulse::lifecycle::{self, Signals};
+use sidepulse::log::{Level, Log};
+use sidepulse::supervise;
+
+/// Bad configuration.
+const BAD_CONFIGURATION: u8 = 2;
+
+#[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let lookup = |variable: &str| line.lookup(variable, |name| std::env::var_os(name));
+    let log = Log::start(config::log_settings(&lookup));
+    log_panics(&log);
+    let code = match lifecycle::runtime() {
+        Ok(runtime) => runtime.block_on(perform(line.task.clone(), &lookup, &log)),
+        Err(error) => fail(&log, 1, &format!("cannot start: {error}")),
+    };
+    lifecycle::flush(&log);
+    code
+}
+
+async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
+    match task {
+        Task::Serve => match prepare(lookup, log) {
+            Ok((config, signals)) => lifecycle::serve(config, signals, log.clone()).await,
+            Err(code) => code,
+        },
+        Task::Run { command } => match prepare(lookup, log) {
+            Ok((config, signals)) => supervise::run(config, command, signals, log.clone()).await,
+            Err(code) => code,
+        },
+        Task::Check { wait, only, json } => {
+            let need = if only == Some(Only::App) { Need::App } else { Need::Everything };
+            match load(lookup, need, log) {
+                Ok(config) => check::run(&config, only, wait, json).await,
+                Err(code) => code,
+            }
+        }
+        Task::Ping { path } => match load(lookup, Need::Listen, log) {
+            Ok(config) => ping::run(config.listen, &path).await,
+            Err(code) => code,
+        },
+        Task::Doctor { json, backend } => doctor::run(lookup, backend.as_deref(), json),
+    }
+}
+
+/// What both kinds of daemon need.
+fn prepare(lookup: Lookup<'_>, log: &Log) -> Result<(Config, Signals), ExitCode> {
+    // First of all, so that a signal during start is not lost.
+    let signals = Signals::listen().map_err(|error| fail(log, 1, &format!("cannot listen for signals: {error}")))?;
+    let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    config::unknown_variables(names.iter().map(String::as_str)).into_iter().for_each(|s| log.warning(s));
+    let config = load(lookup, Need::Everything, log)?;
+    config.warnings.iter().for_each(|warning| log.warning(warning.as_str()));
+    Ok((config, signals))
+}
+
+fn load(lookup: Lookup<'_>, need: Need, log: &Log) -> Result<Config, ExitCode> {
+    Config::load(lookup, need).map_err(|faults| {
+        faults.iter().fold(ExitCode::SUCCESS, |_, fault| fail(log, BAD_CONFIGURATION, &fault.to_string()))
+    })
+}
+
+fn fail(log: &Log, code: u8, message: &str) -> ExitCode {
+    log.line(Level::Error, "stopped", message).send();
+    ExitCode::from(code)
+}
+
+/// A panic's own text may hold anything, so that only its place is told.
+fn log_panics(log: &Log) {
+    let log = log.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
+        log.line(Level::Error, "warning", format!("internal error{place}; this is a bug in sidepulse")).send();
+    }));
+}

@@ -1,0 +1,492 @@
+//! Every metric: name, help, labels, buckets. All series exist from the start; scraping never makes a check run.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use crate::config::Config;
+use crate::probe::{CheckId, Outcome, Phase, Reason};
+use crate::readiness::{self, Now, State};
+use crate::state::{CheckState, Level, Snapshot};
+
+/// From a warm query on the same machine to the longest sensible check.
+const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Several scrapers share one encoding.
+const FRESH: Duration = Duration::from_secs(1);
+/// A check thread that hangs must not hold a scrape: then the process metrics are those of the scrape before.
+const SAMPLE_WAIT: Duration = Duration::from_millis(100);
+/// The paths that are counted by name.
+pub const PATHS: [&str; 10] = [
+    "/livez",
+    "/startupz",
+    "/readyz",
+    "/health",
+    "/healthz",
+    "/health/shallow",
+    "/health/deep",
+    "/metrics",
+    "/",
+    "other",
+];
+/// The statuses that are counted.
+pub const CODES: [u16; 5] = [200, 401, 404, 405, 503];
+
+/// The warnings that a check can show.
+fn warnings(id: &CheckId) -> &'static [Reason] {
+    match id {
+        CheckId::Database => &Reason::WARNINGS,
+        _ => &[],
+    }
+}
+
+/// The phases that a check can have.
+fn phases(id: &CheckId) -> &'static [Phase] {
+    match id {
+        CheckId::App => &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Response],
+        CheckId::Database => &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Auth, Phase::Query],
+        CheckId::Sql(_) => &[Phase::Query],
+    }
+}
+
+/// The reasons with which a check can fail.
+fn reasons(id: &CheckId) -> impl Iterator<Item = Reason> + '_ {
+    use Reason as R;
+    const APP: &[R] = &[
+        R::DnsFailure,
+        R::ConnectRefused,
+        R::ConnectTimeout,
+        R::Unreachable,
+        R::LoopbackOnly,
+        R::TlsUntrusted,
+        R::TlsTimeout,
+        R::TlsFailed,
+        R::ConnectionLost,
+        R::ProtocolError,
+        R::ResponseTimeout,
+        R::BadStatus,
+        R::Internal,
+    ];
+    const APP_ONLY: &[R] = &[R::LoopbackOnly, R::ResponseTimeout, R::BadStatus];
+    let is_app = *id == CheckId::App;
+    R::ALL.iter().copied().filter(move |reason| {
+        let failure = reason.class() != crate::probe::Class::NotAFailure;
+        failure && if is_app { APP.contains(reason) } else { !APP_ONLY.contains(reason) }
+    })
+}
+
+/// The series of one check, resolved once.
+#[derive(Debug)]
+struct CheckSeries {
+    up: IntGauge,
+    states: [IntGauge; State::ALL.len()],
+    warnings: Vec<(Reason, IntGauge)>,
+    checks: IntCounter,
+    failures: HashMap<Reason, IntCounter>,
+    attempts: IntCounter,
+    duration: Histogram,
+    phases: Vec<(Phase, Histogram)>,
+    down_seconds: Counter,
+    to_up: IntCounter,
+    to_down: IntCounter,
+}
+
+/// The program's registry and the handles to its series.
+pub struct Metrics {
+    registry: Registry,
+    checks: Vec<CheckSeries>,
+    last_run: GaugeVec,
+    last_success: GaugeVec,
+    ready: IntGauge,
+    live: IntGauge,
+    draining: IntGauge,
+    restarts: Option<IntCounter>,
+    wakes: Option<Histogram>,
+    certificate: Option<GaugeVec>,
+    app_connections: Option<IntGaugeVec>,
+    http: Vec<Option<IntCounter>>,
+    lag: Gauge,
+    dropped: IntCounter,
+    encoded: Mutex<Option<(Instant, Bytes)>>,
+    /// The process metrics, sampled on the check thread.
+    pub process: ProcessSample,
+}
+
+/// What an encoding needs to know beside the counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Gauges {
+    /// Readiness as `/readyz` would answer.
+    pub ready: bool,
+    /// Liveness as `/livez` would answer.
+    pub live: bool,
+    /// SIGTERM has come.
+    pub draining: bool,
+    /// Lines that the log dropped so far.
+    pub dropped: u64,
+    /// How late the last tick of the check thread was.
+    pub lag: Duration,
+}
+
+/// Registers a family.
+fn family<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> prometheus::Result<C> {
+    let made = made?;
+    registry.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+impl Metrics {
+    /// Every series of section 6, at zero.
+    ///
+    /// # Errors
+    /// Only a mistake in this file: two families of one name, or a bad label.
+    pub fn new(config: &Config, snapshot: &Snapshot) -> prometheus::Result<Metrics> {
+        let labels = config.railway.replica.iter().map(|id| ("railway_replica".to_owned(), id.clone())).collect();
+        let registry = Registry::new_custom(None, Some(labels).filter(|l: &HashMap<_, _>| !l.is_empty()))?;
+        let r = &registry;
+        let gauge = |name: &str, help: &str| family(r, IntGauge::new(name, help));
+        let gauges =
+            |name: &str, help: &str, labels: &[&str]| family(r, IntGaugeVec::new(Opts::new(name, help), labels));
+        let times = |name: &str, help: &str, labels: &[&str]| family(r, GaugeVec::new(Opts::new(name, help), labels));
+        let counter = |name: &str, help: &str| family(r, IntCounter::new(name, help));
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| family(r, IntCounterVec::new(Opts::new(name, help), labels));
+        let buckets = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+
+        let build =
+            gauges("sidepulse_build_info", "Version and revision of this binary; always 1.", &["version", "revision"])?;
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("SIDEPULSE_REVISION").unwrap_or("unknown")])
+            .set(1);
+
+        let up = gauges(
+            "sidepulse_check_up",
+            "1 if the check is up after thresholds; 0 before its first result.",
+            &["check"],
+        )?;
+        let states = gauges("sidepulse_check_state", "The state of the check; exactly one is 1.", &["check", "state"])?;
+        let warning =
+            gauges("sidepulse_check_warning", "1 if the warning applies to the check.", &["check", "reason"])?;
+        let runs = counters("sidepulse_checks_total", "Checks that ended, whatever the result.", &["check"])?;
+        let failures =
+            counters("sidepulse_check_failures_total", "Checks that failed, by reason.", &["check", "reason"])?;
+        let attempts = counters(
+            "sidepulse_check_attempts_total",
+            "Attempts made; retries are the excess over checks.",
+            &["check"],
+        )?;
+        let duration = family(
+            r,
+            HistogramVec::new(
+                buckets(
+                    "sidepulse_check_duration_seconds",
+                    "Duration of whole checks, waits between attempts included.",
+                ),
+                &["check"],
+            ),
+        )?;
+        let phase = family(
+            r,
+            HistogramVec::new(
+                buckets("sidepulse_check_phase_duration_seconds", "Duration of each phase of a check's last attempt."),
+                &["check", "phase"],
+            ),
+        )?;
+        let down = family(
+            r,
+            CounterVec::new(
+                Opts::new("sidepulse_check_down_seconds_total", "Time that the check has been in state down."),
+                &["check"],
+            ),
+        )?;
+        let transitions =
+            counters("sidepulse_transitions_total", "Changes of the check to up or to down.", &["check", "to"])?;
+
+        let checks = snapshot
+            .checks
+            .iter()
+            .map(|check| {
+                let (id, name) = (&check.id, &*check.name);
+                CheckSeries {
+                    up: up.with_label_values(&[name]),
+                    states: State::ALL.map(|state| states.with_label_values(&[name, state.as_str()])),
+                    warnings: warnings(id)
+                        .iter()
+                        .map(|w| (*w, warning.with_label_values(&[name, w.as_str()])))
+                        .collect(),
+                    checks: runs.with_label_values(&[name]),
+                    failures: reasons(id).map(|r| (r, failures.with_label_values(&[name, r.as_str()]))).collect(),
+                    attempts: attempts.with_label_values(&[name]),
+                    duration: duration.with_label_values(&[name]),
+                    phases: phases(id).iter().map(|p| (*p, phase.with_label_values(&[name, p.as_str()]))).collect(),
+                    down_seconds: down.with_label_values(&[name]),
+                    to_up: transitions.with_label_values(&[name, "up"]),
+                    to_down: transitions.with_label_values(&[name, "down"]),
+                }
+            })
+            .collect();
+
+        let has_database = snapshot.database().is_some();
+        let economy = config.database.as_ref().is_some_and(|d| d.mode == crate::config::Mode::Economy);
+        let only = |wanted: bool| wanted.then_some(());
+        let requests =
+            counters("sidepulse_http_requests_total", "Requests answered, by path and status.", &["path", "code"])?;
+        let has_token = config.token.is_some();
+        let http = PATHS
+            .iter()
+            .flat_map(|path| CODES.iter().map(move |code| (*path, *code)))
+            .map(|(path, code)| {
+                answers(path, code, has_token, has_database)
+                    .then(|| requests.with_label_values(&[path, &code.to_string()]))
+            })
+            .collect();
+        Ok(Metrics {
+            checks,
+            last_run: times("sidepulse_check_last_run_timestamp_seconds", "When the check last ended.", &["check"])?,
+            last_success: times(
+                "sidepulse_check_last_success_timestamp_seconds",
+                "When the check last passed.",
+                &["check"],
+            )?,
+            ready: gauge("sidepulse_ready", "1 if /readyz answers 200.")?,
+            live: gauge("sidepulse_live", "1 if /livez answers 200.")?,
+            draining: gauge("sidepulse_draining", "1 from SIGTERM on.")?,
+            restarts: only(has_database)
+                .map(|()| {
+                    counter(
+                        "sidepulse_database_restarts_total",
+                        "Times the database's start time had changed, suspends included.",
+                    )
+                })
+                .transpose()?,
+            wakes: only(has_database)
+                .map(|()| {
+                    family(
+                        r,
+                        Histogram::with_opts(buckets(
+                            "sidepulse_database_wake_seconds",
+                            "From a check's start to a usable session, where the database had been restarted.",
+                        )),
+                    )
+                })
+                .transpose()?,
+            certificate: only(has_database)
+                .map(|()| {
+                    times(
+                        "sidepulse_database_tls_certificate_expiry_timestamp_seconds",
+                        "When the database's TLS certificate ends.",
+                        &[],
+                    )
+                })
+                .transpose()?,
+            app_connections: only(economy)
+                .map(|()| gauges("sidepulse_database_app_connections", "The app's open sockets to the database.", &[]))
+                .transpose()?,
+            http,
+            lag: family(
+                r,
+                Gauge::new("sidepulse_scheduler_lag_seconds", "How late the last tick of the check thread was."),
+            )?,
+            dropped: counter("sidepulse_log_lines_dropped_total", "Log lines dropped because nobody read them.")?,
+            encoded: Mutex::new(None),
+            process: ProcessSample::register(r)?,
+            registry,
+        })
+    }
+
+    /// Counts a result.
+    pub fn record(&self, index: usize, name: &str, outcome: &Outcome) {
+        let series = &self.checks[index];
+        series.checks.inc();
+        series.attempts.inc_by(u64::from(outcome.attempts));
+        series.duration.observe(outcome.duration.as_secs_f64());
+        for (phase, histogram) in &series.phases {
+            if let Some(took) = outcome.phases.get(*phase) {
+                histogram.observe(took.as_secs_f64());
+            }
+        }
+        self.ran(name, outcome.ended.1);
+        match outcome.reason() {
+            None => self.last_success.with_label_values(&[name]).set(seconds(outcome.ended.1)),
+            Some(reason) => series.failures.get(&reason).into_iter().for_each(IntCounter::inc),
+        }
+    }
+
+    /// Something was checked just now, be it only the way to the database.
+    pub fn ran(&self, name: &str, at: SystemTime) {
+        self.last_run.with_label_values(&[name]).set(seconds(at));
+    }
+
+    /// Counts a change of level.
+    pub fn transition(&self, index: usize, to: Level) {
+        match to {
+            Level::Up => self.checks[index].to_up.inc(),
+            Level::Down => self.checks[index].to_down.inc(),
+            Level::Starting => {}
+        }
+    }
+
+    /// The database was restarted since the last success, and was ready this long after the check's start.
+    pub fn restarted(&self, ready_after: Duration) {
+        self.restarts.iter().for_each(IntCounter::inc);
+        self.wakes.iter().for_each(|wakes| wakes.observe(ready_after.as_secs_f64()));
+    }
+
+    /// Time has passed: checks that are down stay down longer.
+    pub fn add_down_time(&self, snapshot: &Snapshot, passed: Duration) {
+        for (check, series) in snapshot.checks.iter().zip(&self.checks) {
+            if check.level == Level::Down {
+                series.down_seconds.inc_by(passed.as_secs_f64());
+            }
+        }
+    }
+
+    /// The app's open sockets to the database (economy).
+    pub fn app_connections(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.app_connections.iter().for_each(|gauge| gauge.with_label_values(&[] as &[&str]).set(count));
+    }
+
+    /// Counts an answered request. `path` is an index into [`PATHS`].
+    pub fn answered(&self, path: usize, code: u16) {
+        let code = CODES.iter().position(|known| *known == code);
+        let series = code.and_then(|code| self.http.get(path * CODES.len() + code)?.as_ref());
+        series.into_iter().for_each(IntCounter::inc);
+    }
+
+    /// The text of `/metrics`, at most a second old.
+    pub async fn text(&self, snapshot: &Snapshot, now: impl FnOnce() -> Gauges) -> Bytes {
+        if let Some(fresh) = self.fresh() {
+            return fresh;
+        }
+        self.process.renew().await;
+        if let Some(fresh) = self.fresh() {
+            return fresh;
+        }
+        self.refresh(snapshot, now());
+        let mut text = Vec::with_capacity(32 * 1024);
+        // Writing to memory cannot fail, and `gather` leaves out empty families, the only other error.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        let text = Bytes::from(text);
+        *self.encoded.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text.clone()));
+        text
+    }
+
+    fn fresh(&self) -> Option<Bytes> {
+        let encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        encoded.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, text)| text.clone())
+    }
+
+    fn refresh(&self, snapshot: &Snapshot, now: Gauges) {
+        let moment = Now::read();
+        self.ready.set(now.ready.into());
+        self.live.set(now.live.into());
+        self.draining.set(now.draining.into());
+        self.lag.set(now.lag.as_secs_f64());
+        self.dropped.inc_by(now.dropped.saturating_sub(self.dropped.get()));
+        for (check, series) in snapshot.checks.iter().zip(&self.checks) {
+            series.refresh(check, snapshot, moment);
+        }
+        if let (Some(end), Some(gauge)) = (snapshot.certificate_expiry, &self.certificate) {
+            gauge.with_label_values(&[] as &[&str]).set(seconds(end));
+        }
+    }
+}
+
+impl CheckSeries {
+    fn refresh(&self, check: &CheckState, snapshot: &Snapshot, now: Now) {
+        self.up.set((check.level == Level::Up).into());
+        let judged = readiness::judge(check, snapshot, now);
+        for (state, gauge) in State::ALL.iter().zip(&self.states) {
+            gauge.set((*state == judged.state).into());
+        }
+        for (warning, gauge) in &self.warnings {
+            let up = matches!(judged.state, State::Up | State::Idle);
+            gauge.set((up && readiness::applies(*warning, check, snapshot, now)).into());
+        }
+    }
+}
+
+/// Whether a path can be answered with a status at all.
+fn answers(path: &str, code: u16, has_token: bool, has_database: bool) -> bool {
+    match (path, code) {
+        ("other", _) => code == 404,
+        ("/health/deep", _) if !has_database => code == 404,
+        (_, 404) => false,
+        ("/" | "/metrics", 401) => has_token,
+        (_, 401) | ("/" | "/metrics", 503) => false,
+        _ => true,
+    }
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// `process_*`, read from `/proc` on the check thread: the thread that serves HTTP reads no files.
+#[derive(Clone)]
+pub struct ProcessSample(std::sync::Arc<Sample>);
+
+struct Sample {
+    families: Mutex<Vec<MetricFamily>>,
+    wanted: Notify,
+    taken: Notify,
+    #[cfg(target_os = "linux")]
+    collector: prometheus::process_collector::ProcessCollector,
+}
+
+impl ProcessSample {
+    fn register(registry: &Registry) -> prometheus::Result<ProcessSample> {
+        let sample = ProcessSample(std::sync::Arc::new(Sample {
+            families: Mutex::default(),
+            wanted: Notify::new(),
+            taken: Notify::new(),
+            #[cfg(target_os = "linux")]
+            collector: prometheus::process_collector::ProcessCollector::for_self(),
+        }));
+        sample.take();
+        registry.register(Box::new(sample.clone()))?;
+        Ok(sample)
+    }
+
+    /// Waits until a scrape wants a new sample. For the check thread.
+    pub async fn wanted(&self) {
+        self.0.wanted.notified().await;
+    }
+
+    /// Takes a sample. For the check thread.
+    pub fn take(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            *self.0.families.lock().unwrap_or_else(PoisonError::into_inner) = self.0.collector.collect();
+        }
+        self.0.taken.notify_waiters();
+    }
+
+    async fn renew(&self) {
+        let taken = self.0.taken.notified();
+        self.0.wanted.notify_one();
+        let _ = timeout(SAMPLE_WAIT, taken).await;
+    }
+}
+
+impl Collector for ProcessSample {
+    fn desc(&self) -> Vec<&Desc> {
+        #[cfg(target_os = "linux")]
+        return self.0.collector.desc();
+        #[cfg(not(target_os = "linux"))]
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.0.families.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

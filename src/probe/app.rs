@@ -1,0 +1,191 @@
+//! Is the app alive? One HTTP request over a fresh connection, bounded by one deadline.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, SERVER, USER_AGENT};
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
+
+use super::dial::{self, Resolver, Socket};
+use super::{Failure, Outcome, Phase, Progress, Reason, ServerFacts, diagnosis, listeners};
+use crate::config::AppSettings;
+use crate::config::app_target::Reach;
+use crate::tls;
+
+/// More of a response head than this is no health answer.
+const MOST_HEAD: usize = 64 * 1024;
+/// The body is read so that the app sees a client that takes its answer, but no longer than this …
+const BODY_TIME: Duration = Duration::from_millis(250);
+/// … and no more than this: the verdict is already known.
+const MOST_BODY: usize = 64 * 1024;
+
+/// How the app sees us; its access log can leave the probe out by it.
+pub const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_VERSION"));
+
+/// Makes app checks.
+#[derive(Debug)]
+pub struct AppProbe {
+    settings: AppSettings,
+    resolver: Resolver,
+    connector: Option<tokio_native_tls::TlsConnector>,
+    /// The port to look up in the kernel's table until it was found open to the outside: only on Railway.
+    reach_unproven: Option<u16>,
+}
+
+impl AppProbe {
+    /// A prober that has not connected to anything yet.
+    pub fn new(settings: AppSettings, on_railway: bool) -> Self {
+        let reach_unproven = match &settings.target.reach {
+            Reach::Tcp { host, port } if on_railway && host.eq_ignore_ascii_case("localhost") => Some(*port),
+            _ => None,
+        };
+        AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven }
+    }
+
+    /// One check: one request, no retry.
+    pub async fn check(&mut self) -> Outcome {
+        let started = Instant::now();
+        let deadline = started + self.settings.timeout;
+        let mut progress = Progress::default();
+        let result = timeout_at(deadline, self.request(deadline, &mut progress)).await;
+        let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+        Outcome::now(result.map(|()| ServerFacts::default()), 1, started, progress.phases())
+    }
+
+    async fn request(&mut self, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
+        let mut stream: Socket = match &self.settings.target.reach {
+            Reach::Unix(path) => {
+                progress.enter(Phase::Connect);
+                Box::new(dial::connect_unix(path, deadline).await?)
+            }
+            Reach::Tcp { host, port } => {
+                progress.enter(Phase::Resolve);
+                let addresses = self.resolver.resolve(host, *port, deadline).await?;
+                progress.enter(Phase::Connect);
+                Box::new(dial::connect(&addresses, deadline).await?)
+            }
+        };
+        if self.settings.target.tls {
+            progress.enter(Phase::Tls);
+            stream = self.encrypt(stream).await?;
+        }
+        progress.enter(Phase::Response);
+        let verdict = self.ask(stream, progress).await;
+        progress.leave();
+        verdict?;
+        self.check_reach()
+    }
+
+    async fn encrypt(&mut self, stream: Socket) -> Result<Socket, Failure> {
+        let target = &self.settings.target;
+        let connector = match &self.connector {
+            Some(connector) => connector.clone(),
+            None => {
+                let built = tls::app_connector(target.is_loopback())
+                    .map_err(|text| Failure::new(Reason::Internal, Phase::Tls).with_detail(text))?;
+                self.connector.insert(built.into()).clone()
+            }
+        };
+        let name = match &target.reach {
+            Reach::Tcp { host, .. } => host.as_str(),
+            Reach::Unix(_) => "localhost",
+        };
+        let failed = |error| Failure::new(tls::diagnose(&error), Phase::Tls).with_detail(tls::chain(&error));
+        Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
+    }
+
+    async fn ask(&self, stream: Socket, progress: &mut Progress) -> Result<(), Failure> {
+        let failed = |error: &hyper::Error| {
+            // A head that is too large or garbled is an answer, but not one of HTTP's.
+            let reason = if error.is_parse() { Reason::ProtocolError } else { Reason::ConnectionLost };
+            Failure::new(reason, Phase::Response).with_detail(tls::chain(error))
+        };
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(MOST_HEAD)
+            .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(|error| failed(&error))?;
+        let mut connection = pin!(connection);
+        let mut answer = pin!(sender.send_request(self.compose()));
+        let mut open = true;
+        // The connection is driven here and nowhere else: when this future is dropped, the socket is closed.
+        let response = loop {
+            tokio::select! {
+                biased;
+                answered = &mut answer => break answered.map_err(|error| failed(&error))?,
+                _ = &mut connection, if open => open = false,
+            }
+        };
+        let verdict = self.judge(&response);
+        progress.leave();
+        let body = drain(response.into_body());
+        tokio::select! {
+            () = body => {}
+            _ = &mut connection, if open => {}
+            () = tokio::time::sleep(BODY_TIME) => {}
+        }
+        verdict
+    }
+
+    fn compose(&self) -> Request<Empty<Bytes>> {
+        let mut request = Request::new(Empty::new());
+        // The path was part of a URI when the settings were read.
+        *request.uri_mut() = self.settings.target.path.parse().unwrap_or_default();
+        let headers = request.headers_mut();
+        if let Ok(host) = HeaderValue::from_str(&self.settings.target.authority) {
+            headers.insert(HOST, host);
+        }
+        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        for (name, value) in &self.settings.headers {
+            headers.insert(name, value.clone());
+        }
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        request
+    }
+
+    fn judge(&self, response: &Response<Incoming>) -> Result<(), Failure> {
+        if response.headers().get(SERVER).is_some_and(|server| server == "sidepulse") {
+            return Err(Failure::new(Reason::ProtocolError, Phase::Response)
+                .with_detail("the app URL leads to a sidepulse, not to the app"));
+        }
+        let status = response.status().as_u16();
+        if self.settings.statuses.iter().any(|range| range.contains(&status)) {
+            return Ok(());
+        }
+        Err(Failure::new(Reason::BadStatus, Phase::Response).with_detail(format!("the app answered {status}")))
+    }
+
+    /// An app that only this container can reach answers us and nobody else.
+    fn check_reach(&mut self) -> Result<(), Failure> {
+        let Some(port) = self.reach_unproven else { return Ok(()) };
+        if listeners::on_loopback_alone(port) == Some(true) {
+            return Err(Failure::new(Reason::LoopbackOnly, Phase::Connect));
+        }
+        self.reach_unproven = None;
+        Ok(())
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > MOST_BODY {
+            return;
+        }
+    }
+}
+
+fn timed_out(phase: Option<Phase>) -> Failure {
+    let phase = phase.unwrap_or(Phase::Response);
+    Failure::new(diagnosis::timed_out(phase), phase).with_detail("the time of the check was over")
+}
+
+#[cfg(test)]
+mod tests;

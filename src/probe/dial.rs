@@ -1,0 +1,196 @@
+//! How a probe reaches a host: the name look-up, then TCP, each with an end in sight.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::diagnosis;
+use super::{Failure, Phase, Reason};
+
+/// One address that swallows packets must not use up the time of the others.
+const LONGEST_CONNECT: Duration = Duration::from_secs(2);
+
+/// Any two-way byte stream.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connected socket, TCP or Unix, perhaps with TLS on it.
+pub type Socket = Box<dyn Duplex>;
+
+/// Looks names up, one at a time: `getaddrinfo` cannot be cancelled, so a look-up that hangs keeps its thread, and the
+/// next caller waits for that same one instead of starting another.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    pending: Option<(String, JoinHandle<io::Result<Vec<SocketAddr>>>)>,
+}
+
+impl Resolver {
+    /// The addresses of a host, without duplicates, in the system's order. Literals and `localhost` need no look-up;
+    /// `localhost` is 127.0.0.1, then ::1 (uvicorn listens on one of them only).
+    ///
+    /// # Errors
+    /// `dns_failure`, also where the deadline passes first. Dropping the future is safe.
+    pub async fn resolve(&mut self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(vec![(ip, port).into()]);
+        }
+        if host.eq_ignore_ascii_case("localhost") {
+            return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
+        }
+        let failed = |what: String| Failure::new(Reason::DnsFailure, Phase::Resolve).with_detail(what);
+        let found = timeout_at(deadline, self.look_up(host, port)).await;
+        let mut addresses = match found {
+            Err(_) => return Err(failed(format!("the look-up of {host} gave no answer in time"))),
+            Ok(Err(error)) => return Err(failed(format!("{host}: {error}"))),
+            Ok(Ok(addresses)) => addresses,
+        };
+        addresses.dedup();
+        if addresses.is_empty() {
+            return Err(failed(format!("{host} has no address")));
+        }
+        Ok(addresses)
+    }
+
+    async fn look_up(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        // A look-up that ended after its caller had left is old news.
+        if self.pending.as_ref().is_some_and(|(_, task)| task.is_finished()) {
+            self.pending = None;
+        }
+        let key = format!("{host}:{port}");
+        if let Some((other, task)) = self.pending.as_mut().filter(|(pending, _)| *pending != key) {
+            let _ = task.await;
+            debug_assert_ne!(*other, key);
+            self.pending = None;
+        }
+        let (_, task) = self.pending.get_or_insert_with(|| {
+            let name = host.to_owned();
+            let task = tokio::task::spawn_blocking(move || Ok((name.as_str(), port).to_socket_addrs()?.collect()));
+            (key, task)
+        });
+        let found = task.await;
+        self.pending = None;
+        found.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+}
+
+/// Connects to a Unix socket.
+///
+/// # Errors
+/// `connect_refused` where nobody listens or the file does not exist, else as for TCP.
+pub async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, Failure> {
+    match timeout_at(deadline, UnixStream::connect(path)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(Failure::new(diagnosis::from_io(&error, Phase::Connect), Phase::Connect)
+            .with_detail(format!("Unix socket: {error}"))),
+        Err(_) => Err(Failure::new(Reason::ConnectTimeout, Phase::Connect)),
+    }
+}
+
+/// Connects to the first address that answers. Each has at most min(2 s, time left ÷ addresses left).
+///
+/// # Errors
+/// The most telling failure of all addresses: a refusal says more than silence, and silence more than "no route"
+/// (an IPv6 address on a host without IPv6).
+pub async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
+    let mut worst: Option<Failure> = None;
+    for (i, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
+        let until = Instant::now() + share.min(LONGEST_CONNECT);
+        let failure = match timeout_at(until, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Requests and answers are single small messages.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => Failure::new(diagnosis::from_io(&error, Phase::Connect), Phase::Connect)
+                .with_detail(format!("{address}: {error}")),
+            Err(_) => Failure::new(Reason::ConnectTimeout, Phase::Connect)
+                .with_detail(format!("{address}: no answer within {} ms", share.min(LONGEST_CONNECT).as_millis())),
+        };
+        if worst.as_ref().is_none_or(|known| telling(failure.reason) > telling(known.reason)) {
+            worst = Some(failure);
+        }
+    }
+    Err(worst.unwrap_or_else(|| Failure::new(Reason::DnsFailure, Phase::Resolve)))
+}
+
+fn telling(reason: Reason) -> u8 {
+    match reason {
+        Reason::Internal => 3,
+        Reason::ConnectRefused => 2,
+        Reason::ConnectTimeout => 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    #[tokio::test]
+    async fn literals_and_localhost_need_no_look_up() {
+        let mut resolver = Resolver::default();
+        let found = resolver.resolve("LocalHost", 80, soon()).await.unwrap();
+        assert_eq!(found, ["127.0.0.1:80".parse().unwrap(), "[::1]:80".parse().unwrap()]);
+        assert_eq!(resolver.resolve("::1", 5, soon()).await.unwrap(), ["[::1]:5".parse().unwrap()]);
+        assert!(resolver.pending.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_a_dns_failure() {
+        let failure = Resolver::default().resolve("nothing.invalid", 80, soon()).await.unwrap_err();
+        assert_eq!(failure.reason, Reason::DnsFailure);
+    }
+
+    #[tokio::test]
+    async fn a_hanging_look_up_is_waited_for_and_never_started_twice() {
+        let (release, hung) = std::sync::mpsc::channel::<()>();
+        let task = tokio::task::spawn_blocking(move || {
+            let _ = hung.recv();
+            Ok(vec!["192.0.2.1:80".parse().unwrap()])
+        });
+        let mut resolver = Resolver { pending: Some(("db.example:80".into(), task)) };
+        for _ in 0..3 {
+            let failure =
+                resolver.resolve("db.example", 80, Instant::now() + Duration::from_millis(20)).await.unwrap_err();
+            assert_eq!(failure.reason, Reason::DnsFailure);
+            assert!(resolver.pending.is_some(), "the hung look-up is kept");
+        }
+        // Another name waits as well: one thread at the most.
+        assert!(resolver.resolve("other.example", 80, Instant::now() + Duration::from_millis(20)).await.is_err());
+        drop(release);
+        let found = resolver.resolve("db.example", 80, soon()).await;
+        assert!(found.is_ok() || found.is_err_and(|f| f.reason == Reason::DnsFailure));
+    }
+
+    #[tokio::test]
+    async fn a_dead_first_address_is_followed_by_a_live_one() {
+        let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let stream = connect(&[dead, live.local_addr().unwrap()], soon()).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), live.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_more_than_no_route() {
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // 255.255.255.255 is never a TCP peer: the kernel answers at once with "unreachable".
+        let none: SocketAddr = "255.255.255.255:1".parse().unwrap();
+        for order in [[dead, none], [none, dead]] {
+            assert_eq!(connect(&order, soon()).await.unwrap_err().reason, Reason::ConnectRefused);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One line for the person on call for every reason: what it means, and what to try first.
+
+use super::Reason;
+
+impl Reason {
+    /// What to do about it, in one line of at most 200 characters without a full stop at its end. It holds no secret
+    /// and nothing of this deployment, so `sidepulse check`, the log and the status page can all show it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Reason::DnsFailure => {
+                "The host name does not resolve. Compare it with the connection string in the Neon console; a \
+                 *.railway.internal name resolves only inside its own Railway project and environment"
+            }
+            Reason::ConnectRefused => {
+                "Nothing listens there. App: is uvicorn up, and on the port that SIDEPULSE_APP_URL names? Database: \
+                 compare host and port, and see whether PostgreSQL or PgBouncer was started"
+            }
+            Reason::ConnectTimeout => {
+                "No answer to TCP. Database: check host, port and firewall, on Neon see neonstatus.com; app: \
+                 its machine or its backlog is full, so look at load, workers and memory"
+            }
+            Reason::Unreachable => {
+                "No route to the host, or a firewall says no. Railway has no outbound IPv6 by default: the name needs \
+                 an IPv4 address. On Neon see neonstatus.com; elsewhere check the server's network"
+            }
+            Reason::LoopbackOnly => {
+                "The app listens on 127.0.0.1 alone, so Railway's domain answers 502. Start it with \
+                 uvicorn main:app --host 0.0.0.0 --port $PORT"
+            }
+            Reason::TlsUnsupported => {
+                "The server offers no TLS, or insists on it. Neon: set sslmode=require in DATABASE_URL. Plain \
+                 PostgreSQL: set ssl=on on the server, or sslmode=disable if the network is private"
+            }
+            Reason::TlsUntrusted => {
+                "The certificate is not trusted, not valid now, or made for another name. Check the host name and \
+                 the clock; on Neon install ca-certificates, elsewhere set sslrootcert to the server's CA"
+            }
+            Reason::TlsTimeout => {
+                "TCP answers but TLS does not: the server is frozen, or something else listens there. On Neon see \
+                 neonstatus.com; elsewhere look at load and memory of the server, then restart it"
+            }
+            Reason::TlsFailed => {
+                "The TLS handshake broke off. Check that the port is PostgreSQL's, that both sides can do TLS 1.2 or \
+                 1.3, and that no proxy stands in between; on Neon see neonstatus.com"
+            }
+            Reason::AuthFailed => {
+                "Wrong user or password; Neon says the same of an unknown endpoint. Neon: copy the connection string \
+                 from the console again. Elsewhere: ALTER ROLE with a new password, then redeploy"
+            }
+            Reason::AccessDenied => {
+                "The server refuses this role or address. Neon: add the service's outbound address to IP Allow. \
+                 Elsewhere: check pg_hba.conf, that the role exists, and its CONNECT and SELECT rights"
+            }
+            Reason::DatabaseMissing => {
+                "The database that DATABASE_URL names does not exist or was dropped. Neon: compare branch and \
+                 database in the console. Elsewhere: list them with psql -l; create or restore it"
+            }
+            Reason::EndpointMissing => {
+                "Neon does not know this endpoint: it, its branch or its project was deleted, or the host is \
+                 mistyped. Copy the connection string from the Neon console again and redeploy"
+            }
+            Reason::EndpointDisabled => {
+                "This Neon compute is disabled and will not wake up. Enable it in the Neon console or through the \
+                 API; if nobody disabled it, look at plan and billing, then ask Neon support"
+            }
+            Reason::QuotaExceeded => {
+                "A quota of the Neon plan is used up: compute time, transfer, storage or active computes. Upgrade \
+                 the plan, or suspend other computes; otherwise it lasts until the next billing month"
+            }
+            Reason::RateLimited => {
+                "Neon refuses further connection attempts for now. Find what connects in a loop (app, job, script), \
+                 use the -pooler host and a pool that keeps its connections, and wait a minute"
+            }
+            Reason::TooManyConnections => {
+                "PostgreSQL has no free connection. Find idle ones in pg_stat_activity and lower pool_size and \
+                 max_overflow of the app. Neon: use the -pooler host. Elsewhere: raise max_connections"
+            }
+            Reason::PoolerSaturated => {
+                "PgBouncer has no free connection. Find long queries and open transactions in pg_stat_activity. \
+                 Neon: take a larger compute. Elsewhere: raise default_pool_size or max_client_conn"
+            }
+            Reason::PoolerUnsupported => {
+                "PgBouncer does not take our options. Remove options= from DATABASE_URL, or on Neon use the host \
+                 without -pooler. Elsewhere: ignore_startup_parameters, and no pool_mode=statement"
+            }
+            Reason::StartingUp => {
+                "The server is starting or recovering: wait a minute. If it stays, Neon: see the project's \
+                 operations and neonstatus.com; elsewhere: read the PostgreSQL log and check the disk"
+            }
+            Reason::ShuttingDown => {
+                "The server is stopping or restarting, on Neon for a suspend or an update: the next check should \
+                 pass. If it stays, see who stopped PostgreSQL, and its log for a crash or lack of memory"
+            }
+            Reason::ControlPlane => {
+                "Neon's control plane failed and says no more, often for seconds only. See neonstatus.com and the \
+                 project's operations in the console; if it stays, write to Neon support"
+            }
+            Reason::ComputeUnreachable => {
+                "The proxy or pooler answers, but it does not reach the server behind it. Neon: restart the compute \
+                 in the console. PgBouncer: is PostgreSQL up, and what does PgBouncer's log say?"
+            }
+            Reason::LoginFailed => {
+                "The server refused the login with an error that has no reason of its own. Run sidepulse check to \
+                 read its message; then look into the server's log, or write to Neon support"
+            }
+            Reason::AuthTimeout => {
+                "The login took too long: on Neon a slow wake-up, elsewhere an overloaded server. If it happens \
+                 often, raise SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT, and look at the server's load"
+            }
+            Reason::QueryTimeout => {
+                "The login worked, but the query did not end in time. Look for long queries and locks in \
+                 pg_stat_activity, and at CPU, memory and size of the Neon compute or the server"
+            }
+            Reason::LockTimeout => {
+                "Another transaction holds a lock that the query needs, mostly a migration. Find it with \
+                 pg_blocking_pids() and pg_stat_activity; let it end, or call pg_terminate_backend()"
+            }
+            Reason::ConnectionLost => {
+                "The other side closed the connection without a word. App: did a worker crash? Database: a restart, \
+                 on Neon a suspend, or a pooler or firewall in between; look into the logs at this time"
+            }
+            Reason::QueryFailed => {
+                "The server answered the query with an error. Run sidepulse check to read it; then check the SQL, \
+                 the database and schema it runs in, and whether the migrations were applied"
+            }
+            Reason::UnexpectedResult => {
+                "The query gave no row, or its first value is not true. Compare the SQL check with the data; if it \
+                 checks migrations, run alembic upgrade head or correct the expected revision"
+            }
+            Reason::ProtocolError => {
+                "The answer is neither PostgreSQL's nor HTTP's. Check that host and port lead to the right service, \
+                 and that the app's URL does not lead to sidepulse itself"
+            }
+            Reason::ResponseTimeout => {
+                "The app accepts but does not answer: its event loop is blocked. Look for a sync call (requests, \
+                 time.sleep, a sync driver) in an async route, then at CPU, memory and workers"
+            }
+            Reason::BadStatus => {
+                "The app answers with a status outside SIDEPULSE_APP_STATUS. 5xx: read the app's log. 3xx or 4xx: \
+                 check the path in SIDEPULSE_APP_URL, HTTPS redirects and allowed hosts"
+            }
+            Reason::Internal => {
+                "sidepulse itself failed, not what it checks: no file descriptor or memory left, or a fault of its \
+                 own. Check the container's limits, restart the service, and report it with the log"
+            }
+            Reason::NotRun => {
+                "No result yet: the first check is still running. If this outlasts the check's timeout, look at \
+                 /livez and at the log of sidepulse"
+            }
+            Reason::Stale => {
+                "The next result is overdue, so the last one counts no more. The container lacks CPU or was \
+                 paused: look at /livez and sidepulse_scheduler_lag_seconds, then restart the service"
+            }
+            Reason::ReadOnly => {
+                "The database takes no writes: it is a replica, or default_transaction_read_only is on. Neon: use \
+                 the host of the read-write compute. Elsewhere: use the primary, or RESET the setting"
+            }
+            Reason::CertificateExpiring => {
+                "The server's certificate ends within 14 days. Neon renews its own: if it is still there in a week, \
+                 write to Neon support. Elsewhere: renew it and reload PostgreSQL"
+            }
+            Reason::IdleUnverified => {
+                "No fault: the app is idle, sidepulse lets Neon sleep, and the last full check is old. Any use of \
+                 the app renews it; SIDEPULSE_DATABASE_MODE=steady checks always, and costs compute time"
+            }
+            Reason::RecoveredAfterRetry => {
+                "It passed, but not at the first attempt; on Neon mostly a cold start, and nothing to do. If it \
+                 comes back all day, look at the network, and elsewhere at restarts of the server"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_one_line_for_the_person_on_call() {
+        for reason in Reason::ALL {
+            let remedy = reason.remedy();
+            assert!((40..=200).contains(&remedy.chars().count()), "{reason}: {} characters", remedy.chars().count());
+            assert!(remedy.is_ascii() && !remedy.contains(|c: char| c.is_ascii_control()), "{reason}: {remedy}");
+            assert!(!remedy.contains("  ") && remedy.trim() == remedy, "{reason}: {remedy}");
+            assert!(!remedy.ends_with(['.', ',', ';', ':', '!']), "{reason}: {remedy}");
+        }
+    }
+
+    #[test]
+    fn no_two_remedies_are_equal() {
+        let remedies: HashSet<_> = Reason::ALL.iter().map(|reason| reason.remedy()).collect();
+        assert_eq!(remedies.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn a_remedy_needs_no_filling_in_and_names_real_settings() {
+        const SETTINGS: [&str; 4] = [
+            "SIDEPULSE_APP_STATUS",
+            "SIDEPULSE_APP_URL",
+            "SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT",
+            "SIDEPULSE_DATABASE_MODE",
+        ];
+        for reason in Reason::ALL {
+            let remedy = reason.remedy();
+            assert!(!remedy.contains(['<', '>', '{', '}', '@']), "{reason}: {remedy}");
+            for word in remedy.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+                assert!(!word.starts_with("SIDEPULSE_") || SETTINGS.contains(&word), "{reason}: {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_neon_alone_can_say_speaks_of_neon() {
+        use Reason::{ControlPlane, EndpointDisabled, EndpointMissing, QuotaExceeded, RateLimited};
+        for reason in [EndpointMissing, EndpointDisabled, QuotaExceeded, RateLimited, ControlPlane] {
+            assert!(reason.remedy().contains("Neon"), "{reason}");
+        }
+    }
+}

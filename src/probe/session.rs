@@ -1,0 +1,254 @@
+//! One connection to the database, from the first byte to the last: login, queries, and a clean end.
+//!
+//! The connection is driven by whoever awaits it and is owned by nobody else: dropping a session closes its socket.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::tls::TlsConnect;
+use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, SimpleQueryRow};
+
+use super::diagnosis::{self, Complaint, Stage};
+use super::dial::Socket;
+use super::wire::{Decrypted, Fault, Meter, Wire};
+use super::{Failure, Phase, Reason, ServerFacts};
+use crate::redact::Redactor;
+use crate::tls;
+
+/// The server ends a statement this much before we would give up on it, so that its own error arrives.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// A statement has this long at least.
+const SHORTEST_STATEMENT: Duration = Duration::from_millis(100);
+/// A lock is a sign of trouble long before the statement timeout.
+const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(1);
+/// For `ROLLBACK` after an error, and for Terminate: a server that is gone must not hold the check.
+const GOODBYE: Duration = Duration::from_millis(250);
+
+type Encrypted = Decrypted<postgres_native_tls::TlsStream<Wire<Socket>>>;
+
+/// The driver's TLS hook: notes when the handshake was done, or why it failed.
+pub(super) struct TimedTls {
+    pub(super) connector: postgres_native_tls::TlsConnector,
+    pub(super) meter: Meter,
+}
+
+impl TlsConnect<Wire<Socket>> for TimedTls {
+    type Stream = Encrypted;
+    type Error = native_tls::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Encrypted, native_tls::Error>> + Send>>;
+
+    fn connect(self, stream: Wire<Socket>) -> Self::Future {
+        Box::pin(async move {
+            match TlsConnect::connect(self.connector, stream).await {
+                Ok(stream) => {
+                    self.meter.seen().tls_done = Some(Instant::now());
+                    Ok(Decrypted::new(stream, self.meter))
+                }
+                Err(error) => {
+                    self.meter.seen().tls_failure = Some((tls::diagnose(&error), tls::chain(&error)));
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+/// The rows of one statement.
+type Rows = Vec<SimpleQueryRow>;
+
+/// A connection that is logged in.
+pub(super) struct Session {
+    client: Client,
+    connection: Connection<Wire<Socket>, Encrypted>,
+    open: bool,
+    meter: Meter,
+    redactor: Arc<Redactor>,
+}
+
+impl Session {
+    /// Logs in over a fresh socket.
+    pub(super) async fn open(
+        config: &Config,
+        wire: Wire<Socket>,
+        tls: Option<TimedTls>,
+        meter: Meter,
+        redactor: Arc<Redactor>,
+    ) -> Result<Self, Failure> {
+        let connected = match tls {
+            Some(tls) => config.connect_raw(wire, tls).await,
+            None => config.connect_raw(wire, NeverTls).await,
+        };
+        match connected {
+            Ok((client, connection)) => Ok(Session { client, connection, open: true, meter, redactor }),
+            Err(error) => Err(diagnose(&error, Stage::Login, &meter, &redactor)),
+        }
+    }
+
+    /// `server_version` as the server announced it at login.
+    pub(super) fn version(&self) -> Option<String> {
+        // Our own copy is cut: a hostile server may announce anything.
+        let version = self.connection.parameter("server_version")?;
+        Some(version.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect())
+    }
+
+    /// The deep query, and what else is worth knowing, in one read-only transaction and one message.
+    pub(super) async fn deep(&mut self, query: &str, deadline: Instant) -> Result<ServerFacts, Failure> {
+        const FACTS: &str = "SELECT extract(epoch FROM pg_postmaster_start_time()), pg_is_in_recovery(), \
+                             current_setting('default_transaction_read_only')";
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut statements = self.transaction(&[query, FACTS], left).await?;
+        let odd = |what: &str| Failure::new(Reason::UnexpectedResult, Phase::Query).with_detail(what);
+        let (Some(facts), Some(rows)) = (statements.pop(), statements.pop()) else {
+            return Err(odd("the query must be exactly one statement"));
+        };
+        if rows.is_empty() {
+            return Err(odd("the query returned no row"));
+        }
+        let fact = |column| facts.first().and_then(|row| row.try_get(column).ok().flatten());
+        Ok(ServerFacts {
+            read_only: fact(1) == Some("t") || fact(2) == Some("on"),
+            started: fact(0).map(|text| text.chars().take(40).collect()),
+            version: self.version(),
+            ready_after: Duration::ZERO,
+            plaintext: self.meter.seen().plaintext,
+        })
+    }
+
+    /// One SQL check: passes when the first column of the first row is true. `share` bounds it on the server.
+    pub(super) async fn is_true(&mut self, sql: &str, share: Duration) -> Result<(), Failure> {
+        let statements = self.transaction(&[sql], share).await?;
+        let value = statements.first().and_then(|rows| rows.first()?.try_get(0).ok().flatten());
+        match value {
+            Some("t" | "true") => Ok(()),
+            _ => Err(Failure::new(Reason::UnexpectedResult, Phase::Query)
+                .with_detail("the first column of the first row is not true")),
+        }
+    }
+
+    /// Runs statements read-only and bounded on the server; gives back the rows of each.
+    async fn transaction(&mut self, statements: &[&str], left: Duration) -> Result<Vec<Rows>, Failure> {
+        let timeout = left.saturating_sub(ANSWER_MARGIN).max(SHORTEST_STATEMENT);
+        let lock = LONGEST_LOCK_WAIT.min(timeout / 2);
+        let mut parts = vec![
+            "BEGIN READ ONLY".to_owned(),
+            format!("SET LOCAL statement_timeout = {}", timeout.as_millis()),
+            format!("SET LOCAL lock_timeout = {}", lock.as_millis()),
+        ];
+        let before = parts.len();
+        parts.extend(statements.iter().map(|&s| s.to_owned()));
+        parts.push("ROLLBACK".to_owned());
+        // The newline ends a `--` comment at the end of a statement.
+        let messages = self.ask(&parts.join("\n;")).await?;
+        let (mut groups, mut rows) = (Vec::with_capacity(parts.len()), Rows::new());
+        for message in messages {
+            match message {
+                SimpleQueryMessage::Row(row) => rows.push(row),
+                SimpleQueryMessage::CommandComplete(_) => groups.push(std::mem::take(&mut rows)),
+                _ => {}
+            }
+        }
+        if groups.len() != parts.len() {
+            return Err(Failure::new(Reason::UnexpectedResult, Phase::Query)
+                .with_detail("the query must be exactly one statement"));
+        }
+        Ok(groups.drain(before..before + statements.len()).collect())
+    }
+
+    async fn ask(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Failure> {
+        let mut answer = pin!(self.client.simple_query(sql));
+        let error = loop {
+            tokio::select! {
+                biased;
+                answered = &mut answer => match answered {
+                    Ok(messages) => return Ok(messages),
+                    Err(error) => break error,
+                },
+                ended = &mut self.connection, if self.open => {
+                    self.open = false;
+                    // The reason of a death is in the connection; the client would only say "closed".
+                    if let Err(error) = ended {
+                        break error;
+                    }
+                }
+            }
+        };
+        Err(diagnose(&error, Stage::Query, &self.meter, &self.redactor))
+    }
+
+    /// After an error: leaves no transaction behind, not even for a pooler to find.
+    pub(super) async fn roll_back(&mut self, deadline: Instant) {
+        let until = deadline.min(Instant::now() + GOODBYE);
+        if self.open {
+            let _ = timeout_at(until, self.ask("ROLLBACK")).await;
+        }
+    }
+
+    /// Says goodbye, so that the server logs no lost connection, and waits a moment until the socket is closed.
+    pub(super) async fn close(self, deadline: Instant) {
+        let until = deadline.min(Instant::now() + GOODBYE);
+        drop(self.client);
+        if self.open {
+            let _ = timeout_at(until, self.connection).await;
+        }
+    }
+}
+
+/// For a plan without TLS: the driver never calls it.
+struct NeverTls;
+
+impl TlsConnect<Wire<Socket>> for NeverTls {
+    type Stream = Encrypted;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Encrypted, std::io::Error>>;
+
+    fn connect(self, _: Wire<Socket>) -> Self::Future {
+        std::future::ready(Err(std::io::Error::other("this connection has no TLS")))
+    }
+}
+
+/// What an error of the driver means. Its kind is private, so that its fixed `Display` has to serve; what the wire has
+/// seen comes first, since the driver only knows that the stream ended.
+fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor: &Redactor) -> Failure {
+    let phase = match stage {
+        Stage::Query => Phase::Query,
+        Stage::Login if meter.seen().tls_done.is_none() && error.as_db_error().is_none() => Phase::Tls,
+        Stage::Login => Phase::Auth,
+    };
+    let tell = |reason: Reason, phase: Phase, text: &str| Failure::new(reason, phase).with_detail(redactor.clean(text));
+    if let Some(db) = error.as_db_error() {
+        // `severity` is translated by the server; the parsed one is not, but old servers do not send it.
+        let severity = db.parsed_severity().map_or(db.severity().to_owned(), |severity| severity.to_string());
+        let (code, message) = (db.code().code(), db.message());
+        let diagnosis = diagnosis::classify(stage, &Complaint { severity: &severity, sqlstate: code, message });
+        let mut failure = tell(diagnosis.reason, phase, &format!("{severity} {code}: {message}"));
+        failure.unclassified = Some(code.chars().filter(char::is_ascii_alphanumeric).take(5).collect())
+            .filter(|_: &String| !diagnosis.known);
+        return failure;
+    }
+    let mut seen = meter.seen();
+    let phase = if seen.plaintext && phase == Phase::Tls { Phase::Auth } else { phase };
+    if let Some((reason, text)) = seen.tls_failure.take() {
+        return tell(reason, Phase::Tls, &text);
+    }
+    if let Some(fault) = seen.fault {
+        let (reason, text) = match fault {
+            Fault::NoTls => (Reason::TlsUnsupported, "the server does not offer TLS"),
+            Fault::NotPostgres => (Reason::ProtocolError, "the server does not speak PostgreSQL's protocol"),
+            Fault::CleartextPassword => (Reason::AuthFailed, "the server asked for a cleartext password without TLS"),
+        };
+        return tell(reason, phase, text);
+    }
+    let text = tls::chain(error);
+    let reason = match error.to_string().as_str() {
+        "authentication error" | "invalid configuration" => Reason::AuthFailed,
+        "error parsing response from server" | "unexpected message from server" => Reason::ProtocolError,
+        "connection closed" => Reason::ConnectionLost,
+        "error performing TLS handshake" => Reason::TlsFailed,
+        _ if text.contains("invalid") => Reason::ProtocolError,
+        _ => Reason::ConnectionLost,
+    };
+    tell(reason, phase, &text)
+}

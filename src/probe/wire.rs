@@ -1,0 +1,310 @@
+//! What comes from the database server, watched byte by byte: a thin stream under the driver that sees the answer to
+//! SSLRequest, counts what is received, and reads the frame of each message, so that a server that is not PostgreSQL,
+//! or means harm, ends the attempt early.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
+
+use super::Reason;
+
+/// An attempt reads a few hundred bytes; no honest server comes near this.
+const MOST_RECEIVED: usize = 256 * 1024;
+/// Type byte and length.
+const FRAME: usize = 5;
+
+/// Why the stream ended the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The answer to SSLRequest was `N`.
+    NoTls,
+    /// Bytes that are not PostgreSQL's, or more of them than any check needs.
+    NotPostgres,
+    /// The server asked for a cleartext password on a connection without TLS.
+    CleartextPassword,
+}
+
+/// What has been seen so far; shared between the stream and the attempt that owns it.
+#[derive(Debug, Default)]
+pub struct Seen {
+    received: usize,
+    /// The first bad thing.
+    pub fault: Option<Fault>,
+    /// When the TLS handshake was done.
+    pub tls_done: Option<Instant>,
+    /// The server has no TLS, and that is acceptable.
+    pub plaintext: bool,
+    /// Why the TLS handshake failed: the reason, and text for the person on call.
+    pub tls_failure: Option<(Reason, String)>,
+}
+
+/// A handle to what a connection's streams have seen.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<Mutex<Seen>>);
+
+impl Meter {
+    /// The current state. The lock is never held across an await.
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail<T>(&self, fault: Fault) -> io::Result<T> {
+        self.seen().fault.get_or_insert(fault);
+        Err(io::Error::other("the attempt was ended: unexpected bytes from the server"))
+    }
+}
+
+/// What the next received byte is.
+#[derive(Debug)]
+enum Expect {
+    /// The one-byte answer to SSLRequest; `must` = anything but `S` ends the attempt.
+    SslAnswer { must: bool },
+    /// Ciphertext: only counted here, read one layer up.
+    Ciphertext,
+    /// Messages.
+    Messages(Frames),
+}
+
+/// Reads the frames of backend messages as they pass.
+#[derive(Debug, Default)]
+struct Frames {
+    header: [u8; FRAME + 4],
+    have: usize,
+    body_left: usize,
+}
+
+impl Frames {
+    /// Looks at bytes in order. `encrypted` says whether a cleartext password may be given.
+    fn scan(&mut self, mut bytes: &[u8], encrypted: bool) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            if self.have >= FRAME && self.body_left == 0 {
+                self.have = 0;
+            }
+            if self.have < FRAME {
+                self.header[self.have] = bytes[0];
+                self.have += 1;
+                bytes = &bytes[1..];
+                if self.have == FRAME {
+                    self.body_left = self.announced()?;
+                }
+                continue;
+            }
+            if self.have < self.header.len() {
+                self.header[self.have] = bytes[0];
+                self.have += 1;
+                self.body_left -= 1;
+                bytes = &bytes[1..];
+                // AuthenticationCleartextPassword is `R`, length 8, code 3.
+                if !encrypted && self.have == self.header.len() && self.header == *b"R\0\0\0\x08\0\0\0\x03" {
+                    return Err(Fault::CleartextPassword);
+                }
+                continue;
+            }
+            let skip = self.body_left.min(bytes.len());
+            self.body_left -= skip;
+            bytes = &bytes[skip..];
+        }
+        Ok(())
+    }
+
+    /// The length of the body that the header announces.
+    fn announced(&self) -> Result<usize, Fault> {
+        let [kind, a, b, c, d, ..] = self.header;
+        let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+        // Every backend message type is a letter or a digit, and the length counts itself.
+        if !kind.is_ascii_alphanumeric() || !(4..=MOST_RECEIVED).contains(&length) {
+            return Err(Fault::NotPostgres);
+        }
+        Ok(length - 4)
+    }
+}
+
+/// How the conversation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// With the startup message.
+    Plain,
+    /// With SSLRequest; `must` = plaintext is not acceptable.
+    SslRequest {
+        /// Plaintext is not acceptable.
+        must: bool,
+    },
+    /// With the TLS handshake.
+    DirectTls,
+}
+
+/// The stream under the driver.
+#[derive(Debug)]
+pub struct Wire<S> {
+    inner: S,
+    expect: Expect,
+    meter: Meter,
+}
+
+impl<S> Wire<S> {
+    /// Watches a fresh connection.
+    pub fn new(inner: S, opening: Opening, meter: Meter) -> Self {
+        let expect = match opening {
+            Opening::Plain => Expect::Messages(Frames::default()),
+            Opening::SslRequest { must } => Expect::SslAnswer { must },
+            Opening::DirectTls => Expect::Ciphertext,
+        };
+        Wire { inner, expect, meter }
+    }
+
+    fn look(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let received = {
+            let mut seen = self.meter.seen();
+            seen.received += bytes.len();
+            seen.received
+        };
+        if received > MOST_RECEIVED {
+            return self.meter.fail(Fault::NotPostgres);
+        }
+        if let Expect::SslAnswer { must } = self.expect {
+            self.expect = match bytes[0] {
+                b'S' => Expect::Ciphertext,
+                b'N' if must => return self.meter.fail(Fault::NoTls),
+                b'N' => {
+                    self.meter.seen().plaintext = true;
+                    Expect::Messages(Frames::default())
+                }
+                _ => return self.meter.fail(Fault::NotPostgres),
+            };
+            bytes = &bytes[1..];
+        }
+        match &mut self.expect {
+            Expect::Messages(frames) => frames.scan(bytes, false).or_else(|fault| self.meter.fail(fault)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The decrypted side of a TLS connection, with the same look at each message.
+#[derive(Debug)]
+pub struct Decrypted<T> {
+    inner: T,
+    frames: Frames,
+    meter: Meter,
+}
+
+impl<T> Decrypted<T> {
+    /// Watches what TLS yields.
+    pub fn new(inner: T, meter: Meter) -> Self {
+        Decrypted { inner, frames: Frames::default(), meter }
+    }
+}
+
+impl<T: TlsStream + Unpin> TlsStream for Decrypted<T> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.inner.channel_binding()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(self.look(&buf.filled()[before..])),
+            other => other,
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                let Decrypted { frames, meter, .. } = &mut *self;
+                Poll::Ready(frames.scan(&buf.filled()[before..], true).or_else(|fault| meter.fail(fault)))
+            }
+            other => other,
+        }
+    }
+}
+
+macro_rules! write_through {
+    ($name:ident) => {
+        impl<S: AsyncWrite + Unpin> AsyncWrite for $name<S> {
+            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.inner).poll_write(cx, buf)
+            }
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.inner).poll_flush(cx)
+            }
+            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.inner).poll_shutdown(cx)
+            }
+        }
+    };
+}
+write_through!(Wire);
+write_through!(Decrypted);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(opening: Opening, chunks: &[&[u8]]) -> Option<Fault> {
+        let meter = Meter::default();
+        let mut wire = Wire::new((), opening, meter.clone());
+        for chunk in chunks {
+            if wire.look(chunk).is_err() {
+                break;
+            }
+        }
+        meter.seen().fault.take()
+    }
+
+    const MUST: Opening = Opening::SslRequest { must: true };
+    const MAY: Opening = Opening::SslRequest { must: false };
+    const AUTH_OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+    const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+
+    #[test]
+    fn the_answer_to_sslrequest() {
+        assert_eq!(look(MUST, &[b"S", b"\x16\x03\x03 anything"]), None);
+        assert_eq!(look(MUST, &[b"N"]), Some(Fault::NoTls));
+        assert_eq!(look(MAY, &[b"N", AUTH_OK, READY]), None);
+        for byte in [b"E", b"H", b"\0"] {
+            assert_eq!(look(MAY, &[byte]), Some(Fault::NotPostgres), "{byte:?}");
+        }
+    }
+
+    #[test]
+    fn messages_pass_however_they_are_cut() {
+        let all = [AUTH_OK, b"S\0\0\0\x0fa\0bcdefgh\0\0", READY, AUTH_OK].concat();
+        for size in 1..all.len() {
+            let chunks: Vec<_> = all.chunks(size).collect();
+            assert_eq!(look(Opening::Plain, &chunks), None, "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_postgres_ends_the_attempt() {
+        assert_eq!(look(Opening::Plain, &[b"HTTP/1.1 400 Bad Request\r\n"]), Some(Fault::NotPostgres));
+        assert_eq!(look(Opening::Plain, &[b"D\x40\0\0\0"]), Some(Fault::NotPostgres), "1 GB announced");
+        assert_eq!(look(Opening::Plain, &[b"D\0\0\0\x03"]), Some(Fault::NotPostgres), "shorter than its own length");
+        assert_eq!(look(Opening::Plain, &[b"D\xff\xff\xff\xff"]), Some(Fault::NotPostgres), "negative");
+        let flood = vec![READY.repeat(1000); 50];
+        let chunks: Vec<&[u8]> = flood.iter().map(Vec::as_slice).collect();
+        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
+    }
+
+    #[test]
+    fn a_cleartext_password_is_given_only_over_tls() {
+        assert_eq!(look(Opening::Plain, &[CLEARTEXT]), Some(Fault::CleartextPassword));
+        assert_eq!(look(MAY, &[b"N", &CLEARTEXT[..4], &CLEARTEXT[4..]]), Some(Fault::CleartextPassword));
+        assert_eq!(Frames::default().scan(CLEARTEXT, true), Ok(()));
+    }
+}

@@ -1,0 +1,233 @@
+//! The decision: what the snapshot means for readiness and health. Pure: no clock, no lock, no await.
+//!
+//! - A required check that is not up never yields ready or healthy.
+//! - What cannot be determined (no result, overdue) is never reported as healthy.
+//! - Liveness is not decided here: neither the app's answer nor the database may touch it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::config::Gate;
+use crate::probe::Reason;
+use crate::state::{CheckState, Level, Snapshot};
+
+/// An idle verdict older than this is shown as a warning.
+const IDLE_UNVERIFIED_AFTER: Duration = Duration::from_secs(3600);
+/// A certificate that ends this soon is shown as a warning.
+pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// The moment of a decision, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For ages and deadlines.
+    pub instant: Instant,
+    /// For dates of certificates.
+    pub wall: SystemTime,
+}
+
+impl Now {
+    /// This moment.
+    pub fn read() -> Self {
+        Now { instant: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+/// `/readyz`, part by part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// SIGTERM has come.
+    pub draining: bool,
+    /// Why the app is not ready; `None` = ready.
+    pub app: Option<Reason>,
+    /// Why the database keeps us from being ready; `None` = the gate is satisfied.
+    pub database: Option<Reason>,
+}
+
+impl Readiness {
+    /// The verdict.
+    pub fn is_ready(&self) -> bool {
+        !self.draining && self.app.is_none() && self.database.is_none()
+    }
+}
+
+/// `draining; app: connect_refused; database: auth_failed`: the failing parts in this order, empty when ready.
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if self.draining {
+            f.write_str("draining")?;
+            separator = "; ";
+        }
+        for (name, reason) in [("app", self.app), ("database", self.database)] {
+            if let Some(reason) = reason {
+                write!(f, "{separator}{name}: {reason}")?;
+                separator = "; ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Decides readiness.
+pub fn decide(gate: Gate, snapshot: &Snapshot, draining: bool, now: Instant) -> Readiness {
+    let app = snapshot.app();
+    let database = snapshot.database().and_then(|check| {
+        let satisfied = match gate {
+            Gate::Never => true,
+            Gate::Startup => check.ever_up,
+            Gate::Always => is_up(check, now),
+        };
+        (!satisfied).then(|| check.reason(now))
+    });
+    Readiness { draining, app: (!is_up(app, now)).then(|| app.reason(now)), database }
+}
+
+fn is_up(check: &CheckState, now: Instant) -> bool {
+    check.level == Level::Up && !check.is_stale(now)
+}
+
+/// `starting|up|down|idle|stale`: the words of `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Never up so far.
+    Starting,
+    /// Passing.
+    Up,
+    /// Failing.
+    Down,
+    /// Not looked at, because the app does not use the database; the last verdict stands.
+    Idle,
+    /// The next result is overdue.
+    Stale,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 5] = [State::Up, State::Down, State::Starting, State::Idle, State::Stale];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Up => "up",
+            State::Down => "down",
+            State::Idle => "idle",
+            State::Stale => "stale",
+        }
+    }
+}
+
+/// `pass|warn|fail`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// All is well.
+    Pass,
+    /// It works, but look at it.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+impl Status {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Pass => "pass",
+            Status::Warn => "warn",
+            Status::Fail => "fail",
+        }
+    }
+}
+
+/// One check, judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Where it is.
+    pub state: State,
+    /// What that means.
+    pub status: Status,
+    /// Why it does not simply pass.
+    pub reason: Option<Reason>,
+}
+
+/// Judges one check of a snapshot.
+pub fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
+    let state = match check.level {
+        _ if check.is_stale(now.instant) => State::Stale,
+        Level::Down => State::Down,
+        Level::Starting => State::Starting,
+        Level::Up if check.idle_since.is_some() => State::Idle,
+        Level::Up => State::Up,
+    };
+    if !matches!(state, State::Up | State::Idle) {
+        return Judgement { state, status: Status::Fail, reason: Some(check.reason(now.instant)) };
+    }
+    let warning = Reason::WARNINGS.into_iter().find(|warning| applies(*warning, check, snapshot, now));
+    let status = if warning.is_some() { Status::Warn } else { Status::Pass };
+    Judgement { state, status, reason: warning }
+}
+
+/// Whether a warning applies to a check that is up.
+pub fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, now: Now) -> bool {
+    let is_database = snapshot.database().is_some_and(|database| database.id == check.id);
+    match warning {
+        Reason::ReadOnly => check.read_only,
+        Reason::CertificateExpiring => {
+            let end = snapshot.certificate_expiry.filter(|_| is_database);
+            end.is_some_and(|end| end < now.wall + CERTIFICATE_WARNING)
+        }
+        Reason::IdleUnverified => {
+            let age = check.last_success.map(|(at, _)| now.instant.saturating_duration_since(at));
+            check.idle_since.is_some() && age.is_none_or(|age| age > IDLE_UNVERIFIED_AFTER)
+        }
+        Reason::RecoveredAfterRetry => check.retried,
+        _ => false,
+    }
+}
+
+/// Which checks a health endpoint speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// `/health`: all of them, and draining.
+    All,
+    /// `/health/shallow`: the app.
+    Shallow,
+    /// `/health/deep`: the database and the SQL checks.
+    Deep,
+}
+
+impl Scope {
+    /// The checks it speaks of.
+    pub fn checks(self, snapshot: &Snapshot) -> &[CheckState] {
+        match self {
+            Scope::All => &snapshot.checks,
+            Scope::Shallow => &snapshot.checks[..1],
+            Scope::Deep => snapshot.deep(),
+        }
+    }
+}
+
+/// The worst status of the scope's checks; draining counts for `/health` alone.
+pub fn health(scope: Scope, snapshot: &Snapshot, draining: bool, now: Now) -> Status {
+    let worst = scope.checks(snapshot).iter().map(|check| judge(check, snapshot, now).status).max();
+    match worst {
+        _ if draining && scope == Scope::All => Status::Fail,
+        Some(status) => status,
+        None => Status::Pass,
+    }
+}
+
+/// The words of `state` in `/health`.
+pub fn overall_state(readiness: &Readiness, ever_ready: bool) -> &'static str {
+    match readiness {
+        _ if readiness.draining => "draining",
+        _ if readiness.is_ready() => "ready",
+        _ if ever_ready => "unready",
+        _ => "starting",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Whom we trust: TLS connectors from the plan, and what a certificate or a failed handshake says.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use native_tls::{Certificate, Protocol, TlsConnector};
+use x509_cert::der::Decode;
+
+use crate::dsn::{Roots, TlsPlan, TlsPolicy, Verify};
+use crate::probe::Reason;
+
+/// A connector that can be had only once the roots are loaded: 40 to 75 ms of CPU, so it is built once and cloned.
+///
+/// # Errors
+/// Text for the log at level debug; [`check_roots`] has already found what an operator can mend.
+pub fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
+    let verify = match plan.policy {
+        TlsPolicy::Off => Verify::None,
+        TlsPolicy::IfOffered { verify } | TlsPolicy::Required { verify } => verify,
+    };
+    let mut builder = TlsConnector::builder();
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    builder.danger_accept_invalid_certs(verify == Verify::None);
+    builder.danger_accept_invalid_hostnames(verify != Verify::Full);
+    if let (Roots::File(path), true) = (&plan.roots, verify != Verify::None) {
+        builder.disable_built_in_roots(true);
+        for root in read_roots(path)? {
+            builder.add_root_certificate(root);
+        }
+    }
+    // Required by direct negotiation, harmless elsewhere.
+    postgres_native_tls::set_postgresql_alpn(&mut builder);
+    builder.build().map_err(|error| chain(&error))
+}
+
+/// The connector of an https app check. A loopback host has no name that a certificate could prove.
+///
+/// # Errors
+/// Text for the log at level debug.
+pub fn app_connector(loopback: bool) -> Result<TlsConnector, String> {
+    let mut builder = TlsConnector::builder();
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    builder.danger_accept_invalid_certs(loopback);
+    builder.danger_accept_invalid_hostnames(loopback);
+    builder.build().map_err(|error| chain(&error))
+}
+
+/// Finds at start what would make every handshake fail later: a root file that is missing or holds no certificate, or
+/// a system without roots where they are needed.
+///
+/// # Errors
+/// One line without the path, which is part of the URL.
+pub fn check_roots(plan: &TlsPlan) -> Result<(), String> {
+    let verify = match plan.policy {
+        TlsPolicy::Off => return Ok(()),
+        TlsPolicy::IfOffered { verify } | TlsPolicy::Required { verify } => verify,
+    };
+    match &plan.roots {
+        _ if verify == Verify::None => Ok(()),
+        Roots::File(path) => read_roots(path).map(drop),
+        Roots::System if system_has_roots() => Ok(()),
+        Roots::System => {
+            Err("the server's certificate is to be verified, but this system has no root certificates".into())
+        }
+    }
+}
+
+fn read_roots(path: &Path) -> Result<Vec<Certificate>, String> {
+    let pem = fs::read(path).map_err(|error| format!("the file of sslrootcert cannot be read: {}", error.kind()))?;
+    match Certificate::stack_from_pem(&pem) {
+        Ok(roots) if !roots.is_empty() => Ok(roots),
+        _ => Err("the file of sslrootcert holds no certificate in PEM form".into()),
+    }
+}
+
+#[cfg(any(target_vendor = "apple", target_os = "windows"))]
+fn system_has_roots() -> bool {
+    true
+}
+
+#[cfg(not(any(target_vendor = "apple", target_os = "windows")))]
+fn system_has_roots() -> bool {
+    // The same places in which native-tls looks, SSL_CERT_FILE and SSL_CERT_DIR included.
+    let found = openssl_probe::probe();
+    found.cert_file.is_some_and(|file| fs::metadata(file).is_ok_and(|m| m.len() > 0))
+        || found.cert_dir.iter().any(|dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()))
+}
+
+/// Why a handshake failed: the certificate (chain, name, dates), a closed or reset connection, or anything else.
+pub fn diagnose(error: &native_tls::Error) -> Reason {
+    // OpenSSL's words, then those of Apple's Security framework. The error types differ, their texts are stable.
+    const UNTRUSTED: [&str; 4] =
+        ["certificate verify failed", "not trusted", "certificate has expired", "invalid certificate chain"];
+    const LOST: [&str; 3] = ["unexpected eof", "connection reset", "broken pipe"];
+    let text = chain(error).to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&UNTRUSTED) {
+        Reason::TlsUntrusted
+    } else if says(&LOST) {
+        Reason::ConnectionLost
+    } else {
+        Reason::TlsFailed
+    }
+}
+
+/// When a certificate ends; `None` where it cannot be read.
+pub fn expiry(certificate: &Certificate) -> Option<SystemTime> {
+    let der = certificate.to_der().ok()?;
+    let parsed = x509_cert::Certificate::from_der(&der).ok()?;
+    let seconds: Duration = parsed.tbs_certificate.validity.not_after.to_unix_duration();
+    Some(SystemTime::UNIX_EPOCH + seconds)
+}
+
+/// An error and its causes in one line, each text once (OpenSSL's come twice).
+pub fn chain(error: &dyn Error) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    texts.join(": ")
+}
