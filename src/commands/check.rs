@@ -135,6 +135,11 @@ impl Row {
         row
     }
 
+    /// A SQL check that took the database check's failure.
+    fn is_repeated(&self) -> bool {
+        self.name.starts_with("sql_") && self.reason.is_some() && self.phases_ms == Phases::default()
+    }
+
     /// Warnings come in the order of their weight; the last one said is the heaviest.
     fn warn(&mut self, reason: Reason) {
         if self.status != Status::Fail.as_str() {
@@ -154,6 +159,7 @@ fn as_json(rows: &[Row]) -> String {
 
 fn as_table(rows: &[Row], colour: bool) -> String {
     let mut text = String::new();
+    let mut said = None;
     for row in rows {
         let (sign, code) = match row.status {
             "pass" => ("✓", "32"),
@@ -166,6 +172,10 @@ fn as_table(rows: &[Row], colour: bool) -> String {
             row.phases_ms.iter().map(|(phase, took)| format!("{} {:.1}", phase.as_str(), millis(took))).collect();
         text.push_str(&format!("{:<12} {verdict}\n", row.name));
         let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<12} {value}\n"));
+        if row.is_repeated() {
+            line("not run", "the database check failed");
+            continue;
+        }
         line("took", &format!("{:.1} ms  ({})", row.duration_ms, phases.join(", ")));
         if row.attempts > 1 {
             line("attempts", &row.attempts.to_string());
@@ -180,7 +190,8 @@ fn as_table(rows: &[Row], colour: bool) -> String {
         ] {
             value.iter().for_each(|value| line(name, value));
         }
-        row.remedy.iter().for_each(|remedy| line("what to do", remedy));
+        row.remedy.iter().filter(|remedy| said != Some(**remedy)).for_each(|remedy| line("what to do", remedy));
+        said = row.remedy;
     }
     text
 }

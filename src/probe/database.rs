@@ -58,6 +58,9 @@ impl DatabaseProbe {
 
     /// One whole check.
     pub async fn check(&mut self) -> Report {
+        // Loading the roots takes longer than a whole check: it is done before the clock starts. Where it fails, the
+        // attempt says so.
+        let _ = self.connector();
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let mut waits = Waits::between_attempts();
@@ -137,14 +140,11 @@ impl DatabaseProbe {
         };
         progress.enter(if opening == Opening::Plain { Phase::Auth } else { Phase::Tls });
         let wire = Wire::new(socket, opening, meter.clone());
-        let tls = match plan.server_name().filter(|_| opening != Opening::Plain) {
-            Some(name) => {
-                let name = name.to_owned();
-                let connector = postgres_native_tls::TlsConnector::new(self.connector()?, &name);
-                Some(TimedTls { connector, meter: meter.clone() })
-            }
-            None => None,
-        };
+        let name = plan.server_name().unwrap_or_default().to_owned();
+        let tls = self.connector()?.map(|connector| TimedTls {
+            connector: postgres_native_tls::TlsConnector::new(connector, &name),
+            meter: meter.clone(),
+        });
         let config = self.settings.plan.config();
         let opened = Session::open(&config, wire, tls, meter.clone(), Arc::clone(&self.redactor)).await;
         settle(progress, meter);
@@ -172,13 +172,15 @@ impl DatabaseProbe {
         reached.map_err(|failure| Failure { detail: failure.detail.map(|text| self.redactor.clean(&text)), ..failure })
     }
 
-    fn connector(&mut self) -> Result<native_tls::TlsConnector, Failure> {
-        if let Some(connector) = &self.connector {
-            return Ok(connector.clone());
+    /// Built once, at the first check; a plan without TLS needs none.
+    fn connector(&mut self) -> Result<Option<native_tls::TlsConnector>, Failure> {
+        if self.connector.is_some() || self.settings.plan.tls.policy == TlsPolicy::Off {
+            return Ok(self.connector.clone());
         }
         let built = tls::database_connector(&self.settings.plan.tls)
             .map_err(|text| Failure::new(Reason::Internal, Phase::Tls).with_detail(self.redactor.clean(&text)))?;
-        Ok(self.connector.insert(built).clone())
+        self.connector = Some(built);
+        Ok(self.connector.clone())
     }
 
     /// Each SQL check in a transaction of its own, with its share of the time that is left.
@@ -214,10 +216,10 @@ impl DatabaseProbe {
         let mut socket = self.reach(deadline, progress).await?;
         let plan = &self.settings.plan;
         let must = matches!(plan.tls.policy, TlsPolicy::Required { .. });
-        let Some(name) = plan.server_name().filter(|_| plan.tls.policy != TlsPolicy::Off) else { return Ok(None) };
-        let name = name.to_owned();
+        let (direct, name) = (plan.tls.direct, plan.server_name().unwrap_or_default().to_owned());
+        let Some(connector) = self.connector()? else { return Ok(None) };
         progress.enter(Phase::Tls);
-        if !plan.tls.direct {
+        if !direct {
             let lost = |error: std::io::Error| {
                 Failure::new(Reason::ConnectionLost, Phase::Tls).with_detail(error.kind().to_string())
             };
@@ -229,7 +231,7 @@ impl DatabaseProbe {
                 _ => return Err(Failure::new(Reason::ProtocolError, Phase::Tls)),
             }
         }
-        let connector = tokio_native_tls::TlsConnector::from(self.connector()?);
+        let connector = tokio_native_tls::TlsConnector::from(connector);
         let mut stream = connector.connect(&name, socket).await.map_err(|error| {
             Failure::new(tls::diagnose(&error), Phase::Tls).with_detail(self.redactor.clean(&tls::chain(&error)))
         })?;

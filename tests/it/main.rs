@@ -1,0 +1,8 @@
+//! The integration tests: one binary.
+#![allow(clippy::disallowed_methods, reason = "tests read TMPDIR and the like themselves")]
+#![allow(clippy::needless_pass_by_value, reason = "helpers read better where they take what they are given")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a failing test shows the daemon's log")]
+
+mod serve;
+mod servers;
+mod support;

@@ -1,0 +1,14 @@
+//! What the tests stand on: the servers a database check can meet, and how to wait for what happens in them.
+
+pub(crate) mod certificates;
+pub(crate) mod daemon;
+pub(crate) mod database_url;
+pub(crate) mod eventually;
+pub(crate) mod fake_postgres;
+pub(crate) mod pgbouncer;
+pub(crate) mod port;
+pub(crate) mod postgres;
+pub(crate) mod scratch;
+pub(crate) mod session;
+pub(crate) mod sidecar;
+pub(crate) mod web_app;

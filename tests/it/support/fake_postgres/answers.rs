@@ -1,0 +1,36 @@
+//! What the server answers to the statements of a simple query.
+
+use super::behaviour::Behaviour;
+use super::messages;
+
+/// Type numbers of `pg_type`.
+pub(super) const BOOL: u32 = 16;
+pub(super) const INT4: u32 = 23;
+const TEXT: u32 = 25;
+
+/// The statements of a simple query: cut where the sidecar joins them, else at every semicolon.
+pub(super) fn statements(text: &str) -> Vec<&str> {
+    let separator = if text.contains("\n;") { "\n;" } else { ";" };
+    text.split(separator).map(str::trim).filter(|statement| !statement.is_empty()).collect()
+}
+
+/// The answer to a SELECT.
+pub(super) fn table(kind: u32, rows: &[Vec<Option<String>>]) -> Vec<u8> {
+    let columns = vec![("?column?", kind); rows.first().map_or(1, Vec::len)];
+    let mut answer = messages::row_description(&columns);
+    for row in rows {
+        answer.extend(messages::data_row(&row.iter().map(Option::as_deref).collect::<Vec<_>>()));
+    }
+    answer.extend(messages::complete(&format!("SELECT {}", rows.len())));
+    answer
+}
+
+/// The row that tells a restart and a read-only server.
+pub(super) fn server_state(behaviour: &Behaviour) -> Vec<u8> {
+    let columns = ["pg_postmaster_start_time", "pg_is_in_recovery", "default_transaction_read_only"];
+    let recovery = if behaviour.in_recovery { "t" } else { "f" };
+    let read_only = if behaviour.read_only { "on" } else { "off" };
+    let row = [Some(behaviour.started.as_str()), Some(recovery), Some(read_only)];
+    let description = messages::row_description(&columns.map(|name| (name, TEXT)));
+    [description, messages::data_row(&row), messages::complete("SELECT 1")].concat()
+}

@@ -1,0 +1,233 @@
+//! The real binary under test: started with a clean environment on a free port, read through its log and its
+//! endpoints, ended with the test. A failing test shows its log.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::eventually::{SOON, eventually, poll};
+
+/// Longer than any answer from memory may take, on a machine that is busy with other builds.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Settings that make a test short; each can be set anew.
+const QUICK: [(&str, &str); 7] = [
+    ("SIDEPULSE_LISTEN", "127.0.0.1:0"),
+    ("SIDEPULSE_APP_INTERVAL", "200ms"),
+    ("SIDEPULSE_APP_TIMEOUT", "1s"),
+    ("SIDEPULSE_DATABASE_INTERVAL", "200ms"),
+    ("SIDEPULSE_DATABASE_TIMEOUT", "2s"),
+    ("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", "1s"),
+    ("SIDEPULSE_DATABASE_MODE", "steady"),
+];
+
+/// A start that has not happened yet.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    environment: BTreeMap<String, String>,
+    arguments: Vec<String>,
+}
+
+/// A running sidepulse. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Sidecar {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
+    }
+
+    /// A header's value, by its lower-case name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+impl Builder {
+    /// Sets a variable.
+    pub(crate) fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Checks the app on this port of 127.0.0.1.
+    pub(crate) fn app(self, port: u16) -> Self {
+        self.set("SIDEPULSE_APP_URL", format!("http://127.0.0.1:{port}/"))
+    }
+
+    /// Adds an argument.
+    pub(crate) fn arg(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// The command, ready to be run in another way.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidepulse"));
+        command.env_clear().envs(&self.environment).args(&self.arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command that ends by itself: exit code, stdout, stderr.
+    pub(crate) fn finish(&self) -> (Option<i32>, String, String) {
+        let output = self.command().output().expect("run sidepulse");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Starts the daemon and waits until it listens.
+    pub(crate) fn start(&self) -> Sidecar {
+        let mut child = self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start sidepulse");
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (lines, sink) = (BufReader::new(child.stderr.take().expect("its stderr")), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        let mut sidecar = Sidecar { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        let found = poll(SOON, || {
+            let line = sidecar.events("started").into_iter().next()?;
+            line["message"].as_str()?.rsplit(' ').next()?.parse::<SocketAddr>().ok()
+        });
+        let address = found.unwrap_or_else(|| panic!("it does not listen:\n{}", sidecar.log_text()));
+        sidecar.address = if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address };
+        sidecar
+    }
+}
+
+impl Sidecar {
+    /// A daemon that checks this database.
+    pub(crate) fn on(database_url: impl ToString) -> Builder {
+        Sidecar::bare().set("DATABASE_URL", database_url.to_string())
+    }
+
+    /// A daemon without a database check.
+    pub(crate) fn without_database() -> Builder {
+        Sidecar::bare().set("SIDEPULSE_DATABASE", "off")
+    }
+
+    /// Nothing but the settings that make a test short.
+    pub(crate) fn bare() -> Builder {
+        let environment = QUICK.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Builder { environment, arguments: Vec::new() }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// GETs a path.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Sends these bytes over a fresh connection and reads until the end.
+    pub(crate) fn ask(&self, request: &str) -> Answer {
+        self.try_ask(request).unwrap_or_else(|error| panic!("{error} for {request:?}\n{}", self.log_text()))
+    }
+
+    /// The same, where an error is part of the test.
+    pub(crate) fn try_ask(&self, request: &str) -> std::io::Result<Answer> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        stream.write_all(request.as_bytes())?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
+    /// One check's object in `/health`.
+    pub(crate) fn check(&self, key: &str) -> Value {
+        self.get("/health").json()["checks"][key][0].clone()
+    }
+
+    /// The value of one series in `/metrics`.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.get("/metrics").body;
+        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// Waits until `/health` says this of a check; panics with the log if it does not.
+    pub(crate) fn wait_for_check(&self, key: &str, what: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = poll(SOON, || {
+            last = self.check(key);
+            what(&last).then(|| last.clone())
+        });
+        found.unwrap_or_else(|| panic!("{key} stays {last}\n{}", self.log_text()))
+    }
+
+    /// Waits until a path answers with a status.
+    pub(crate) fn wait_for_status(&self, path: &str, status: u16) {
+        let mut last = 0;
+        let came = eventually(SOON, || {
+            last = self.get(path).status;
+            last == status
+        });
+        assert!(came, "{path} stays {last}, not {status}\n{}", self.log_text());
+    }
+
+    /// The log lines with this event.
+    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
+        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        parsed.filter(|line| line["event"] == event).collect()
+    }
+
+    /// All it logged.
+    pub(crate) fn log_text(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("send a signal to sidepulse");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let ended = poll(SOON, || self.child.try_wait().expect("ask for its state"));
+        ended.unwrap_or_else(|| panic!("it does not end:\n{}", self.log_text()))
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of sidepulse ---\n{}", self.log_text());
+        }
+    }
+}
