@@ -1,0 +1,151 @@
+"""The app's database: one engine with a bounded pool, and the sessions a request works with."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, TypeVar
+
+import asyncpg
+from fastapi import Depends, Request
+from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from database_url import DatabaseUrl
+from diagnosis import DROPPED, DatabaseUnavailable, connect_reason, statement_reason
+
+# Sessions: 15 a process, of the 97 that the smallest Neon compute has for everyone.
+POOL_SIZE = 5  # kept open
+MAX_OVERFLOW = 10  # opened under load, closed after use
+POOL_TIMEOUT_S = 5  # a request that gets no connection by then is told to come back
+POOL_RECYCLE_S = 240  # below the 300 s after which an idle Neon compute suspends and drops its sessions
+CONNECT_TIMEOUT_S = 10  # resolve, connect, TLS and login; on Neon the wake-up too
+COMMAND_TIMEOUT_S = 8  # one statement; asyncpg's own default is to wait for ever
+CLOSE_TIMEOUT_S = 0.5  # one connection's goodbye; here too asyncpg's default is to wait for ever
+
+TABLES_LOCK = 0x7461626C6573  # "tables": an advisory lock, so that replicas do not create them at once
+
+logger = logging.getLogger("uvicorn.error")  # uvicorn sets this one up
+T = TypeVar("T")
+
+
+class Database:
+    """Opens no connection until it is asked for one: at start the database may be down, or asleep."""
+
+    def __init__(self, target: DatabaseUrl) -> None:
+        self.engine = create_async_engine(
+            target.url,
+            connect_args={
+                **target.connect_args,
+                "timeout": CONNECT_TIMEOUT_S,
+                "command_timeout": COMMAND_TIMEOUT_S,
+                "connection_class": _Connection,
+            },
+            poolclass=_Pool,
+            pool_size=POOL_SIZE,
+            max_overflow=MAX_OVERFLOW,
+            pool_timeout=POOL_TIMEOUT_S,
+            pool_recycle=POOL_RECYCLE_S,
+            pool_pre_ping=True,
+            pool_use_lifo=True,  # lets the connections of a past rush go stale, and so be recycled
+            hide_parameters=True,  # users' data, which an error's text would carry into the log
+        )
+        event.listen(self.engine.sync_engine, "handle_error", _on_statement_error)
+        self._has_tables = False
+
+    async def ping(self) -> None:
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session; what is not committed when it ends is rolled back."""
+        await self._create_tables()
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    async def _create_tables(self) -> None:
+        # By the first request that the database answers, not at start, where it may be down. An app whose
+        # tables change will want migrations (Alembic) in place of this.
+        if self._has_tables:
+            return
+        async with self.engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK})
+            await connection.run_sync(SQLModel.metadata.create_all)
+        self._has_tables = True
+
+
+async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with request.app.state.database.session() as session:
+        yield session
+
+
+# The scope gives the connection back before the answer is sent, however slow the client is to take it.
+Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
+
+
+async def read_again(session: AsyncSession, read: Callable[[], Awaitable[T]]) -> T:
+    """Runs `read`, and once more when the connection dropped under it.
+
+    The pool's pre-ping finds connections that dropped earlier; this is for the moment after it. For reads
+    only: nobody knows whether a write was committed before the connection went.
+    """
+    try:
+        return await read()
+    except DatabaseUnavailable as error:
+        if error.reason not in DROPPED:
+            raise
+        await session.rollback()
+        return await read()
+
+
+class _Connection(asyncpg.Connection):
+    async def close(self, *, timeout: float | None = None) -> None:
+        try:
+            await super().close(timeout=CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            pass  # the server no longer listens, and the socket is closed all the same
+
+
+class _Pool(AsyncAdaptedQueuePool):
+    """Whatever goes wrong on the way to a connection (DNS, TCP, TLS, login, pre-ping, a full pool) leaves as
+    DatabaseUnavailable: some of it would be a bare OSError, as if the app's own code had raised it."""
+
+    _failing: str | None = None
+
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            connection = super().connect()
+        except Exception as error:
+            reason = connect_reason(error)
+            if reason != self._failing:
+                logger.warning("database unavailable: %s", reason)
+                logger.debug("which is to say: %s", error)  # may name the host and the user
+            self._failing = reason
+            raise DatabaseUnavailable(reason) from error
+        if self._failing:
+            logger.info("database available again")
+            self._failing = None
+        return connection
+
+
+def _on_statement_error(context: ExceptionContext) -> Exception | None:
+    error = context.original_exception
+    if not isinstance(error, Exception):
+        return None  # a cancelled request; SQLAlchemy closes its connection
+    reason = statement_reason(error, connection_is_gone=context.is_disconnect)
+    if isinstance(error, TimeoutError):
+        # Nobody knows what this connection would answer next, so it goes; the others of the pool are well.
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+    elif reason in DROPPED:
+        context.is_disconnect = True  # and most likely the others dropped with it
+    if reason is None or context.is_pre_ping:  # a pre-ping that finds a dead connection makes a new one
+        return None
+    return DatabaseUnavailable(reason)
