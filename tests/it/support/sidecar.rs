@@ -2,19 +2,16 @@
 //! endpoints, ended with the test. A failing test shows its log.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::eventually::{SOON, eventually, poll};
-
-/// Longer than any answer from memory may take, on a machine that is busy with other builds.
-const ANSWER: Duration = Duration::from_secs(10);
+use super::http::{self, Answer};
 
 /// Settings that make a test short; each can be set anew.
 const QUICK: [(&str, &str); 7] = [
@@ -40,27 +37,6 @@ pub(crate) struct Sidecar {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
-}
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
-    }
-
-    /// A header's value, by its lower-case name.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    }
 }
 
 impl Builder {
@@ -155,15 +131,7 @@ impl Sidecar {
 
     /// The same, where an error is part of the test.
     pub(crate) fn try_ask(&self, request: &str) -> std::io::Result<Answer> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        stream.write_all(request.as_bytes())?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+        http::ask(self.address, request)
     }
 
     /// One check's object in `/health`.

@@ -1,0 +1,51 @@
+# What the scripts of this project need on a Debian machine with a Rust toolchain. Sourced, not run.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=$root/.cache
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# need_packages NAME…: installs the Debian packages that are missing, and says which.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+            as_root=(sudo -n)
+        else
+            die "these Debian packages are missing and cannot be installed without root or sudo: ${missing[*]}"
+        fi
+    fi
+    say "installing: ${missing[*]}"
+    # RUNLEVEL=1: a package that brings a service does not start it.
+    local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get)
+    { "${install[@]}" -qq update && "${install[@]}" -qq install -y --no-install-recommends "${missing[@]}"; } \
+        >"$cache/apt.log" 2>&1 || { tail -n 20 "$cache/apt.log" >&2; die "apt-get failed: ${missing[*]}"; }
+}
+
+need_cargo() {
+    command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain, 1.85 or newer (https://rustup.rs)"
+}
+
+# need_venv REQUIREMENTS…: a virtual environment with exactly these, made anew when one of the files changes.
+need_venv() {
+    local wanted
+    wanted=$(python3 --version; cat "$@")
+    venv=$cache/venv-$(printf '%s' "$wanted" | sha256sum | cut -c1-16)
+    [ -e "$venv/ready" ] && return
+    say "installing Python packages of: ${*#"$root"/}"
+    rm -rf "$venv"
+    python3 -m venv "$venv" || die "python3 -m venv failed"
+    local files=() file
+    for file in "$@"; do files+=(-r "$file"); done
+    "$venv/bin/pip" -q install --disable-pip-version-check "${files[@]}" || die "pip failed"
+    touch "$venv/ready"
+}
+
+mkdir -p "$cache"
