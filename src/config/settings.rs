@@ -149,4 +149,21 @@ mod tests {
             assert_eq!(flag(name), None, "{name}");
         }
     }
+
+    #[test]
+    fn the_table_in_the_readme_is_this_one() {
+        let readme = include_str!("../../README.md");
+        let rows: Vec<&str> = readme
+            .lines()
+            .filter(|line| line.starts_with("| `SIDEPULSE_") || line.starts_with("| `DATABASE_URL`"))
+            .collect();
+        let table: Vec<String> = SETTINGS
+            .iter()
+            .map(|s| {
+                let default = if s.default.is_empty() { String::new() } else { format!("`{}` ", s.default) };
+                format!("| `{}` | {default}| {} |", s.variable, s.help)
+            })
+            .collect();
+        assert_eq!(rows, table);
+    }
 }
