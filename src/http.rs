@@ -251,7 +251,7 @@ fn dress(reply: Reply) -> Response<Full<Bytes>> {
         _ => {}
     }
     if reply.kind == Kind::Page {
-        headers.insert(POLICY, fixed(page::CONTENT_SECURITY_POLICY));
+        headers.insert(POLICY, page::CONTENT_SECURITY_POLICY.clone());
     }
     response
 }
