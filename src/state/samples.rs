@@ -1,11 +1,17 @@
 //! What the tests of several files start from: settings, results, and a wall clock that stands still.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{Config, Given, Need};
+use super::Snapshot;
+use crate::config::{Config, Gate, Given, Need};
+use crate::log::{Format, Level, Log, Settings};
+use crate::metrics::Metrics;
 use crate::probe::{Failure, Outcome, Phase, Phases, Reason, ServerFacts};
+use crate::record::{Recorder, Shared};
 
 /// Its parts must never be seen in a body, a label or a log line.
 pub(crate) const DATABASE: (&str, &str) = ("DATABASE_URL", "postgresql://alice:hunter2@db:5433/shop?sslmode=disable");
@@ -34,4 +40,19 @@ pub(crate) fn ended(at: Instant, reason: Option<Reason>) -> Outcome {
     phases.set(Phase::Connect, Duration::from_micros(1250));
     let result = reason.map_or(Ok(ServerFacts::default()), |reason| Err(failure(reason)));
     Outcome { result, attempts: 1, duration: Duration::from_millis(2), phases, ended: (at, wall()) }
+}
+
+/// A log that says nothing.
+pub(crate) fn silent() -> Log {
+    Log::start(Settings { level: Level::Error, format: Format::Json })
+}
+
+/// A recorder at the start of the program, and what it writes to.
+pub(crate) fn recorder(config: &Config, log: Log) -> (Recorder, Arc<Shared>, Arc<Metrics>) {
+    let snapshot = Snapshot::new(config, Instant::now());
+    let metrics = Arc::new(Metrics::new(config, &snapshot).unwrap());
+    let shared = Arc::new(Shared::new(Instant::now()));
+    let (gate, private) = config.database.as_ref().map_or((Gate::Never, true), |d| (d.gate, d.plan.private));
+    let board = watch::Sender::new(Arc::new(snapshot));
+    (Recorder::new(board, Arc::clone(&shared), Arc::clone(&metrics), log, gate, private), shared, metrics)
 }
