@@ -284,10 +284,11 @@ impl Metrics {
         self.wakes.iter().for_each(|wakes| wakes.observe(ready_after.as_secs_f64()));
     }
 
-    /// Time has passed: checks that are down stay down longer.
+    /// Time has passed: checks that are down stay down longer. What is overdue is in state `stale`, not `down`.
     pub fn add_down_time(&self, snapshot: &Snapshot, passed: Duration) {
+        let now = Instant::now();
         for (check, series) in snapshot.checks.iter().zip(&self.checks) {
-            if check.level == Level::Down {
+            if check.level == Level::Down && !check.is_stale(now) {
                 series.down_seconds.inc_by(passed.as_secs_f64());
             }
         }
@@ -347,13 +348,14 @@ impl Metrics {
 
 impl CheckSeries {
     fn refresh(&self, check: &CheckState, snapshot: &Snapshot, now: Now) {
-        self.up.set((check.level == Level::Up).into());
         let judged = readiness::judge(check, snapshot, now);
+        // A check whose result is overdue is not known to be up.
+        let up = matches!(judged.state, State::Up | State::Idle);
+        self.up.set(up.into());
         for (state, gauge) in State::ALL.iter().zip(&self.states) {
             gauge.set((*state == judged.state).into());
         }
         for (warning, gauge) in &self.warnings {
-            let up = matches!(judged.state, State::Up | State::Idle);
             gauge.set((up && readiness::applies(*warning, check, snapshot, now)).into());
         }
     }
@@ -362,3 +364,8 @@ impl CheckSeries {
 fn seconds(at: SystemTime) -> f64 {
     at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
+
+#[cfg(test)]
+pub(crate) mod scrape;
+#[cfg(test)]
+mod tests;

@@ -21,8 +21,10 @@ pub(super) const CODES: [u16; 5] = [200, 401, 404, 405, 503];
 /// The warnings that a check can show.
 pub(super) fn warnings(id: &CheckId) -> &'static [Reason] {
     match id {
+        CheckId::App => &[],
         CheckId::Database => &Reason::WARNINGS,
-        _ => &[],
+        // It is not looked at while the database is not.
+        CheckId::Sql(_) => &[Reason::IdleUnverified],
     }
 }
 
