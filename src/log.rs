@@ -201,7 +201,7 @@ fn write_lines(lines: &Receiver<Message>, mut out: impl Write) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Mutex;
 
     use super::*;
@@ -218,9 +218,10 @@ mod tests {
         }
     }
 
-    fn written(json: bool, write: impl FnOnce(&Log)) -> String {
+    /// What is logged meanwhile.
+    pub(crate) fn written(level: Level, json: bool, write: impl FnOnce(&Log)) -> String {
         let buffer = Buffer::default();
-        let log = Log::start_on(Level::Info, json, buffer.clone());
+        let log = Log::start_on(level, json, buffer.clone());
         write(&log);
         log.flush(Duration::from_secs(10));
         String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_json_object_with_fixed_names() {
-        let text = written(true, |log| {
+        let text = written(Level::Info, true, |log| {
             log.line(Level::Error, "transition", "database is \"down\"\n")
                 .field("check", "database")
                 .field("attempts", 3)
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn text_quotes_only_what_needs_it() {
-        let text = written(false, |log| {
+        let text = written(Level::Info, false, |log| {
             log.line(Level::Info, "transition", "up").field("reason", "none").field("remedy", "do this").send();
         });
         assert!(text.ends_with("info  up reason=none remedy=\"do this\"\n"), "{text}");
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn lower_levels_are_not_written() {
-        assert_eq!(written(true, |log| log.line(Level::Debug, "transition", "x").send()), "");
+        assert_eq!(written(Level::Info, true, |log| log.line(Level::Debug, "transition", "x").send()), "");
     }
 
     #[test]

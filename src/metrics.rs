@@ -5,85 +5,29 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::probe::{CheckId, Outcome, Phase, Reason};
+use crate::probe::{Outcome, Phase, Reason};
 use crate::readiness::{self, Now, State};
 use crate::state::{CheckState, Level, Snapshot};
+
+mod labels;
+mod process;
+
+pub use labels::PATHS;
+use labels::{CODES, answers, phases, reasons, warnings};
+pub use process::ProcessSample;
 
 /// From a warm query on the same machine to the longest sensible check.
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Several scrapers share one encoding.
 const FRESH: Duration = Duration::from_secs(1);
-/// A check thread that hangs must not hold a scrape: then the process metrics are those of the scrape before.
-const SAMPLE_WAIT: Duration = Duration::from_millis(100);
-/// The paths that are counted by name.
-pub const PATHS: [&str; 10] = [
-    "/livez",
-    "/startupz",
-    "/readyz",
-    "/health",
-    "/healthz",
-    "/health/shallow",
-    "/health/deep",
-    "/metrics",
-    "/",
-    "other",
-];
-/// The statuses that are counted.
-pub const CODES: [u16; 5] = [200, 401, 404, 405, 503];
-
-/// The warnings that a check can show.
-fn warnings(id: &CheckId) -> &'static [Reason] {
-    match id {
-        CheckId::Database => &Reason::WARNINGS,
-        _ => &[],
-    }
-}
-
-/// The phases that a check can have.
-fn phases(id: &CheckId) -> &'static [Phase] {
-    match id {
-        CheckId::App => &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Response],
-        CheckId::Database => &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Auth, Phase::Query],
-        CheckId::Sql(_) => &[Phase::Query],
-    }
-}
-
-/// The reasons with which a check can fail.
-fn reasons(id: &CheckId) -> impl Iterator<Item = Reason> + '_ {
-    use Reason as R;
-    const APP: &[R] = &[
-        R::DnsFailure,
-        R::ConnectRefused,
-        R::ConnectTimeout,
-        R::Unreachable,
-        R::LoopbackOnly,
-        R::TlsUntrusted,
-        R::TlsTimeout,
-        R::TlsFailed,
-        R::ConnectionLost,
-        R::ProtocolError,
-        R::ResponseTimeout,
-        R::BadStatus,
-        R::Internal,
-    ];
-    const APP_ONLY: &[R] = &[R::LoopbackOnly, R::ResponseTimeout, R::BadStatus];
-    let is_app = *id == CheckId::App;
-    R::ALL.iter().copied().filter(move |reason| {
-        let failure = reason.class() != crate::probe::Class::NotAFailure;
-        failure && if is_app { APP.contains(reason) } else { !APP_ONLY.contains(reason) }
-    })
-}
-
 /// The series of one check, resolved once.
 #[derive(Debug)]
 struct CheckSeries {
@@ -340,10 +284,11 @@ impl Metrics {
         self.wakes.iter().for_each(|wakes| wakes.observe(ready_after.as_secs_f64()));
     }
 
-    /// Time has passed: checks that are down stay down longer.
+    /// Time has passed: checks that are down stay down longer. What is overdue is in state `stale`, not `down`.
     pub fn add_down_time(&self, snapshot: &Snapshot, passed: Duration) {
+        let now = Instant::now();
         for (check, series) in snapshot.checks.iter().zip(&self.checks) {
-            if check.level == Level::Down {
+            if check.level == Level::Down && !check.is_stale(now) {
                 series.down_seconds.inc_by(passed.as_secs_f64());
             }
         }
@@ -403,27 +348,16 @@ impl Metrics {
 
 impl CheckSeries {
     fn refresh(&self, check: &CheckState, snapshot: &Snapshot, now: Now) {
-        self.up.set((check.level == Level::Up).into());
         let judged = readiness::judge(check, snapshot, now);
+        // A check whose result is overdue is not known to be up.
+        let up = matches!(judged.state, State::Up | State::Idle);
+        self.up.set(up.into());
         for (state, gauge) in State::ALL.iter().zip(&self.states) {
             gauge.set((*state == judged.state).into());
         }
         for (warning, gauge) in &self.warnings {
-            let up = matches!(judged.state, State::Up | State::Idle);
             gauge.set((up && readiness::applies(*warning, check, snapshot, now)).into());
         }
-    }
-}
-
-/// Whether a path can be answered with a status at all.
-fn answers(path: &str, code: u16, has_token: bool, has_database: bool) -> bool {
-    match (path, code) {
-        ("other", _) => code == 404,
-        ("/health/deep", _) if !has_database => code == 404,
-        (_, 404) => false,
-        ("/" | "/metrics", 401) => has_token,
-        (_, 401) | ("/" | "/metrics", 503) => false,
-        _ => true,
     }
 }
 
@@ -431,62 +365,7 @@ fn seconds(at: SystemTime) -> f64 {
     at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// `process_*`, read from `/proc` on the check thread: the thread that serves HTTP reads no files.
-#[derive(Clone)]
-pub struct ProcessSample(std::sync::Arc<Sample>);
-
-struct Sample {
-    families: Mutex<Vec<MetricFamily>>,
-    wanted: Notify,
-    taken: Notify,
-    #[cfg(target_os = "linux")]
-    collector: prometheus::process_collector::ProcessCollector,
-}
-
-impl ProcessSample {
-    fn register(registry: &Registry) -> prometheus::Result<ProcessSample> {
-        let sample = ProcessSample(std::sync::Arc::new(Sample {
-            families: Mutex::default(),
-            wanted: Notify::new(),
-            taken: Notify::new(),
-            #[cfg(target_os = "linux")]
-            collector: prometheus::process_collector::ProcessCollector::for_self(),
-        }));
-        sample.take();
-        registry.register(Box::new(sample.clone()))?;
-        Ok(sample)
-    }
-
-    /// Waits until a scrape wants a new sample. For the check thread.
-    pub async fn wanted(&self) {
-        self.0.wanted.notified().await;
-    }
-
-    /// Takes a sample. For the check thread.
-    pub fn take(&self) {
-        #[cfg(target_os = "linux")]
-        {
-            *self.0.families.lock().unwrap_or_else(PoisonError::into_inner) = self.0.collector.collect();
-        }
-        self.0.taken.notify_waiters();
-    }
-
-    async fn renew(&self) {
-        let taken = self.0.taken.notified();
-        self.0.wanted.notify_one();
-        let _ = timeout(SAMPLE_WAIT, taken).await;
-    }
-}
-
-impl Collector for ProcessSample {
-    fn desc(&self) -> Vec<&Desc> {
-        #[cfg(target_os = "linux")]
-        return self.0.collector.desc();
-        #[cfg(not(target_os = "linux"))]
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.0.families.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
+#[cfg(test)]
+pub(crate) mod scrape;
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ pub fn decide(gate: Gate, snapshot: &Snapshot, draining: bool, now: Instant) -> 
     let database = snapshot.database().and_then(|check| {
         let satisfied = match gate {
             Gate::Never => true,
-            Gate::Startup => check.ever_up,
+            Gate::Startup => check.last_success.is_some(),
             Gate::Always => is_up(check, now),
         };
         (!satisfied).then(|| check.reason(now))

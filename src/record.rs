@@ -246,3 +246,6 @@ fn checks_of(snapshot: &mut Snapshot, first: usize) -> &mut [CheckState] {
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

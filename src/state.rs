@@ -219,4 +219,6 @@ impl Snapshot {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

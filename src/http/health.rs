@@ -108,3 +108,6 @@ fn one(check: &CheckState, view: View<'_>) -> Check {
         phases: newest.map(|outcome| outcome.phases).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

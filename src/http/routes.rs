@@ -205,4 +205,4 @@ fn holds(authorization: Option<&HeaderValue>, token: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

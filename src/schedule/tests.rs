@@ -1,1 +1,260 @@
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
 
+use hyper::header::{HeaderName, HeaderValue};
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+use super::*;
+use crate::config::Config;
+use crate::record::Shared;
+use crate::state::samples::{NO_DATABASE, SQL, config, recorder, silent};
+use crate::state::{CheckState, Level};
+
+const S: Duration = Duration::from_secs(1);
+const REFUSED: Option<Reason> = Some(Reason::ConnectRefused);
+
+/// Whether a wait is this one, spread by a tenth.
+fn is_about(wait: Duration, interval: Duration) -> bool {
+    (interval.mul_f64(0.9)..=interval.mul_f64(1.1)).contains(&wait)
+}
+
+#[test]
+fn after_failures_the_next_check_follows_soon_then_at_the_interval() {
+    for (interval, waits) in [(15, &[1, 2, 4, 8][..]), (5, &[1, 2, 4]), (60, &[1, 2, 4, 8, 16, 32]), (1, &[])] {
+        let mut rhythm = Rhythm::of_database(interval * S);
+        for round in 0..3 {
+            for wait in waits {
+                assert_eq!(rhythm.after(REFUSED, Instant::now()), *wait * S, "round {round} of {interval} s");
+            }
+            for _ in 0..3 {
+                assert!(is_about(rhythm.after(REFUSED, Instant::now()), interval * S), "{interval} s");
+            }
+            // A success takes it back to the beginning.
+            assert!(is_about(rhythm.after(None, Instant::now()), interval * S));
+        }
+    }
+    let short = Duration::from_millis(200);
+    assert!(
+        is_about(Rhythm::of_database(short).after(REFUSED, Instant::now()), short),
+        "never later than the interval"
+    );
+}
+
+#[test]
+fn the_app_is_asked_eagerly_until_it_was_up_once_but_not_for_ever() {
+    let start = Instant::now();
+    let mut rhythm = Rhythm::of_app(5 * S, start);
+    for at in [0, 1, 100, 299] {
+        assert_eq!(rhythm.after(REFUSED, start + at * S), Duration::from_millis(250), "after {at} s");
+    }
+    for wait in [1, 2, 4] {
+        assert_eq!(rhythm.after(REFUSED, start + 300 * S), wait * S);
+    }
+    assert!(is_about(rhythm.after(REFUSED, start + 300 * S), 5 * S));
+
+    let mut rhythm = Rhythm::of_app(5 * S, start);
+    assert!(is_about(rhythm.after(None, start), 5 * S));
+    assert_eq!(rhythm.after(REFUSED, start + S), S, "it was up once");
+
+    let short = Duration::from_millis(100);
+    assert_eq!(Rhythm::of_app(short, start).after(REFUSED, start), short, "never later than the interval");
+}
+
+#[test]
+fn an_answer_that_neon_caches_is_not_asked_for_again_within_30_seconds() {
+    use Reason::{AccessDenied, AuthFailed, EndpointDisabled, QuotaExceeded, RateLimited};
+    let cached = [QuotaExceeded, EndpointDisabled, RateLimited, AuthFailed, AccessDenied];
+    for reason in Reason::ALL {
+        for interval in [100, 5_000, 15_000, 30_000].map(Duration::from_millis) {
+            let mut rhythm = Rhythm::of_database(interval);
+            let least = (0..12).map(|_| rhythm.after(Some(*reason), Instant::now())).min().unwrap();
+            assert_eq!(least >= 30 * S, cached.contains(reason), "{reason} every {interval:?}");
+        }
+    }
+    let mut rhythm = Rhythm::of_database(60 * S);
+    let waits: Vec<_> = (0..6).map(|_| rhythm.after(Some(AuthFailed), Instant::now()).as_secs()).collect();
+    assert_eq!(waits, [30, 30, 30, 30, 30, 32]);
+    assert!(is_about(rhythm.after(Some(AuthFailed), Instant::now()), 60 * S));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_panics_or_never_ends_gives_nothing_and_is_gone() {
+    struct Gone(Rc<Cell<bool>>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    let work = async {
+        assert_eq!(guarded(S, async { 7 }).await, Some(7));
+        assert_eq!(guarded(S, async { assert_eq!(1, 2, "on purpose") }).await, None);
+        let (gone, start) = (Rc::new(Cell::new(false)), Instant::now());
+        let socket = Gone(Rc::clone(&gone));
+        let endless = async move {
+            let _socket = socket;
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(guarded(2 * S, endless).await, None);
+        assert!(is_about(start.elapsed(), 2 * S + OVERRUN), "{:?}", start.elapsed());
+        assert!(gone.get(), "a second check would run beside it");
+    };
+    LocalSet::new().run_until(work).await;
+}
+
+/// The loops, and what they write to.
+struct Bench {
+    config: Config,
+    recorder: RefCell<Recorder>,
+    shared: Arc<Shared>,
+}
+
+impl Bench {
+    fn new(variables: &[(&str, &str)]) -> Bench {
+        let config = config(variables);
+        let (recorder, shared, _) = recorder(&config, silent());
+        Bench { config, recorder: RefCell::new(recorder), shared }
+    }
+
+    /// Runs both loops until the observer has seen enough.
+    async fn watch(&self, observe: impl Future<Output = ()>) {
+        let app = app_loop(self.config.app.clone(), false, &self.shared.pulse, &self.recorder);
+        let database = async {
+            let Some(settings) = self.config.database.clone() else { return std::future::pending().await };
+            let redactor = Arc::clone(&self.config.redactor);
+            database_loop(settings, redactor, &self.shared.pulse, &self.recorder).await;
+        };
+        let work = async {
+            tokio::select! {
+                biased;
+                () = app => unreachable!("the loop of the app ended"),
+                () = database => unreachable!("the loop of the database ended"),
+                () = observe => {}
+            }
+        };
+        LocalSet::new().run_until(work).await;
+    }
+
+    fn check(&self, index: usize) -> CheckState {
+        self.recorder.borrow().snapshot().checks[index].clone()
+    }
+}
+
+/// A port on which nobody listens.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_refuses_is_asked_four_times_a_second_for_five_minutes() {
+    let url = format!("http://127.0.0.1:{}/", closed_port());
+    let bench = Bench::new(&[NO_DATABASE, ("SIDEPULSE_APP_URL", &url)]);
+    let observe = async {
+        sleep(100 * S).await;
+        let app = bench.check(0);
+        assert!((395..=401).contains(&app.failures), "{} checks in 100 s", app.failures);
+        assert_eq!((app.level, app.newest_failure), (Level::Starting, Some(Reason::ConnectRefused)));
+        sleep(201 * S).await;
+        let before = bench.check(0).failures;
+        sleep(100 * S).await;
+        let later = bench.check(0).failures - before;
+        assert!((17..=25).contains(&later), "{later} checks in 100 s of every 5 s");
+        assert!(!bench.check(0).is_stale(Instant::now()));
+    };
+    bench.watch(observe).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_refuses_is_tried_again_inside_the_check_and_after_it() {
+    let url = format!("postgresql://u:p@127.0.0.1:{}/d", closed_port());
+    let bench = Bench::new(&[("DATABASE_URL", &url), SQL]);
+    let observe = async {
+        sleep(60 * S).await;
+        let [database, sql] = [1, 2].map(|index| bench.check(index));
+        let newest = database.newest.unwrap();
+        // 0.25, 0.5, 1, 2 and then 4 s, halved or half as much again, until 2 s before the end of 20.
+        assert!((8..=13).contains(&newest.attempts), "{} attempts", newest.attempts);
+        assert!((14 * S..=18 * S).contains(&newest.duration), "{:?}", newest.duration);
+        assert_eq!((database.level, newest.reason()), (Level::Starting, Some(Reason::ConnectRefused)));
+        assert_eq!(database.failures, 3, "in 60 s");
+        let reason = sql.newest.unwrap().reason();
+        assert_eq!((sql.failures, reason), (database.failures, Some(Reason::ConnectRefused)), "not run");
+    };
+    bench.watch(observe).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn checking_goes_on_after_a_panic() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let mut bench = Bench::new(&[SQL, ("SIDEPULSE_APP_URL", &url)]);
+    // More headers than a request can hold, and a deadline that no clock can show: both are panics inside of a check.
+    let header = |i| (HeaderName::try_from(format!("x-{i}")).unwrap(), HeaderValue::from_static("1"));
+    bench.config.app.headers = (0..40_000).map(header).collect();
+    bench.config.database.as_mut().unwrap().attempt_timeout = Duration::MAX;
+    let observe = async {
+        for _ in 0..4 {
+            sleep(S).await;
+            bench.shared.pulse.tick(Instant::now(), Duration::ZERO);
+            assert!(bench.shared.pulse.is_live(Instant::now()));
+        }
+        for index in 0..3 {
+            let check = bench.check(index);
+            assert_eq!((check.level, check.newest_failure), (Level::Starting, Some(Reason::Internal)));
+            assert!(check.failures >= 3, "{}: {} checks", check.name, check.failures);
+        }
+    };
+    bench.watch(observe).await;
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
+}
+
+/// The answer to one statement; with values, one row of text columns.
+fn completed(values: &[&str]) -> Vec<u8> {
+    let column = [b"c\0".as_slice(), &[0; 4], &[0; 2], &25_u32.to_be_bytes(), &[0xff, 0xff], &[0; 4], &[0; 2]].concat();
+    let count = u16::try_from(values.len()).unwrap().to_be_bytes();
+    let value = |v: &&str| [&u32::try_from(v.len()).unwrap().to_be_bytes(), v.as_bytes()].concat();
+    let rows = [
+        message(b'T', &[&count[..], &column.repeat(values.len())].concat()),
+        message(b'D', &[count.to_vec(), values.iter().flat_map(value).collect()].concat()),
+    ];
+    [if values.is_empty() { Vec::new() } else { rows.concat() }, message(b'C', b"DONE\0")].concat()
+}
+
+/// A server without TLS: lets one client in and answers its deep query, then leaves the next without an answer.
+fn one_good_check_then_silence(listener: &TcpListener) -> TcpStream {
+    let (mut client, _) = listener.accept().unwrap();
+    client.read_exact(&mut [0; 8]).unwrap();
+    client.write_all(b"N").unwrap();
+    let _ = client.read(&mut [0; 4096]).unwrap();
+    let ready = message(b'Z', b"I");
+    client.write_all(&[message(b'R', &[0; 4]), ready.clone()].concat()).unwrap();
+    let _ = client.read(&mut [0; 4096]).unwrap();
+    let [none, one, facts]: [&[&str]; 3] = [&[], &["1"], &["1000.5", "f", "off"]];
+    client.write_all(&[[none, none, none, one, facts, none].map(completed).concat(), ready].concat()).unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    listener.accept().unwrap().0
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_check_is_planned_after_a_handshake_that_takes_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgresql://u@{}/d", listener.local_addr().unwrap());
+    let app = format!("http://127.0.0.1:{}/", closed_port());
+    let bench =
+        Bench::new(&[("DATABASE_URL", &url), ("SIDEPULSE_DATABASE_INTERVAL", "1s"), ("SIDEPULSE_APP_URL", &app)]);
+    let observe = async {
+        let start = Instant::now();
+        // While a blocking task runs, paused time stands still: the server's answers take no time.
+        let _silent = tokio::task::spawn_blocking(move || one_good_check_then_silence(&listener)).await.unwrap();
+        assert!(start.elapsed() < S && bench.check(1).level == Level::Up, "{:?}", bench.check(1));
+        sleep(8 * S + S / 2).await;
+        let due = bench.check(1).due - start;
+        assert!(due >= 8 * S, "due after {due:?}, while the handshake took 8 s");
+    };
+    bench.watch(observe).await;
+}

@@ -1,0 +1,396 @@
+use std::collections::BTreeSet;
+
+use tokio::time::sleep;
+
+use super::scrape::{GAUGES, Scrape, scrape};
+use super::*;
+use crate::state::samples::{NO_DATABASE, SQL, TOKEN, config, ended, wall};
+
+const S: Duration = Duration::from_secs(1);
+const ECONOMY: (&str, &str) = ("SIDEPULSE_DATABASE_MODE", "economy");
+
+fn start(variables: &[(&str, &str)]) -> (Metrics, Snapshot) {
+    let config = config(variables);
+    let snapshot = Snapshot::new(&config, Instant::now());
+    (Metrics::new(&config, &snapshot).unwrap(), snapshot)
+}
+
+/// Takes a result in as the recorder does.
+fn record(metrics: &Metrics, snapshot: &mut Snapshot, index: usize, outcome: Outcome) {
+    let check = &mut snapshot.checks[index];
+    metrics.record(index, &check.name, &outcome);
+    check.due = outcome.ended.0;
+    if let Some(transition) = check.record(outcome) {
+        metrics.transition(index, transition.to);
+    }
+}
+
+const APP_REASONS: &str = "dns_failure connect_refused connect_timeout unreachable loopback_only tls_untrusted \
+    tls_timeout tls_failed connection_lost protocol_error response_timeout bad_status internal";
+const DATABASE_REASONS: &str = "dns_failure connect_refused connect_timeout unreachable tls_unsupported tls_untrusted \
+    tls_timeout tls_failed auth_failed access_denied database_missing endpoint_missing endpoint_disabled \
+    quota_exceeded rate_limited too_many_connections pooler_saturated pooler_unsupported starting_up shutting_down \
+    control_plane compute_unreachable login_failed auth_timeout query_timeout lock_timeout connection_lost \
+    query_failed unexpected_result protocol_error internal";
+const WARNINGS: &str = "read_only certificate_expiring idle_unverified recovered_after_retry";
+/// Path and statuses. `t` = only with a token; `d` = with a database, `n` = without one.
+const ANSWERS: &str = "/livez 200 405 503; /startupz 200 405 503; /readyz 200 405 503; /health 200 405 503; \
+    /healthz 200 405 503; /health/shallow 200 405 503; /health/deep 200d 405d 503d 404n; /metrics 200 401t 405; \
+    / 200 401t 405; other 404";
+
+/// Every series that section 6 of the contract promises from the start.
+fn promised(token: bool, checks: &[&str]) -> BTreeSet<String> {
+    let has_database = checks.len() > 1;
+    let mut all: BTreeSet<String> = "ready live draining scheduler_lag_seconds log_lines_dropped_total"
+        .split(' ')
+        .map(|name| format!("sidepulse_{name}"))
+        .collect();
+    if has_database {
+        all.insert("sidepulse_database_restarts_total".into());
+        all.insert("sidepulse_database_wake_seconds_count".into());
+    }
+    let revision = option_env!("SIDEPULSE_REVISION").unwrap_or("unknown");
+    all.insert(format!("sidepulse_build_info revision={revision} version={}", env!("CARGO_PKG_VERSION")));
+    for check in checks {
+        let (reasons, phases, warnings) = match *check {
+            "app" => (APP_REASONS, "resolve connect tls response", ""),
+            "database" => (DATABASE_REASONS, "resolve connect tls auth query", WARNINGS),
+            _ => (DATABASE_REASONS, "query", "idle_unverified"),
+        };
+        let mut each = |name: &str, label: &str, values: &str| {
+            for value in values.split_whitespace() {
+                let mut labels = [format!("check={check}"), format!("{label}={value}")];
+                labels.sort_unstable();
+                all.insert(format!("sidepulse_{name} {}", labels.join(" ")));
+            }
+        };
+        each("check_state", "state", "starting up down idle stale");
+        each("check_warning", "reason", warnings);
+        each("check_failures_total", "reason", reasons);
+        each("check_phase_duration_seconds_count", "phase", phases);
+        each("transitions_total", "to", "up down");
+        let names = "check_up checks_total check_attempts_total check_duration_seconds_count check_down_seconds_total";
+        all.extend(names.split(' ').map(|name| format!("sidepulse_{name} check={check}")));
+    }
+    for row in ANSWERS.split("; ") {
+        let (path, codes) = row.split_once(' ').unwrap();
+        for code in codes.split(' ') {
+            let (code, when) = code.split_at(3);
+            if when.is_empty()
+                || (when == "t" && token)
+                || (when == "d" && has_database)
+                || (when == "n" && !has_database)
+            {
+                all.insert(format!("sidepulse_http_requests_total code={code} path={path}"));
+            }
+        }
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_series_that_can_occur_exists_from_the_start_and_no_other() {
+    for (variables, token, checks) in [
+        (&[SQL, TOKEN, ECONOMY][..], true, &["app", "database", "sql_migrations"][..]),
+        (&[], false, &["app", "database"]),
+        (&[NO_DATABASE, SQL, TOKEN], true, &["app"]),
+        (&[NO_DATABASE], false, &["app"]),
+    ] {
+        let (metrics, snapshot) = start(variables);
+        let found = scrape(&metrics, &snapshot).await;
+        let (series, promised) = (found.series(), promised(token, checks));
+        let missing: Vec<_> = promised.difference(&series).collect();
+        let unknown: Vec<_> = series.difference(&promised).collect();
+        assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:#?}, unknown {unknown:#?}");
+        let at_work = ["live", "build_info", "check_state"].map(|name| format!("sidepulse_{name}"));
+        let counted = |series: &&String| !at_work.iter().any(|name| series.starts_with(name.as_str()));
+        assert!(series.iter().filter(counted).all(|series| found.get(series) == 0.0), "{found:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn types_and_buckets_are_those_of_the_contract() {
+    let (metrics, mut snapshot) = start(&[SQL, ECONOMY]);
+    snapshot.certificate_expiry = Some(wall());
+    metrics.app_connections(3);
+    record(&metrics, &mut snapshot, 0, ended(Instant::now(), None));
+    let found = scrape(&metrics, &snapshot).await;
+    for row in [
+        "gauge build_info ready live draining check_up check_state check_warning check_last_run_timestamp_seconds \
+         check_last_success_timestamp_seconds database_tls_certificate_expiry_timestamp_seconds \
+         database_app_connections scheduler_lag_seconds",
+        "counter checks_total check_failures_total check_attempts_total check_down_seconds_total transitions_total \
+         database_restarts_total http_requests_total log_lines_dropped_total",
+        "histogram check_duration_seconds check_phase_duration_seconds database_wake_seconds",
+    ] {
+        let (kind, names) = row.split_once(' ').unwrap();
+        for name in names.split_whitespace() {
+            assert_eq!(found.types.get(&format!("sidepulse_{name}")).map(String::as_str), Some(kind), "{name}");
+        }
+    }
+    assert_eq!(found.types.keys().filter(|name| name.starts_with("sidepulse_")).count(), 23);
+    assert_eq!(found.get("sidepulse_database_app_connections"), 3.0);
+    assert_eq!(found.get("sidepulse_database_tls_certificate_expiry_timestamp_seconds"), 1_800_000_000.0);
+
+    let bucket = |le: &str| found.get(&format!("sidepulse_check_duration_seconds_bucket check=app le={le}"));
+    let bounds = "0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 30 +Inf";
+    let counts: Vec<f64> = bounds.split(' ').map(bucket).collect();
+    assert_eq!((counts[0], &counts[1..]), (0.0, &[1.0; 14][..]), "a check of 2 ms");
+    let buckets = found.samples.keys().filter(|s| s.starts_with("sidepulse_check_duration_seconds_bucket check=app "));
+    assert_eq!(buckets.count(), counts.len());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn the_process_is_sampled_by_the_check_thread_and_a_hung_one_holds_no_scrape() {
+    let (metrics, snapshot) = start(&[]);
+    let begin = Instant::now();
+    let hung = scrape(&metrics, &snapshot).await;
+    assert!(begin.elapsed() < FRESH + S / 5, "{:?}", begin.elapsed());
+    let names =
+        "cpu_seconds_total open_fds max_fds virtual_memory_bytes resident_memory_bytes start_time_seconds threads";
+    for name in names.split(' ') {
+        let kind = if name == "cpu_seconds_total" { "counter" } else { "gauge" };
+        assert_eq!(hung.types[&format!("process_{name}")], kind);
+    }
+    metrics.process.wanted().await;
+    let begin = Instant::now();
+    let sampled = async {
+        metrics.process.wanted().await;
+        metrics.process.take();
+    };
+    let (renewed, ()) = tokio::join!(scrape(&metrics, &snapshot), sampled);
+    assert_eq!(begin.elapsed(), FRESH, "it waits for the sample and no longer");
+    assert!(renewed.get("process_open_fds") > 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_database_nothing_speaks_of_one() {
+    let (metrics, snapshot) = start(&[NO_DATABASE, SQL, ECONOMY]);
+    metrics.restarted(S);
+    metrics.app_connections(3);
+    sleep(FRESH).await;
+    let text = metrics.text(&snapshot, || GAUGES).await;
+    let text = std::str::from_utf8(&text).unwrap();
+    let words = ["sidepulse_database", "=\"database\"", "sql_", "auth_failed"];
+    assert!(words.iter().all(|word| !text.contains(word)), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_replica_every_series_carries_it() {
+    let (metrics, mut snapshot) = start(&[SQL, ("RAILWAY_REPLICA_ID", "r-1\\\"\n")]);
+    record(&metrics, &mut snapshot, 1, ended(Instant::now(), None));
+    sleep(FRESH).await;
+    let text = metrics.text(&snapshot, || GAUGES).await;
+    let samples = std::str::from_utf8(&text).unwrap().lines().filter(|line| !line.starts_with('#'));
+    let without: Vec<_> = samples.filter(|line| !line.contains(r#"railway_replica="r-1\\\"\n""#)).collect();
+    assert!(without.is_empty(), "{without:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_one_state_is_one_and_only_what_is_known_to_be_up_is_up() {
+    let (metrics, mut snapshot) = start(&[]);
+    let fails = Some(Reason::AuthFailed);
+    let mut seen = BTreeSet::new();
+    for (results, idle, late, state, up) in [
+        (&[][..], false, false, "starting", 0.0),
+        (&[None], false, false, "up", 1.0),
+        (&[], true, false, "idle", 1.0),
+        (&[], true, true, "stale", 0.0),
+        (&[None], false, true, "stale", 0.0),
+        (&[fails], false, false, "down", 0.0),
+        (&[fails], false, true, "stale", 0.0),
+        (&[None], false, false, "up", 1.0),
+    ] {
+        for reason in results {
+            record(&metrics, &mut snapshot, 1, ended(Instant::now(), *reason));
+        }
+        let check = &mut snapshot.checks[1];
+        check.idle_since = idle.then(Instant::now);
+        // The scrape comes a second later.
+        check.due = if late { Instant::now() - check.grace } else { Instant::now() + S };
+        let found = scrape(&metrics, &snapshot).await;
+        for other in ["starting", "up", "down", "idle", "stale"] {
+            let value = found.get(&format!("sidepulse_check_state check=database state={other}"));
+            assert_eq!(value == 1.0, other == state, "{other} in {state}");
+        }
+        assert_eq!(found.get("sidepulse_check_up check=database"), up, "{state}");
+        seen.insert(state);
+    }
+    assert_eq!(seen.len(), State::ALL.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn warnings_show_while_the_check_is_up() {
+    let (metrics, mut snapshot) = start(&[SQL]);
+    for (index, name) in [(1, "database"), (2, "sql_migrations")] {
+        record(&metrics, &mut snapshot, index, ended(Instant::now(), None));
+        snapshot.checks[index].idle_since = Some(Instant::now());
+        snapshot.checks[index].due = Instant::now() + 7200 * S;
+        let unverified = format!("sidepulse_check_warning check={name} reason=idle_unverified");
+        assert_eq!(scrape(&metrics, &snapshot).await.get(&unverified), 0.0);
+        sleep(3600 * S).await;
+        let judged = readiness::judge(&snapshot.checks[index], &snapshot, Now::read());
+        assert_eq!(judged.reason, Some(Reason::IdleUnverified));
+        assert_eq!(scrape(&metrics, &snapshot).await.get(&unverified), 1.0);
+    }
+    let check = &mut snapshot.checks[1];
+    (check.read_only, check.retried, check.idle_since) = (true, true, None);
+    snapshot.certificate_expiry = Some(SystemTime::now());
+    for (reason, set) in [(None, 1.0), (Some(Reason::AuthFailed), 0.0)] {
+        if reason.is_some() {
+            record(&metrics, &mut snapshot, 1, ended(Instant::now(), reason));
+        }
+        let found = scrape(&metrics, &snapshot).await;
+        for warning in ["read_only", "certificate_expiring", "recovered_after_retry"] {
+            let value = found.get(&format!("sidepulse_check_warning check=database reason={warning}"));
+            assert_eq!(value, set, "{warning}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn counters_rise_as_results_come() {
+    let (metrics, mut snapshot) = start(&[SQL]);
+    let fails = Some(Reason::QueryTimeout);
+    for (attempts, reason) in [(1, None), (3, fails), (2, fails), (1, None)] {
+        let outcome = Outcome { attempts, duration: S, ..ended(Instant::now(), reason) };
+        record(&metrics, &mut snapshot, 1, outcome);
+        metrics.add_down_time(&snapshot, S / 2);
+    }
+    record(&metrics, &mut snapshot, 2, ended(Instant::now(), Some(Reason::AuthFailed)));
+    metrics.add_down_time(&snapshot, S);
+    metrics.restarted(3 * S);
+    metrics.answered(PATHS.iter().position(|path| *path == "/readyz").unwrap(), 503);
+    metrics.answered(PATHS.len() - 1, 404);
+    let found = scrape(&metrics, &snapshot).await;
+    for (sample, value) in [
+        ("checks_total check=database", 4.0),
+        ("checks_total check=sql_migrations", 1.0),
+        ("checks_total check=app", 0.0),
+        ("check_failures_total check=database reason=query_timeout", 2.0),
+        ("check_failures_total check=database reason=auth_failed", 0.0),
+        ("check_failures_total check=sql_migrations reason=auth_failed", 1.0),
+        ("check_attempts_total check=database", 7.0),
+        ("check_duration_seconds_count check=database", 4.0),
+        ("check_duration_seconds_sum check=database", 4.0),
+        ("check_phase_duration_seconds_count check=database phase=connect", 4.0),
+        ("check_phase_duration_seconds_sum check=database phase=connect", 0.005),
+        ("check_phase_duration_seconds_count check=database phase=query", 0.0),
+        ("check_last_run_timestamp_seconds check=database", 1_800_000_000.0),
+        ("check_last_success_timestamp_seconds check=database", 1_800_000_000.0),
+        ("check_last_run_timestamp_seconds check=sql_migrations", 1_800_000_000.0),
+        ("check_down_seconds_total check=database", 0.5),
+        ("check_down_seconds_total check=sql_migrations", 1.0),
+        ("check_down_seconds_total check=app", 0.0),
+        ("transitions_total check=database to=up", 2.0),
+        ("transitions_total check=database to=down", 1.0),
+        ("transitions_total check=sql_migrations to=down", 1.0),
+        ("database_restarts_total", 1.0),
+        ("database_wake_seconds_count", 1.0),
+        ("database_wake_seconds_sum", 3.0),
+        ("http_requests_total code=503 path=/readyz", 1.0),
+        ("http_requests_total code=200 path=/readyz", 0.0),
+        ("http_requests_total code=404 path=other", 1.0),
+    ] {
+        assert_eq!(found.get(&format!("sidepulse_{sample}")), value, "{sample}");
+    }
+    let never = "sidepulse_check_last_success_timestamp_seconds check=sql_migrations";
+    assert!(!found.samples.contains_key(never), "it never passed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn down_time_grows_in_state_down_alone() {
+    let (metrics, mut snapshot) = start(&[]);
+    let down = "sidepulse_check_down_seconds_total check=database";
+    for (reason, late, total) in [
+        (Some(Reason::ConnectRefused), false, 0.0),
+        (Some(Reason::AuthFailed), false, 1.0),
+        (Some(Reason::AuthFailed), true, 1.0),
+        (None, false, 1.0),
+    ] {
+        record(&metrics, &mut snapshot, 1, ended(Instant::now(), reason));
+        if late {
+            sleep(snapshot.checks[1].grace + S).await;
+        }
+        metrics.add_down_time(&snapshot, S);
+        assert_eq!(scrape(&metrics, &snapshot).await.get(down), total, "{reason:?}, overdue: {late}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_failure_goes_uncounted() {
+    let (metrics, mut snapshot) = start(&[SQL]);
+    for (index, reasons) in [(0, APP_REASONS), (1, DATABASE_REASONS), (2, DATABASE_REASONS)] {
+        let named = |reason: &&Reason| reasons.split_whitespace().any(|word| word == reason.as_str());
+        let reasons: Vec<Reason> = Reason::ALL.iter().filter(named).copied().collect();
+        for reason in &reasons {
+            record(&metrics, &mut snapshot, index, ended(Instant::now(), Some(*reason)));
+        }
+        let found = scrape(&metrics, &snapshot).await;
+        for reason in reasons {
+            let name = &snapshot.checks[index].name;
+            assert_eq!(found.get(&format!("sidepulse_check_failures_total check={name} reason={reason}")), 1.0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_daemon_says_of_itself() {
+    let (metrics, snapshot) = start(&[]);
+    for gauges in [
+        Gauges { ready: true, live: false, draining: true, dropped: 5, lag: S / 4 },
+        Gauges { ready: false, live: true, draining: false, dropped: 7, lag: S / 2 },
+    ] {
+        sleep(FRESH).await;
+        let text = metrics.text(&snapshot, || gauges).await;
+        let found = Scrape::parse(std::str::from_utf8(&text).unwrap());
+        let names = ["ready", "live", "draining", "log_lines_dropped_total", "scheduler_lag_seconds"];
+        let as_number = |yes| if yes { 1.0 } else { 0.0 };
+        let dropped = if gauges.dropped == 5 { 5.0 } else { 7.0 };
+        let expected = [
+            as_number(gauges.ready),
+            as_number(gauges.live),
+            as_number(gauges.draining),
+            dropped,
+            gauges.lag.as_secs_f64(),
+        ];
+        assert_eq!(names.map(|name| found.get(&format!("sidepulse_{name}"))), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn scrapers_within_a_second_share_an_encoding() {
+    let (metrics, mut snapshot) = start(&[]);
+    let first = metrics.text(&snapshot, || GAUGES).await;
+    record(&metrics, &mut snapshot, 0, ended(Instant::now(), None));
+    sleep(FRESH - S / 100).await;
+    let second = metrics.text(&snapshot, || unreachable!("encoded anew")).await;
+    assert_eq!(first, second);
+    sleep(S / 100).await;
+    let third = metrics.text(&snapshot, || GAUGES).await;
+    assert_ne!(first, third);
+    sleep(S).await;
+    let encoded = std::cell::Cell::new(0);
+    let count = || {
+        encoded.set(encoded.get() + 1);
+        GAUGES
+    };
+    let together = tokio::join!(metrics.text(&snapshot, count), metrics.text(&snapshot, count));
+    assert_eq!((together.0 == together.1, encoded.get()), (true, 1), "two that come together make one encoding");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_label_holds_anything_but_fixed_words() {
+    let (metrics, mut snapshot) = start(&[SQL, TOKEN, ECONOMY]);
+    snapshot.server_version = Some("hunter2".into());
+    let outcome = ended(Instant::now(), Some(Reason::AuthFailed));
+    let told = crate::probe::Failure::new(Reason::AuthFailed, Phase::Auth).with_detail("hunter2 at db:5433");
+    record(&metrics, &mut snapshot, 1, Outcome { result: Err(told), ..outcome });
+    sleep(FRESH).await;
+    let text = metrics.text(&snapshot, || GAUGES).await;
+    let text = std::str::from_utf8(&text).unwrap();
+    for hidden in ["alice", "hunter2", "db:5433", "shop", "alembic", TOKEN.1] {
+        assert!(!text.contains(hidden), "{hidden}");
+    }
+}
