@@ -2,9 +2,11 @@
 //!
 //! The connection is driven by whoever awaits it and is owned by nobody else: dropping a session closes its socket.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -159,23 +161,24 @@ impl Session {
 
     async fn ask(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Failure> {
         let mut answer = pin!(self.client.simple_query(sql));
-        let error = loop {
-            tokio::select! {
-                biased;
-                answered = &mut answer => match answered {
-                    Ok(messages) => return Ok(messages),
-                    Err(error) => break error,
-                },
-                ended = &mut self.connection, if self.open => {
-                    self.open = false;
-                    // The reason of a death is in the connection; the client would only say "closed".
-                    if let Err(error) = ended {
-                        break error;
-                    }
-                }
+        let answered = poll_fn(|cx| {
+            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answered);
             }
-        };
-        Err(diagnose(&error, Stage::Query, &self.meter, &self.redactor))
+            if !self.open {
+                return Poll::Pending;
+            }
+            let ended = ready!(Pin::new(&mut self.connection).poll(cx));
+            self.open = false;
+            // What the server said before it closed has been passed on; else the reason of the death is the
+            // connection's, because the client would only say "closed".
+            match (answer.as_mut().poll(cx), ended) {
+                (Poll::Ready(Err(said)), _) if said.as_db_error().is_some() => Poll::Ready(Err(said)),
+                (_, Err(death)) => Poll::Ready(Err(death)),
+                (answered, Ok(())) => answered,
+            }
+        });
+        answered.await.map_err(|error| diagnose(&error, Stage::Query, &self.meter, &self.redactor))
     }
 
     /// After an error: leaves no transaction behind, not even for a pooler to find.
@@ -201,11 +204,11 @@ struct NeverTls;
 
 impl TlsConnect<Wire<Socket>> for NeverTls {
     type Stream = Encrypted;
-    type Error = std::io::Error;
-    type Future = std::future::Ready<Result<Encrypted, std::io::Error>>;
+    type Error = io::Error;
+    type Future = std::future::Ready<Result<Encrypted, io::Error>>;
 
     fn connect(self, _: Wire<Socket>) -> Self::Future {
-        std::future::ready(Err(std::io::Error::other("this connection has no TLS")))
+        std::future::ready(Err(io::Error::other("this connection has no TLS")))
     }
 }
 
@@ -214,8 +217,8 @@ impl TlsConnect<Wire<Socket>> for NeverTls {
 fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor: &Redactor) -> Failure {
     let phase = match stage {
         Stage::Query => Phase::Query,
-        Stage::Login if meter.seen().tls_done.is_none() && error.as_db_error().is_none() => Phase::Tls,
-        Stage::Login => Phase::Auth,
+        Stage::Login if meter.seen().logging_in() => Phase::Auth,
+        Stage::Login => Phase::Tls,
     };
     let tell = |reason: Reason, phase: Phase, text: &str| Failure::new(reason, phase).with_detail(redactor.clean(text));
     if let Some(db) = error.as_db_error() {
@@ -229,7 +232,6 @@ fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor
         return failure;
     }
     let mut seen = meter.seen();
-    let phase = if seen.plaintext && phase == Phase::Tls { Phase::Auth } else { phase };
     if let Some((reason, text)) = seen.tls_failure.take() {
         return tell(reason, Phase::Tls, &text);
     }
@@ -245,10 +247,19 @@ fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor
     let reason = match error.to_string().as_str() {
         "authentication error" | "invalid configuration" => Reason::AuthFailed,
         "error parsing response from server" | "unexpected message from server" => Reason::ProtocolError,
-        "connection closed" => Reason::ConnectionLost,
         "error performing TLS handshake" => Reason::TlsFailed,
-        _ if text.contains("invalid") => Reason::ProtocolError,
+        // A login method that is newer than the driver.
+        _ if text.contains("unknown authentication tag") => Reason::AuthFailed,
+        _ if phase != Phase::Tls && is_nonsense(error) => Reason::ProtocolError,
         _ => Reason::ConnectionLost,
     };
     tell(reason, phase, &text)
+}
+
+/// What the driver's parser says of a message that is none, once the handshake is over: a real end of the stream has
+/// another kind.
+fn is_nonsense(error: &tokio_postgres::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), Kind::InvalidInput | Kind::InvalidData | Kind::UnexpectedEof))
 }

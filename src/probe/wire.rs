@@ -37,10 +37,17 @@ pub struct Seen {
     pub fault: Option<Fault>,
     /// When the TLS handshake was done.
     pub tls_done: Option<Instant>,
-    /// The server has no TLS, and that is acceptable.
+    /// No TLS is spoken: none is wanted, or the server has none and that is acceptable.
     pub plaintext: bool,
     /// Why the TLS handshake failed: the reason, and text for the person on call.
     pub tls_failure: Option<(Reason, String)>,
+}
+
+impl Seen {
+    /// The handshake is over, or there is none.
+    pub fn logging_in(&self) -> bool {
+        self.plaintext || self.tls_done.is_some()
+    }
 }
 
 /// A handle to what a connection's streams have seen.
@@ -149,6 +156,7 @@ pub struct Wire<S> {
 impl<S> Wire<S> {
     /// Watches a fresh connection.
     pub fn new(inner: S, opening: Opening, meter: Meter) -> Self {
+        meter.seen().plaintext = opening == Opening::Plain;
         let expect = match opening {
             Opening::Plain => Expect::Messages(Frames::default()),
             Opening::SslRequest { must } => Expect::SslAnswer { must },

@@ -5,6 +5,7 @@
 
 mod beside_uvicorn;
 mod prometheus;
+mod faults;
 mod serve;
 mod servers;
 mod support;

@@ -79,7 +79,7 @@ fn a_frozen_database_turns_health_red_but_neither_readiness_nor_liveness() {
     let sidecar = Sidecar::on(postgres.url()).app(app.port()).start();
     sidecar.wait_for_status("/health", 200);
     postgres.freeze();
-    sidecar.wait_for_check("database:query", |check| check["state"] == "down" && check["reason"] == "auth_timeout");
+    sidecar.wait_for_check("database:query", |check| check["state"] == "down" && check["reason"] == "tls_timeout");
     assert_eq!(sidecar.get("/health").status, 503);
     assert_eq!(sidecar.get("/readyz?verbose").body, "[+]app ok\n[+]database ok (gate=startup)\nreadyz check passed\n");
     assert_eq!(sidecar.get("/livez").status, 200);

@@ -1,17 +1,18 @@
 //! A scripted PostgreSQL server that fails on cue, for what no real server can be brought to do at will.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
 use native_tls::Identity;
 use openssl::sha::sha256;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockRef, Socket};
 use tokio::sync::oneshot;
 use tokio_native_tls::TlsAcceptor;
 
 use super::certificates::ServerCertificate;
 use super::database_url::DatabaseUrl;
-use super::port::connections_to;
 
 mod answers;
 mod behaviour;
@@ -32,7 +33,7 @@ pub(crate) const USER: &str = "probe";
 pub(crate) struct Counts {
     /// TCP connections accepted.
     pub(crate) accepted: usize,
-    /// The most connections that were open at one moment: clients' ends, by the kernel, looked at on every accept.
+    /// The most connections that clients held at one moment, by the kernel, looked at on every accept.
     pub(crate) max_concurrent: usize,
     /// SSLRequests received.
     pub(crate) ssl_requests: usize,
@@ -61,9 +62,19 @@ struct House {
     counts: Mutex<Counts>,
     script: Mutex<Script>,
     tls: Option<Tls>,
+    /// A handle to each connection for as long as its conversation goes on.
+    open: Mutex<Vec<Weak<Socket>>>,
 }
 
 impl House {
+    /// Connections whose client has not closed its end. The kernel is asked, not our tasks: they learn of a close later
+    /// than the client's next connection. (`/proc/net/tcp` would be as good, but takes 20 ms to read.)
+    fn connections_now(&self) -> usize {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|socket| socket.strong_count() > 0);
+        open.iter().filter_map(Weak::upgrade).filter(|socket| !client_has_left(socket)).count()
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,7 +149,7 @@ impl FakePostgres {
 
     fn launch(script: impl IntoIterator<Item = Behaviour>, tls: Option<Tls>) -> FakePostgres {
         let script = Mutex::new(Script::new(script));
-        let house = Arc::new(House { counts: Mutex::default(), script, tls });
+        let house = Arc::new(House { counts: Mutex::default(), script, tls, open: Mutex::default() });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen on a port of the kernel's choice");
         listener.set_nonblocking(true).expect("a listener for tokio");
         let port = listener.local_addr().expect("an address").port();
@@ -173,7 +184,7 @@ impl FakePostgres {
 
     /// Connections that clients hold now, as the kernel sees them.
     pub(crate) fn connections_now(&self) -> usize {
-        connections_to(self.port)
+        self.house.connections_now()
     }
 
     /// A new script, for the connections from now on.
@@ -192,17 +203,24 @@ impl Drop for FakePostgres {
 }
 
 async fn accept(listener: TcpListener, house: &Arc<House>) {
-    let port = listener.local_addr().expect("an address").port();
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
     loop {
         let (stream, _) = listener.accept().await.expect("accept a connection");
         let behaviour = house.script().take();
+        let socket = Arc::new(SockRef::from(&stream).try_clone().expect("a second handle of a socket"));
+        house.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&socket));
+        let open = house.connections_now();
         {
             let mut counts = house.counts();
             counts.accepted += 1;
-            // The kernel is asked, not our tasks: they learn of a close later than the client's next connection.
-            counts.max_concurrent = counts.max_concurrent.max(connections_to(port));
+            counts.max_concurrent = counts.max_concurrent.max(open);
         }
-        tokio::spawn(converse(stream, behaviour, Arc::clone(house)));
+        tokio::spawn(converse(stream, socket, behaviour, Arc::clone(house)));
     }
+}
+
+fn client_has_left(socket: &Socket) -> bool {
+    let mut asked = [PollFd::new(socket, PollFlags::RDHUP)];
+    let _ = poll(&mut asked, Some(&Timespec::default()));
+    asked[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
 }

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 use tokio::net::TcpStream;
 
 use super::answers::{BOOL, INT4, server_state, statements, table};
@@ -37,9 +37,8 @@ impl From<io::Error> for End {
 type Step<T> = Result<T, End>;
 
 /// Plays the behaviour to the client until either of them has enough.
-pub(super) async fn converse(stream: TcpStream, behaviour: Arc<Behaviour>, house: Arc<House>) {
+pub(super) async fn converse(stream: TcpStream, socket: Arc<Socket>, behaviour: Arc<Behaviour>, house: Arc<House>) {
     let _ = stream.set_nodelay(true);
-    let socket = SockRef::from(&stream).try_clone().expect("a second handle of a socket");
     let first = Wire { stream: Box::new(tokio::io::empty()), pace: None };
     let mut conversation = Conversation { behaviour, house, wire: first, encrypted: false, ready: false };
     if let Err(end) = conversation.run(stream).await {
@@ -314,7 +313,7 @@ impl Conversation {
         }
     }
 
-    async fn end(mut self, end: End, socket: Socket) {
+    async fn end(mut self, end: End, socket: Arc<Socket>) {
         match end {
             End::Close => {}
             End::Reset => {
