@@ -67,15 +67,14 @@ impl AppTarget {
             ));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = match authority.port() {
-            None => {
-                if tls {
-                    443
-                } else {
-                    80
-                }
+        // `Authority::port` gives none for a port that is no port, as if there were none.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            None | Some("") if tls => 443,
+            None | Some("") => 80,
+            Some(rest) => {
+                let port = rest.strip_prefix(':').and_then(|port| port.parse::<u16>().ok());
+                port.filter(|port| *port > 0).ok_or_else(|| wrong("has no valid port"))?
             }
-            Some(port) => Some(port.as_u16()).filter(|p| *p > 0).ok_or_else(|| wrong("has no valid port"))?,
         };
         if host.is_empty() {
             return Err(wrong("has no host"));

@@ -4,8 +4,8 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a failing test shows the daemon's log")]
 
 mod beside_uvicorn;
-mod prometheus;
 mod faults;
+mod prometheus;
 mod serve;
 mod servers;
 mod support;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -37,6 +38,7 @@ pub(crate) struct Sidecar {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Builder {
@@ -76,12 +78,12 @@ impl Builder {
         let mut child = self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start sidepulse");
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let (lines, sink) = (BufReader::new(child.stderr.take().expect("its stderr")), Arc::clone(&log));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        let mut sidecar = Sidecar { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        let mut sidecar = Sidecar { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, reader };
         let found = poll(SOON, || {
             let line = sidecar.events("started").into_iter().next()?;
             line["message"].as_str()?.rsplit(' ').next()?.parse::<SocketAddr>().ok()
@@ -183,9 +185,11 @@ impl Sidecar {
         kill_process(Pid::from_child(&self.child), signal).expect("send a signal to sidepulse");
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until its last line is read.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let ended = poll(SOON, || self.child.try_wait().expect("ask for its state"));
+        let read = eventually(SOON, || self.reader.is_finished());
+        assert!(read, "somebody holds its stderr open");
         ended.unwrap_or_else(|| panic!("it does not end:\n{}", self.log_text()))
     }
 }
