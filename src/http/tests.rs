@@ -1,0 +1,351 @@
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::advance;
+
+use super::*;
+use crate::probe::Reason;
+use crate::state::samples::{TOKEN, config, ended, silent};
+
+const S: Duration = Duration::from_secs(1);
+
+/// While it lives paused time stands still, and only [`advance`] moves it: sockets take no time.
+struct Frozen {
+    _hold: mpsc::Sender<()>,
+}
+
+fn freeze() -> Frozen {
+    let (hold, held) = mpsc::channel();
+    drop(spawn_blocking(move || held.recv()));
+    Frozen { _hold: hold }
+}
+
+struct Server {
+    address: SocketAddr,
+    site: Arc<Site>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+/// Serves an app that is up beside a database that never was.
+fn start(variables: &[(&str, &str)]) -> Server {
+    let config = config(variables);
+    let mut snapshot = Snapshot::new(&config, Instant::now());
+    snapshot.checks[0].record(ended(Instant::now(), None));
+    snapshot.checks[1].record(ended(Instant::now(), Some(Reason::AuthFailed)));
+    let metrics = Arc::new(Metrics::new(&config, &snapshot).unwrap());
+    let site = Arc::new(Site {
+        board: watch::Sender::new(Arc::new(snapshot)).subscribe(),
+        shared: Arc::new(Shared::new(Instant::now())),
+        metrics,
+        gate: config.database.unwrap().gate,
+        token: config.token,
+        log: silent(),
+    });
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let address = listener.local_addr().unwrap();
+    let running = tokio::spawn(run(listener, Arc::clone(&site), async { drop(stopped.await) }));
+    Server { address, site, stop, running }
+}
+
+impl Server {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends bytes and reads until the server closes the connection.
+    async fn talk(&self, bytes: &str) -> String {
+        let mut stream = self.connect().await;
+        let _ = stream.write_all(bytes.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn ask(&self, method: &str, path: &str, header: &str) -> Answer {
+        let text =
+            self.talk(&format!("{method} {path} HTTP/1.1\r\nHost: any\r\nConnection: close\r\n{header}\r\n")).await;
+        Answer::read(&text)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    /// Each name with its values, one a line.
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+impl Answer {
+    fn read(text: &str) -> Answer {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let mut headers = BTreeMap::<String, String>::new();
+        for line in lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            let values = headers.entry(name.to_lowercase()).or_default();
+            *values = if values.is_empty() { value.to_owned() } else { format!("{values}\n{value}") };
+        }
+        Answer { status, headers, body: body.to_owned() }
+    }
+}
+
+/// One answer on a connection that stays open; every body that is asked for ends in a newline.
+async fn exchange(stream: &mut TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\n") || answer.ends_with(b"\r\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "closed after {answer:?}");
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+const LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Whether the other side has closed; what it sent before is skipped. Only where the server has had its turn.
+fn is_closed(stream: &TcpStream) -> bool {
+    match stream.try_read(&mut [0; 4096]) {
+        Ok(n) => n == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_answer_has_its_headers_and_head_is_like_get_without_body() {
+    let server = start(&[TOKEN]);
+    let text = "text/plain; charset=utf-8";
+    let policy = ("content-security-policy", page::CONTENT_SECURITY_POLICY);
+    let ask_twice = ("www-authenticate", "Bearer\nBasic realm=\"sidepulse\"");
+    let bearer = format!("Authorization: Bearer {}\r\n", TOKEN.1);
+    for (method, path, header, status, content_type, more) in [
+        ("GET", "/livez", "", 200, text, None),
+        ("GET", "/startupz/", "", 200, text, None),
+        ("GET", "/readyz", "", 503, text, Some(("retry-after", "5"))),
+        ("GET", "/health", "", 503, "application/health+json", Some(("retry-after", "5"))),
+        ("GET", "/health/shallow", "", 200, "application/health+json", None),
+        ("GET", "/nothing", "", 404, text, None),
+        ("POST", "/nothing", "", 404, text, None),
+        ("POST", "/readyz", "", 405, text, Some(("allow", "GET, HEAD"))),
+        ("OPTIONS", "/metrics", "", 405, text, Some(("allow", "GET, HEAD"))),
+        ("GET", "/metrics", "", 401, text, Some(ask_twice)),
+        ("GET", "/", "", 401, text, Some(ask_twice)),
+        ("GET", "/metrics", &bearer, 200, "text/plain; version=0.0.4; charset=utf-8", None),
+        ("GET", "/", &bearer, 200, "text/html; charset=utf-8", Some(policy)),
+    ] {
+        let mut answer = server.ask(method, path, header).await;
+        assert!(answer.headers.remove("date").is_some(), "{method} {path}");
+        let length = answer.body.len().to_string();
+        let fixed = [
+            ("cache-control", "no-store"),
+            ("connection", "close"),
+            ("content-length", &length),
+            ("content-type", content_type),
+            ("server", "sidepulse"),
+            ("x-content-type-options", "nosniff"),
+        ];
+        let expected = fixed.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!((answer.status, &answer.headers), (status, &expected.collect()), "{method} {path}");
+        assert!(answer.body.ends_with('\n'));
+        if method == "GET" {
+            let mut head = server.ask("HEAD", path, header).await;
+            head.headers.remove("date");
+            assert_eq!(head, Answer { body: String::new(), ..answer }, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn old_and_odd_clients_are_answered() {
+    let server = start(&[]);
+    let ends = |text: &str, end: &str| assert!(text.ends_with(end), "{text:?}");
+    let old = server.talk("GET /livez HTTP/1.0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 200 OK\r\n"), "{old:?}");
+    ends(&old, "\r\n\r\nok\n");
+    ends(&server.talk("\r\nGET /livez HTTP/1.0\r\nhost:\r\n\r\n").await, "\r\n\r\nok\n");
+    ends(&server.talk("GET http://example/livez?x HTTP/1.0\r\nHost: other\r\n\r\n").await, "\r\n\r\nok\n");
+    for (request, status) in [
+        ("OPTIONS * HTTP/1.0\r\n\r\n", 404),
+        ("GET //x HTTP/1.0\r\n\r\n", 404),
+        ("BREW /livez HTTP/1.0\r\n\r\n", 405),
+        ("POST /livez HTTP/1.1\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", 405),
+        ("GET /livez HTTP/1.1\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", 200),
+    ] {
+        assert_eq!(Answer::read(&server.talk(request).await).status, status, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_not_waited_for() {
+    let server = start(&[]);
+    for head in [
+        "POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\npart",
+        "GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nff\r\npart",
+        "PUT /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+    ] {
+        let text = server.talk(head).await;
+        assert!(text.starts_with("HTTP/1.1 405") || text.starts_with("HTTP/1.1 200"), "{text:?}");
+        assert_eq!(text.matches("HTTP/1.1").count(), 1, "and then it is closed: {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_in_one_packet_are_answered_in_order() {
+    let server = start(&[]);
+    let requests = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\nHEAD /readyz HTTP/1.1\r\nHost: a\r\n\r\n\
+                    GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let text = server.talk(requests).await;
+    let statuses: Vec<_> = text.match_indices("HTTP/1.1 ").map(|(at, _)| &text[at + 9..at + 12]).collect();
+    assert_eq!(statuses, ["200", "503", "404", "503"], "{text}");
+    assert!(text.ends_with("fail: database: auth_failed\n"), "{text}");
+    let found = crate::metrics::scrape::scrape(&server.site.metrics, &server.site.board.borrow().clone()).await;
+    for (sample, count) in [("code=200 path=/livez", 1.0), ("code=503 path=/readyz", 2.0), ("code=404 path=other", 1.0)]
+    {
+        assert_eq!(found.get(&format!("sidepulse_http_requests_total {sample}")), count, "{sample}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused_and_the_next_client_served() {
+    let server = start(&[]);
+    let long = |n| format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(n));
+    for (bytes, status) in [
+        ("\x16\x03\x01\x02 hello\r\n\r\n".to_owned(), 400),
+        ("GET /livez\r\n\r\n".into(), 400),
+        ("GET /li vez HTTP/1.1\r\n\r\n".into(), 400),
+        (long(20_000), 431),
+        (format!("GET /livez HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200)), 431),
+    ] {
+        let text = server.talk(&bytes).await;
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text:?} to {bytes:.40}");
+        assert_eq!(server.ask("GET", "/livez", "").await.status, 200);
+    }
+    let text = server.talk(&long(4_000).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+    assert!(text.starts_with("HTTP/1.1 200 "), "4 kB of head are taken: {text:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_and_a_silent_client_are_cut_after_ten_seconds() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    for sent in ["", "G", "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow"] {
+        let mut stream = server.connect().await;
+        exchange(&mut stream, LIVEZ).await;
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        for _ in 0..9 {
+            advance(S).await;
+            // Somebody else's answer proves that the server has had its turn.
+            server.ask("GET", "/livez", "").await;
+            assert!(!is_closed(&stream), "cut early, after {sent:?}");
+        }
+        advance(S + S / 10).await;
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "open after {sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_clients_do_not_keep_a_new_one_out() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let mut busy = server.connect().await;
+    exchange(&mut busy, LIVEZ).await;
+    let mut idle = Vec::new();
+    for _ in 0..connections::MOST * 3 {
+        advance(S / 1000).await;
+        idle.push(server.connect().await);
+        // Who asks now and then is not the quietest.
+        exchange(&mut busy, LIVEZ).await;
+    }
+    assert_eq!(server.ask("GET", "/livez", "").await.status, 200);
+    let open = idle.iter().filter(|stream| !is_closed(stream)).count();
+    assert!(open < connections::MOST, "{open} idle clients are still served");
+    assert!(is_closed(&idle[0]) && !is_closed(&idle[idle.len() - 1]), "the one that is silent longest goes first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_cut() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let mut stream = server.connect().await;
+    let page = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let asked = 8000;
+    stream.write_all(page.repeat(asked).as_bytes()).await.unwrap();
+    for _ in 0..8 {
+        for _ in 0..50 {
+            server.ask("GET", "/livez", "").await;
+        }
+        advance(5 * S).await;
+    }
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text).await;
+    let answers = String::from_utf8_lossy(&text).matches("HTTP/1.1 200").count();
+    assert!(0 < answers && answers < asked, "{answers} answers were waiting");
+}
+
+#[tokio::test]
+async fn the_wildcard_takes_both_families() {
+    let listener = bind("[::]:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let v6 = address.is_ipv6().then(|| format!("[::1]:{}", address.port()));
+    for to in [Some(format!("127.0.0.1:{}", address.port())), v6].into_iter().flatten() {
+        let (client, accepted) = tokio::join!(TcpStream::connect(&to), listener.accept());
+        assert!(client.is_ok() && accepted.is_ok(), "{to}");
+    }
+    assert_eq!(bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_requests_under_way_are_answered_and_idle_clients_let_go() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let (mut idle, mut asking) = (server.connect().await, server.connect().await);
+    exchange(&mut idle, LIVEZ).await;
+    exchange(&mut asking, LIVEZ).await;
+    // It waits for the process metrics, which no check thread takes here.
+    asking.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    server.site.metrics.process.wanted().await;
+    server.stop.send(()).unwrap();
+    assert_eq!(idle.read(&mut [0; 16]).await.unwrap(), 0);
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody new is let in");
+    assert!(!server.running.is_finished());
+    advance(S / 10).await;
+    let mut text = String::new();
+    asking.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with('\n'), "{text}");
+    server.running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_nobody_longer_than_five_seconds() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let mut slow = server.connect().await;
+    exchange(&mut slow, LIVEZ).await;
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHos").await.unwrap();
+    server.ask("GET", "/livez", "").await;
+    server.stop.send(()).unwrap();
+    for _ in 0..5 {
+        tokio::task::yield_now().await;
+        advance(S).await;
+    }
+    server.running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_threads_share_reaches_the_answers() {
+    let _frozen = freeze();
+    let server = start(&[("SIDEPULSE_DATABASE_GATE", "never")]);
+    let shared = &server.site.shared;
+    assert_eq!(server.ask("GET", "/readyz", "").await.body, "ok\n");
+    shared.draining.store(true, Ordering::Relaxed);
+    assert_eq!(server.ask("GET", "/readyz", "").await.body, "fail: draining\n");
+    shared.pulse.begin(crate::pulse::Lane::App, Instant::now(), S);
+    assert_eq!(server.ask("GET", "/livez", "").await.body, "ok\n");
+    advance(6 * S + S / 10).await;
+    assert_eq!(server.ask("GET", "/livez", "").await.body, "fail: internal\n");
+}
