@@ -3,17 +3,15 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -28,121 +26,30 @@ use crate::record::{Recorder, Shared};
 use crate::schedule;
 use crate::state::Snapshot;
 
+mod signals;
+
+pub use signals::{Heard, Signals};
+
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
 /// Until it has been ready once it says this often what it waits for …
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 /// … and this often when the platform's window is over.
 const LATE_WAITING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// EMFILE, for which `ErrorKind` has no word.
+const TOO_MANY_OPEN_FILES: i32 = 24;
 /// The last lines get this long to be written.
 const FLUSH: Duration = Duration::from_millis(500);
-
-/// What `run` passes on to its child.
-const PASSED_ON: [SignalKind; 5] = [
-    SignalKind::hangup(),
-    SignalKind::quit(),
-    SignalKind::user_defined1(),
-    SignalKind::user_defined2(),
-    SignalKind::window_change(),
-];
-
-/// SIGTERM and SIGINT, heard from the very beginning: as PID 1 an unhandled SIGTERM is ignored by the kernel.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// Only for `run`: signals for the child, and what the kernel says of it.
-    passed_on: Vec<(Signal, i32)>,
-    child: Option<Signal>,
-}
-
-/// A signal that came, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// SIGTERM or SIGINT.
-    Stop(i32),
-    /// One that is for the child.
-    PassOn(i32),
-    /// SIGCHLD: some child has ended.
-    Child,
-}
-
-impl Signals {
-    /// Registers the handlers of `serve`. Needs a runtime.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            passed_on: Vec::new(),
-            child: None,
-        })
-    }
-
-    /// The same, and those of `run`. Needs a runtime.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn listen_with_child() -> std::io::Result<Signals> {
-        let mut signals = Signals::listen()?;
-        // A handler, even where SIGCHLD was ignored by whoever started us: else the kernel would swallow the status.
-        signals.child = Some(signal(SignalKind::child())?);
-        for kind in PASSED_ON {
-            signals.passed_on.push((signal(kind)?, kind.as_raw_value()));
-        }
-        Ok(signals)
-    }
-
-    /// Waits for the next SIGTERM or SIGINT; gives back its name and number.
-    pub async fn next(&mut self) -> (&'static str, u8) {
-        tokio::select! {
-            _ = self.terminate.recv() => ("SIGTERM", 15),
-            _ = self.interrupt.recv() => ("SIGINT", 2),
-        }
-    }
-
-    /// Waits for the next of all of them. Dropping the future loses none.
-    pub async fn heard(&mut self) -> Heard {
-        poll_fn(|context| self.poll_heard(context)).await
-    }
-
-    /// The SIGTERM or SIGINT that came already, if one did.
-    pub async fn came_already(&mut self) -> Option<i32> {
-        // Gives way once, so that the runtime looks at the pipe of the signal handlers.
-        tokio::task::yield_now().await;
-        poll_fn(|context| match self.poll_stop(context) {
-            Poll::Ready(number) => Poll::Ready(Some(number)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
-    }
-
-    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<i32> {
-        if self.terminate.poll_recv(context).is_ready() {
-            return Poll::Ready(SignalKind::terminate().as_raw_value());
-        }
-        self.interrupt.poll_recv(context).map(|_| SignalKind::interrupt().as_raw_value())
-    }
-
-    /// The order matters: where Ctrl-C ends the child at the same moment, its end was asked for.
-    fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
-        if let Poll::Ready(number) = self.poll_stop(context) {
-            return Poll::Ready(Heard::Stop(number));
-        }
-        let mut came = |signal: &mut Signal| signal.poll_recv(context).is_ready();
-        if let Some(number) = self.passed_on.iter_mut().find_map(|(signal, number)| came(signal).then_some(*number)) {
-            return Poll::Ready(Heard::PassOn(number));
-        }
-        if self.child.as_mut().is_some_and(came) { Poll::Ready(Heard::Child) } else { Poll::Pending }
-    }
-}
 
 /// The runtime of this thread.
 ///
 /// # Errors
 /// As the system says, e.g. no file descriptors left.
 pub fn runtime() -> std::io::Result<Runtime> {
+    // tokio panics where it gets no descriptors for its signals: ask for as many as a runtime takes, and say so instead.
+    let (one, other) = std::os::unix::net::UnixStream::pair()?;
+    let spare = (one.try_clone()?, one.try_clone()?, one.try_clone()?, one.try_clone()?);
+    drop((one, other, spare));
     Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
 }
 
@@ -164,6 +71,9 @@ impl fmt::Display for StartError {
                     "cannot listen on {address}: the port is in use; if it is the app's, give the app another one \
                            (Railway's PORT belongs to sidepulse, SIDEPULSE_APP_PORT to the app)"
                 )
+            }
+            StartError::Listen(address, error) if error.raw_os_error() == Some(TOO_MANY_OPEN_FILES) => {
+                write!(f, "cannot listen on {address}: {error}; raise the limit of open files (ulimit -n)")
             }
             StartError::Listen(address, error) => {
                 write!(
