@@ -5,14 +5,15 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, SERVER,
+    WWW_AUTHENTICATE,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,10 +25,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 
-use crate::config::Gate;
+use crate::config::{Config, Gate};
 use crate::dsn::Secret;
 use crate::log::{Level, Log};
-use crate::metrics::{Gauges, Metrics};
+use crate::metrics::{Gauges, Metrics, PATHS};
 use crate::readiness::Now;
 use crate::record::Shared;
 use crate::state::Snapshot;
@@ -52,6 +53,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Requests under way at the end have this long; all of them are answered from memory.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// In [`PATHS`], what is none of ours.
+const OTHER: &str = "other";
 /// How often stuck connections are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -67,8 +70,39 @@ pub struct Site {
     pub gate: Gate,
     /// The token, if one is set.
     pub token: Option<Secret>,
+    /// The app's visitors, should they come here.
+    pub astray: Option<Astray>,
     /// For accept errors.
     pub log: Log,
+}
+
+/// Notices that Railway's public domain leads here and not to the app: it offers both ports (its reference of target
+/// ports), and only one is right.
+pub struct Astray {
+    domain: String,
+    app_port: u16,
+    said: AtomicBool,
+}
+
+impl Astray {
+    /// On Railway, with a public domain.
+    pub fn of(config: &Config) -> Option<Self> {
+        let domain = config.railway.public_domain.clone().filter(|_| config.railway.present)?;
+        Some(Astray { domain, app_port: config.child.app_port, said: AtomicBool::new(false) })
+    }
+
+    /// A request asked for a path that is none of ours: said once.
+    fn note(&self, host: Option<&HeaderValue>, log: &Log) {
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = host.split_once(':').map_or(host, |(name, _)| name);
+        if name.eq_ignore_ascii_case(&self.domain) && !self.said.swap(true, Ordering::Relaxed) {
+            log.warning(format!(
+                "visitors of RAILWAY_PUBLIC_DOMAIN come to sidepulse instead of the app: set the domain's target port to \
+                 the app's, {}",
+                self.app_port
+            ));
+        }
+    }
 }
 
 /// Binds the listening socket. `[::]` takes IPv4 as well, whatever the system's default, and becomes `0.0.0.0` where
@@ -199,6 +233,11 @@ async fn answer(site: &Site, request: &Request<Incoming>) -> Response<Full<Bytes
             lag: site.shared.pulse.lag(),
         };
         reply.body = site.metrics.text(&snapshot, gauges).await;
+    }
+    if PATHS[reply.path] == OTHER
+        && let Some(astray) = &site.astray
+    {
+        astray.note(request.headers().get(HOST), &site.log);
     }
     site.metrics.answered(reply.path, reply.code);
     dress(reply)

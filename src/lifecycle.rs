@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::config::{Config, Gate};
-use crate::http::{self, Site};
+use crate::http::{self, Astray, Site};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::pulse::TICK;
@@ -27,44 +26,30 @@ use crate::record::{Recorder, Shared};
 use crate::schedule;
 use crate::state::Snapshot;
 
+mod signals;
+
+pub use signals::{Heard, Signals};
+
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
 /// Until it has been ready once it says this often what it waits for …
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 /// … and this often when the platform's window is over.
 const LATE_WAITING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// EMFILE, for which `ErrorKind` has no word.
+const TOO_MANY_OPEN_FILES: i32 = 24;
 /// The last lines get this long to be written.
 const FLUSH: Duration = Duration::from_millis(500);
-
-/// SIGTERM and SIGINT, heard from the very beginning: as PID 1 an unhandled SIGTERM is ignored by the kernel.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Registers the handlers. Needs a runtime.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn listen() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next of them; gives back its name and number.
-    pub async fn next(&mut self) -> (&'static str, u8) {
-        tokio::select! {
-            _ = self.terminate.recv() => ("SIGTERM", 15),
-            _ = self.interrupt.recv() => ("SIGINT", 2),
-        }
-    }
-}
 
 /// The runtime of this thread.
 ///
 /// # Errors
 /// As the system says, e.g. no file descriptors left.
 pub fn runtime() -> std::io::Result<Runtime> {
+    // tokio panics where it gets no descriptors for its signals: ask for as many as a runtime takes, and say so instead.
+    let (one, other) = std::os::unix::net::UnixStream::pair()?;
+    let spare = (one.try_clone()?, one.try_clone()?, one.try_clone()?, one.try_clone()?);
+    drop((one, other, spare));
     Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
 }
 
@@ -86,6 +71,9 @@ impl fmt::Display for StartError {
                     "cannot listen on {address}: the port is in use; if it is the app's, give the app another one \
                            (Railway's PORT belongs to sidepulse, SIDEPULSE_APP_PORT to the app)"
                 )
+            }
+            StartError::Listen(address, error) if error.raw_os_error() == Some(TOO_MANY_OPEN_FILES) => {
+                write!(f, "cannot listen on {address}: {error}; raise the limit of open files (ulimit -n)")
             }
             StartError::Listen(address, error) => {
                 write!(
@@ -126,6 +114,7 @@ impl Daemon {
             metrics: Arc::new(metrics),
             gate: config.database.as_ref().map_or(Gate::Never, |database| database.gate),
             token: config.token.clone(),
+            astray: Astray::of(config),
             log: log.clone(),
         });
         let checks = Checks { config: config.clone(), board: sender, site: Arc::clone(&site), log: log.clone() };
@@ -141,6 +130,11 @@ impl Daemon {
     /// What the two threads share.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.site.shared)
+    }
+
+    /// The newest snapshot, and word of each new one.
+    pub fn board(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.site.board.clone()
     }
 
     /// Serves until `shutdown` completes and the requests under way have ended.

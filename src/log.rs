@@ -98,7 +98,10 @@ impl Log {
     fn start_on(level: Level, json: bool, out: impl Write + Send + 'static) -> Log {
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let writer = std::thread::Builder::new().name("log".into()).stack_size(WRITER_STACK);
-        let _ = writer.spawn(move || write_lines(&lines, out));
+        if writer.spawn(move || write_lines(&lines, out)).is_err() {
+            // Said here, or never: without the writer even the reason for leaving is lost.
+            let _ = io::stderr().write_all(b"sidepulse: no thread for the log (limit of processes?): no log lines\n");
+        }
         Log { queue, dropped: Arc::default(), level, json }
     }
 

@@ -28,11 +28,11 @@ fn main() -> ExitCode {
 
 async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
     match task {
-        Task::Serve => match prepare(lookup, log) {
+        Task::Serve => match prepare(Signals::listen, lookup, log) {
             Ok((config, signals)) => lifecycle::serve(config, signals, log.clone()).await,
             Err(code) => code,
         },
-        Task::Run { command } => match prepare(lookup, log) {
+        Task::Run { command } => match prepare(Signals::listen_with_child, lookup, log) {
             Ok((config, signals)) => supervise::run(config, command, signals, log.clone()).await,
             Err(code) => code,
         },
@@ -52,9 +52,13 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
 }
 
 /// What both kinds of daemon need.
-fn prepare(lookup: Lookup<'_>, log: &Log) -> Result<(Config, Signals), ExitCode> {
+fn prepare(
+    listen: fn() -> std::io::Result<Signals>,
+    lookup: Lookup<'_>,
+    log: &Log,
+) -> Result<(Config, Signals), ExitCode> {
     // First of all, so that a signal during start is not lost.
-    let signals = Signals::listen().map_err(|error| fail(log, 1, &format!("cannot listen for signals: {error}")))?;
+    let signals = listen().map_err(|error| fail(log, 1, &format!("cannot listen for signals: {error}")))?;
     let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     config::unknown_variables(names.iter().map(String::as_str)).into_iter().for_each(|s| log.warning(s));
     let config = load(lookup, Need::Everything, log)?;

@@ -1,13 +1,304 @@
-//! `sidepulse run`: beside uvicorn in one container.
+//! `sidepulse run`: beside uvicorn in one container. Railway restarts a container only when its process ends, so that
+//! sidepulse ends when its child does, and with its code.
 
 use std::ffi::OsString;
+use std::future::pending;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::config::Config;
-use crate::lifecycle::Signals;
-use crate::log::Log;
+use humantime::format_duration;
+use rustix::process::Signal;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
-/// Serves, with CMD as the child.
-pub async fn run(_config: Config, _command: Vec<OsString>, _signals: Signals, _log: Log) -> ExitCode {
-    ExitCode::SUCCESS
+use crate::config::{AppSettings, ChildSettings, Config, OnUnresponsive};
+use crate::lifecycle::{self, Daemon, Heard, Signals};
+use crate::log::{Level, Log};
+use crate::probe::Reason;
+use crate::probe::app::AppProbe;
+use crate::record::Shared;
+use crate::state::Snapshot;
+
+mod child;
+mod command;
+mod course;
+mod silence;
+
+use child::Child;
+use course::{Course, Step, Times, word};
+use silence::{LAST_REQUEST_TIME, Silence};
+
+/// Sent by the terminal to everyone in the foreground.
+const FROM_TERMINAL: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::WINCH];
+
+/// Serves, with CMD as the child. Ends when the child does.
+pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, log: Log) -> ExitCode {
+    let refuse = |(code, why): (u8, String)| {
+        log.line(Level::Error, "stopped", why).send();
+        ExitCode::from(code)
+    };
+    if let Err(refusal) = command::check_ports(&command, &config) {
+        return refuse(refusal);
+    }
+    warn_of_short_draining(&config, &log);
+    let daemon = match Daemon::start(&config, &log) {
+        Ok(daemon) => daemon,
+        Err(error) => return refuse((1, error.to_string())),
+    };
+    if let Some(signal) = signals.came_already().await {
+        log.line(Level::Info, "stopped", format!("{} came before CMD was started", word(signal))).send();
+        return ExitCode::from(course::code_of(signal));
+    }
+    child::adopt_orphans();
+    let leads = !child::at_terminal();
+    let name = command::name(&command);
+    let child = match command::start(&command, &config, leads) {
+        Ok(process) => Child::new(process, leads),
+        Err(refusal) => return refuse(refusal),
+    };
+    let started = format!("started {name} as process {}, with PORT={}", child.pid(), config.child.app_port);
+    log.line(Level::Info, "child_started", started).send();
+    let times = Times { drain_delay: config.drain_delay, stop_timeout: config.child.stop_timeout };
+    let supervisor = Supervisor {
+        child,
+        name,
+        course: Course::new(times),
+        silence: Silence::new(config.child.unresponsive_after),
+        last_request: None,
+        board: daemon.board(),
+        shared: daemon.shared(),
+        app: config.app,
+        settings: config.child,
+        times,
+        signals,
+        log: log.clone(),
+    };
+    // Served until the child is gone, and not a moment longer.
+    let code = tokio::select! {
+        code = supervisor.supervise() => code,
+        () = daemon.serve(pending()) => 1,
+    };
+    log.line(Level::Info, "stopped", format!("stopped with exit code {code}")).send();
+    ExitCode::from(code)
+}
+
+fn warn_of_short_draining(config: &Config, log: &Log) {
+    let needed = config.drain_delay + config.child.stop_timeout;
+    let granted = config.railway.draining;
+    if config.railway.present && granted < needed {
+        log.warning(format!(
+            "Railway kills the container {} after SIGTERM, but drain delay and stop timeout are {} together; set \
+             RAILWAY_DEPLOYMENT_DRAINING_SECONDS={}",
+            format_duration(granted),
+            format_duration(needed),
+            needed.as_secs() + u64::from(needed.subsec_nanos() > 0)
+        ));
+    }
+}
+
+/// What can happen to a child.
+#[derive(Clone, Copy)]
+enum Event {
+    Heard(Heard),
+    /// The time of the present phase is over.
+    Due,
+    /// The board has changed.
+    Checked,
+    /// The app was silent for too long.
+    Silent,
+    /// What the last request found; `None`: it could not be made.
+    LastRequest(Option<Option<Reason>>),
+}
+
+struct Supervisor {
+    child: Child,
+    name: String,
+    course: Course,
+    silence: Silence,
+    last_request: Option<oneshot::Receiver<Option<Reason>>>,
+    board: watch::Receiver<Arc<Snapshot>>,
+    shared: Arc<Shared>,
+    app: AppSettings,
+    settings: ChildSettings,
+    times: Times,
+    signals: Signals,
+    log: Log,
+}
+
+impl Supervisor {
+    /// Until the child is gone; gives back the exit code.
+    async fn supervise(mut self) -> u8 {
+        // It may have ended before anybody listened for it.
+        let mut event = Event::Heard(Heard::Child);
+        loop {
+            match self.take(event) {
+                Ok(Step::Wait) => {}
+                Ok(Step::Send(signal)) => self.send(signal),
+                Err(code) => return code,
+            }
+            if let Some(code) = self.course.exit_code(self.child.remains()) {
+                if !self.course.has_ended() {
+                    self.tell_the_end();
+                }
+                return code;
+            }
+            event = self.next().await;
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        let running = self.course.is_running();
+        let silent_at = self.silence.due().filter(|_| running && self.last_request.is_none());
+        tokio::select! {
+            biased;
+            heard = self.signals.heard() => Event::Heard(heard),
+            () = until(self.course.due()) => Event::Due,
+            Ok(()) = self.board.changed(), if running => Event::Checked,
+            found = answer(&mut self.last_request), if running => Event::LastRequest(found),
+            () = until(silent_at) => Event::Silent,
+        }
+    }
+
+    /// What follows from an event; `Err` is an exit code.
+    fn take(&mut self, event: Event) -> Result<Step, u8> {
+        let now = Instant::now();
+        match event {
+            Event::Heard(Heard::Stop(number)) => Ok(self.stop(number, now)),
+            Event::Heard(Heard::PassOn(number)) => {
+                Ok(Signal::from_named_raw(number).filter(|s| !self.sent_by_terminal(*s)).map_or(Step::Wait, Step::Send))
+            }
+            Event::Heard(Heard::Child) => self.reap(now),
+            Event::Due => Ok(self.course.pass(now)),
+            Event::Checked => {
+                self.look_at_app();
+                Ok(Step::Wait)
+            }
+            Event::Silent => {
+                self.last_request = Some(ask_once_more(&self.app));
+                Ok(Step::Wait)
+            }
+            Event::LastRequest(found) => {
+                self.last_request = None;
+                Ok(self.judge(found, now))
+            }
+        }
+    }
+
+    fn stop(&mut self, number: i32, now: Instant) -> Step {
+        let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
+        let already_sent = self.sent_by_terminal(signal);
+        let was_running = self.course.is_running();
+        let step = self.course.stop(signal, already_sent, now);
+        // First of all: from here on nobody is to be sent to us.
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let (came, name) = (word(number), &self.name);
+        let said = match step {
+            Step::Send(Signal::KILL) => format!("{came} again: {name} is killed"),
+            _ if !was_running => format!("{came}: {name} is being stopped already"),
+            Step::Wait if already_sent => format!("{came}: readiness is red from now on; the terminal told {name}"),
+            _ => {
+                let delay = format_duration(self.times.drain_delay);
+                format!("{came}: readiness is red from now on; it goes on to {name} in {delay}")
+            }
+        };
+        self.log.line(Level::Info, "draining", said).send();
+        step
+    }
+
+    fn sent_by_terminal(&self, signal: Signal) -> bool {
+        !self.child.leads() && FROM_TERMINAL.contains(&signal) && child::terminal_signals_us()
+    }
+
+    fn send(&self, signal: Signal) {
+        if let Err(error) = self.child.send(signal) {
+            let what = format!("cannot send {} to {}: {error}", word(signal.as_raw()), self.name);
+            self.log.warning(what);
+        }
+    }
+
+    fn reap(&mut self, now: Instant) -> Result<Step, u8> {
+        match self.child.reap() {
+            Ok(None) => Ok(Step::Wait),
+            Ok(Some(how)) => {
+                self.shared.draining.store(true, Ordering::Relaxed);
+                let step = self.course.end(how, now);
+                self.tell_the_end();
+                Ok(step)
+            }
+            Err(error) => {
+                let what = format!("how {} ended cannot be learned: {error}", self.name);
+                self.log.line(Level::Error, "child_exited", what).send();
+                Err(1)
+            }
+        }
+    }
+
+    fn tell_the_end(&self) {
+        let (level, story) = self.course.story(&self.name);
+        self.log.line(level, "child_exited", story).send();
+    }
+
+    fn look_at_app(&mut self) {
+        let snapshot = self.board.borrow_and_update();
+        let app = snapshot.app();
+        if let Some(outcome) = &app.newest {
+            self.silence.take(app.ever_up, outcome);
+        }
+        if self.silence.due().is_none() {
+            // It answered while we asked once more.
+            self.last_request = None;
+        }
+    }
+
+    /// The last request has ended.
+    fn judge(&mut self, found: Option<Option<Reason>>, now: Instant) -> Step {
+        let Some(found) = found else {
+            self.log.warning("the app is silent, but a last request could not be made: counting begins anew");
+            self.silence.reset();
+            return Step::Wait;
+        };
+        let Some(silent) = self.silence.judge(found, now) else { return Step::Wait };
+        let silent = format_duration(Duration::from_secs(silent.as_secs()));
+        let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
+        let (step, consequence) = match self.settings.on_unresponsive {
+            OnUnresponsive::Exit => {
+                self.shared.draining.store(true, Ordering::Relaxed);
+                (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
+            }
+            OnUnresponsive::Report => (Step::Wait, "SIDEPULSE_ON_UNRESPONSIVE=exit would end it"),
+        };
+        let line = self.log.line(Level::Error, "warning", format!("{what}: {consequence}")).field("check", "app");
+        line.maybe("reason", found.map(Reason::as_str)).send();
+        step
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+async fn answer(last_request: &mut Option<oneshot::Receiver<Option<Reason>>>) -> Option<Option<Reason>> {
+    match last_request {
+        Some(found) => found.await.ok(),
+        None => pending().await,
+    }
+}
+
+/// One app check with more time than usual, on a thread of its own: it may need TLS or a name look-up, and this thread
+/// serves. Without an answer on the channel it could not be made.
+fn ask_once_more(app: &AppSettings) -> oneshot::Receiver<Option<Reason>> {
+    let (tell, found) = oneshot::channel();
+    let settings = AppSettings { timeout: LAST_REQUEST_TIME, ..app.clone() };
+    let ask = move || {
+        if let Ok(runtime) = lifecycle::runtime() {
+            let _ = tell.send(runtime.block_on(AppProbe::new(settings, false).check()).reason());
+        }
+    };
+    let _ = std::thread::Builder::new().name("last-request".into()).spawn(ask);
+    found
 }

@@ -38,6 +38,7 @@ fn start(variables: &[(&str, &str)]) -> Server {
     snapshot.checks[1].record(ended(Instant::now(), Some(Reason::AuthFailed)));
     let metrics = Arc::new(Metrics::new(&config, &snapshot).unwrap());
     let site = Arc::new(Site {
+        astray: None,
         board: watch::Sender::new(Arc::new(snapshot)).subscribe(),
         shared: Arc::new(Shared::new(Instant::now())),
         metrics,
@@ -120,7 +121,7 @@ fn is_closed(stream: &TcpStream) -> bool {
 async fn each_kind_of_answer_has_its_headers_and_head_is_like_get_without_body() {
     let server = start(&[TOKEN]);
     let text = "text/plain; charset=utf-8";
-    let policy = ("content-security-policy", page::CONTENT_SECURITY_POLICY);
+    let policy = ("content-security-policy", page::CONTENT_SECURITY_POLICY.to_str().unwrap());
     let ask_twice = ("www-authenticate", "Bearer\nBasic realm=\"sidepulse\"");
     let bearer = format!("Authorization: Bearer {}\r\n", TOKEN.1);
     for (method, path, header, status, content_type, more) in [

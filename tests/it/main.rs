@@ -6,6 +6,7 @@
 mod beside_uvicorn;
 mod faults;
 mod prometheus;
+mod run;
 mod serve;
 mod servers;
 mod support;

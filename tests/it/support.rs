@@ -9,6 +9,8 @@ pub(crate) mod http;
 pub(crate) mod pgbouncer;
 pub(crate) mod port;
 pub(crate) mod postgres;
+pub(crate) mod run_app;
+pub(crate) mod run_child;
 pub(crate) mod scratch;
 pub(crate) mod session;
 pub(crate) mod sidecar;

@@ -1,0 +1,82 @@
+//! Has the app stopped answering? Counts only time without any HTTP answer, after the app was up once. Pure: results
+//! of app checks go in. Never the database.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::probe::{Outcome, Reason};
+
+/// The last request before the verdict has this long: busy is not dead.
+pub(super) const LAST_REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// How long the app has been silent.
+#[derive(Debug)]
+pub(super) struct Silence {
+    after: Duration,
+    /// Since when, where it is silent.
+    since: Option<Instant>,
+    /// The end of the newest check seen: the board changes more often than the app check has a result.
+    newest: Option<Instant>,
+    /// The verdict of this silence was given.
+    judged: bool,
+}
+
+impl Silence {
+    /// `after`: so much silence calls for a last request.
+    pub(super) fn new(after: Duration) -> Self {
+        Silence { after, since: None, newest: None, judged: false }
+    }
+
+    /// Takes the newest result of the app check in; the same one again changes nothing. `was_up`: the app was up once.
+    pub(super) fn take(&mut self, was_up: bool, outcome: &Outcome) {
+        let ended = outcome.ended.0;
+        if self.newest == Some(ended) {
+            return;
+        }
+        self.newest = Some(ended);
+        if was_up && outcome.reason().is_some_and(is_silence) {
+            // The check asked when it began; nothing is known of the time before.
+            let began = ended.checked_sub(outcome.duration).unwrap_or(ended);
+            self.since.get_or_insert(began);
+        } else {
+            self.reset();
+        }
+    }
+
+    /// When the last request is to be made, if nothing is heard until then.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.judged { None } else { self.since.map(|since| since + self.after) }
+    }
+
+    /// The result of the last request: `Some(how long)` if the app is unresponsive. It is said once a silence.
+    pub(super) fn judge(&mut self, last: Option<Reason>, now: Instant) -> Option<Duration> {
+        let since = self.since.filter(|_| !self.judged)?;
+        if last.is_some_and(is_no_answer) {
+            self.judged = true;
+            return Some(now.saturating_duration_since(since));
+        }
+        self.reset();
+        None
+    }
+
+    /// The app answered, or it cannot be told whether it would: counting begins anew.
+    pub(super) fn reset(&mut self) {
+        self.since = None;
+        self.judged = false;
+    }
+}
+
+/// A result that counts as silence. What is not on this list (a lost connection, a certificate, a name) is no proof of
+/// an app that hangs.
+fn is_silence(reason: Reason) -> bool {
+    matches!(reason, Reason::ConnectRefused | Reason::ConnectTimeout | Reason::ResponseTimeout)
+}
+
+/// The last request got no status line, and not because we could not ask.
+fn is_no_answer(reason: Reason) -> bool {
+    is_silence(reason) || reason == Reason::ConnectionLost
+}
+
+#[cfg(test)]
+mod tests;

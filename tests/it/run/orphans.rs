@@ -1,0 +1,101 @@
+//! No zombie and no orphan is left, whoever is PID 1.
+
+use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
+
+use crate::support::run_child::{Builder, Run, SOON, poll, run_script, skip};
+
+const AS_ROOT: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+const AS_USER: [&str; 7] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+
+/// As PID 1 of a namespace. `None`, with the reason printed, where the kernel forbids it.
+fn as_pid_1(builder: Builder) -> Option<Builder> {
+    let before: &[&str] = if geteuid().is_root() { &AS_ROOT } else { &AS_USER };
+    let tried = std::process::Command::new(before[0]).args(&before[1..]).arg("true").output();
+    match tried {
+        Ok(output) if output.status.success() => Some(builder.under(before)),
+        other => {
+            skip(&format!("this kernel forbids PID namespaces: {other:?}"));
+            None
+        }
+    }
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+/// The number of sidepulse as seen from here, where it runs under `unshare`.
+fn inner(run: &Run) -> i32 {
+    let outer = i32::try_from(run.pid()).expect("a number of a process");
+    poll(SOON, || children(outer).first().copied()).expect("a child of unshare")
+}
+
+/// 50 processes that lose their parent and end later.
+const ORPHANS: &str =
+    "i=0; while [ $i -lt 50 ]; do sh -c 'sleep 0.1 & exit 0'; i=$((i+1)); done; echo forked; read line; exit 3";
+
+fn leaves_no_zombie(mut run: Run, pid: i32) {
+    run.wait_for("forked");
+    // Only CMD is left: the orphans came to us, ended, and were taken in.
+    let only_cmd = || (children(pid).len() == 1).then_some(());
+    assert!(poll(SOON, only_cmd).is_some(), "{:?}\n{}", children(pid), run.text());
+    run.wait_for_status("/livez", 200);
+    run.say("end");
+    assert_eq!(run.exit_code(), 3, "{}", run.text());
+}
+
+#[test]
+fn orphans_are_taken_in_beside_another_pid_1() {
+    let run = run_script(ORPHANS).start();
+    let pid = i32::try_from(run.pid()).unwrap();
+    leaves_no_zombie(run, pid);
+}
+
+#[test]
+fn orphans_are_taken_in_as_pid_1() {
+    // The network stays this machine's, so that the test can ask for /livez.
+    let Some(builder) = as_pid_1(run_script(ORPHANS)) else { return };
+    let run = builder.start();
+    run.wait_for("forked");
+    let pid = inner(&run);
+    leaves_no_zombie(run, pid);
+}
+
+#[test]
+fn as_pid_1_it_stops_on_sigterm_and_passes_codes_on() {
+    for (script, stop, code) in
+        [("exit 3", false, 3), ("kill -KILL $$", false, 137), ("echo ready; exec sleep 1000", true, 143)]
+    {
+        let Some(builder) = as_pid_1(run_script(script)) else { return };
+        let mut run = builder.start();
+        if stop {
+            run.wait_for("ready");
+            kill_process(Pid::from_raw(inner(&run)).unwrap(), Signal::TERM).unwrap();
+        }
+        assert_eq!(run.exit_code(), code, "{script}: {}", run.text());
+    }
+}
+
+fn is_gone(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
+#[test]
+fn what_cmd_leaves_in_its_group_is_ended() {
+    for (script, code) in [
+        ("sleep 1000 & echo left $! end; exit 3", 3),
+        ("trap '' TERM; sleep 1000 & echo left $! end; exit 4", 4),
+        ("sh -c 'sleep 1000 & echo left $! end; exit 0'; kill -KILL $$", 137),
+        ("sh -c 'trap \"\" TERM; sleep 1000 & echo left $! end'; read line", 143),
+    ] {
+        let mut run = run_script(script).env("SIDEPULSE_STOP_TIMEOUT", "500ms").start();
+        let left = run.wait_for("left ");
+        let left: i32 = left.split(' ').nth(1).unwrap().parse().unwrap();
+        if code == 143 {
+            run.signal(Signal::TERM);
+        }
+        assert_eq!(run.exit_code(), code, "{script}: {}", run.text());
+        assert!(is_gone(left), "{script}: {left} is left behind");
+    }
+}

@@ -1,0 +1,124 @@
+//! SIGTERM, in order: readiness red, still serving, the delay, the signal to the whole group, CMD's end, ours.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use crate::support::run_app::App;
+use crate::support::run_child::{run, run_script};
+
+/// Tells that the signal came, and goes on until it is told to leave.
+const PATIENT: &str = "
+import signal, sys
+def tell(number, _):
+    print(sys.argv[1], 'got', signal.Signals(number).name, flush=True)
+signal.signal(signal.SIGTERM, tell)
+signal.signal(signal.SIGINT, tell)
+print(sys.argv[1], 'ready', flush=True)
+for line in sys.stdin:
+    if line.strip() == 'leave':
+        sys.exit(7)
+";
+
+#[test]
+fn the_drain_has_its_order() {
+    let delay = Duration::from_millis(1500);
+    let app = App::start();
+    // A shell that does not pass signals on: only the group reaches the second process.
+    // (A shell's background process has no stdin unless it is given one.)
+    let script = "exec 3<&0; python3 -c \"$APP\" inner <&3 & trap 'echo outer got SIGTERM' TERM; echo outer ready
+        while :; do wait $!; code=$?; kill -0 $! 2>/dev/null || exit $code; done";
+    let mut run = run_script(script)
+        .env("APP", PATIENT)
+        .env("SIDEPULSE_APP_URL", app.url())
+        .env("SIDEPULSE_DRAIN_DELAY", "1500ms")
+        .start();
+    run.wait_for("inner ready");
+    run.wait_for("outer ready");
+    run.wait_for_status("/readyz", 200);
+
+    let asked = Instant::now();
+    run.signal(Signal::TERM);
+    run.wait_for_status("/readyz", 503);
+    let (_, body) = run.get("/readyz").unwrap();
+    assert_eq!(body, "fail: draining");
+    assert!(asked.elapsed() < delay, "red only after {:?}", asked.elapsed());
+    assert_eq!(run.count("got SIGTERM"), 0, "{}", run.text());
+    assert_eq!(run.get("/health/shallow").unwrap().0, 200);
+
+    run.wait_for("inner got SIGTERM");
+    run.wait_for("outer got SIGTERM");
+    assert!(asked.elapsed() >= delay, "signalled after {:?}", asked.elapsed());
+    assert_eq!(run.get("/livez").unwrap().0, 200, "served until the child is gone");
+    assert_eq!(run.get("/readyz").unwrap().0, 503);
+    assert_eq!(run.count("child_exited"), 0);
+
+    run.say("leave");
+    assert_eq!(run.exit_code(), 7);
+    let at = |text: &str| run.text().find(text).unwrap_or_else(|| panic!("no {text} in {}", run.text()));
+    let events = ["child_started", r#""event":"draining""#, "child_exited", r#""event":"stopped""#].map(at);
+    assert!(events.is_sorted(), "{}", run.text());
+    assert!(run.get("/livez").is_none());
+}
+
+#[test]
+fn sigint_goes_on_as_sigint() {
+    let mut run = run(&["python3", "-c", PATIENT, "app"]).start();
+    run.wait_for("ready");
+    run.signal(Signal::INT);
+    run.wait_for("app got SIGINT");
+    run.say("leave");
+    assert_eq!(run.exit_code(), 7);
+}
+
+#[test]
+fn a_clean_stop_is_no_error() {
+    let mut run = run(&["sleep", "1000"]).start();
+    run.child();
+    run.signal(Signal::TERM);
+    assert_eq!(run.exit_code(), 143);
+    assert_eq!(run.wait_for_event("child_exited")["level"], "info");
+    assert_eq!(run.count(r#""level":"error""#) + run.count(r#""level":"warn""#), 0, "{}", run.text());
+    // A server that leaves with 0 when asked, as older uvicorns do.
+    let mut run = run_script("trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait; done").start();
+    run.wait_for("ready");
+    run.signal(Signal::TERM);
+    assert_eq!(run.exit_code(), 0);
+    assert_eq!(run.wait_for_event("child_exited")["level"], "info");
+}
+
+#[test]
+fn who_ignores_sigterm_is_killed_after_the_stop_timeout() {
+    let script = "trap '' TERM; echo ready; while :; do sleep 1000; done";
+    let mut run = run_script(script).env("SIDEPULSE_STOP_TIMEOUT", "700ms").start();
+    run.wait_for("ready");
+    let asked = Instant::now();
+    run.signal(Signal::TERM);
+    assert_eq!(run.exit_code(), 137, "{}", run.text());
+    assert!(asked.elapsed() >= Duration::from_millis(700), "killed after {:?}", asked.elapsed());
+    assert!(run.wait_for_event("child_exited")["message"].as_str().unwrap().contains("SIDEPULSE_STOP_TIMEOUT"));
+}
+
+#[test]
+fn what_a_shell_leaves_behind_may_drain_too() {
+    // The shell dies of SIGTERM at once; the server that it started wants its time.
+    let mut run = run_script("exec 3<&0; python3 -c \"$APP\" app <&3 & wait").env("APP", PATIENT).start();
+    run.wait_for("app ready");
+    run.signal(Signal::TERM);
+    run.wait_for("app got SIGTERM");
+    run.wait_for_event("child_exited");
+    assert_eq!(run.get("/livez").unwrap().0, 200);
+    run.say("leave");
+    assert_eq!(run.exit_code(), 143, "{}", run.text());
+}
+
+#[test]
+fn an_end_during_the_drain_delay_ends_us_at_once() {
+    let mut run = run_script("read line; exit 4").env("SIDEPULSE_DRAIN_DELAY", "1h").start();
+    run.child();
+    run.signal(Signal::TERM);
+    run.wait_for_event("draining");
+    run.say("go");
+    assert_eq!(run.exit_code(), 4);
+}
