@@ -2,22 +2,21 @@
 
 use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 
-use crate::support::run_child::{Builder, Run, SOON, poll, run_script, skip};
+use crate::support::run_child::{Run, SOON, poll, run_script, skip};
 
 const AS_ROOT: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const AS_USER: [&str; 7] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
-/// As PID 1 of a namespace. `None`, with the reason printed, where the kernel forbids it.
-fn as_pid_1(builder: Builder) -> Option<Builder> {
+/// What makes the next word PID 1 of a namespace. The network stays this machine's, so that the test can ask for
+/// `/livez`. `None`, with the reason printed, where the kernel forbids it.
+fn namespace() -> Option<&'static [&'static str]> {
     let before: &[&str] = if geteuid().is_root() { &AS_ROOT } else { &AS_USER };
     let tried = std::process::Command::new(before[0]).args(&before[1..]).arg("true").output();
-    match tried {
-        Ok(output) if output.status.success() => Some(builder.under(before)),
-        other => {
-            skip(&format!("this kernel forbids PID namespaces: {other:?}"));
-            None
-        }
+    if tried.as_ref().is_ok_and(|output| output.status.success()) {
+        return Some(before);
     }
+    skip(&format!("this kernel forbids PID namespaces: {tried:?}"));
+    None
 }
 
 fn children(pid: i32) -> Vec<i32> {
@@ -46,17 +45,23 @@ fn leaves_no_zombie(mut run: Run, pid: i32) {
 }
 
 #[test]
-fn orphans_are_taken_in_beside_another_pid_1() {
-    let run = run_script(ORPHANS).start();
-    let pid = i32::try_from(run.pid()).unwrap();
+fn orphans_are_taken_in_where_pid_1_does_not() {
+    let Some(before) = namespace() else { return };
+    // It waits for its own child alone, as a shell may.
+    let careless = ["python3", "-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"];
+    let run = run_script(ORPHANS).under(&[before, &careless].concat()).start();
+    run.wait_for("forked");
+    let pid_1 = inner(&run);
+    let pid = children(pid_1)[0];
+    let only_us = || (children(pid_1).len() == 1).then_some(());
+    assert!(poll(SOON, only_us).is_some(), "{:?}\n{}", children(pid_1), run.text());
     leaves_no_zombie(run, pid);
 }
 
 #[test]
 fn orphans_are_taken_in_as_pid_1() {
-    // The network stays this machine's, so that the test can ask for /livez.
-    let Some(builder) = as_pid_1(run_script(ORPHANS)) else { return };
-    let run = builder.start();
+    let Some(before) = namespace() else { return };
+    let run = run_script(ORPHANS).under(before).start();
     run.wait_for("forked");
     let pid = inner(&run);
     leaves_no_zombie(run, pid);
@@ -64,11 +69,11 @@ fn orphans_are_taken_in_as_pid_1() {
 
 #[test]
 fn as_pid_1_it_stops_on_sigterm_and_passes_codes_on() {
+    let Some(before) = namespace() else { return };
     for (script, stop, code) in
         [("exit 3", false, 3), ("kill -KILL $$", false, 137), ("echo ready; exec sleep 1000", true, 143)]
     {
-        let Some(builder) = as_pid_1(run_script(script)) else { return };
-        let mut run = builder.start();
+        let mut run = run_script(script).under(before).start();
         if stop {
             run.wait_for("ready");
             kill_process(Pid::from_raw(inner(&run)).unwrap(), Signal::TERM).unwrap();
