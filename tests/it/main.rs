@@ -7,3 +7,4 @@ mod faults;
 mod serve;
 mod servers;
 mod support;
+mod tls;

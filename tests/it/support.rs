@@ -5,6 +5,7 @@ pub(crate) mod daemon;
 pub(crate) mod database_url;
 pub(crate) mod eventually;
 pub(crate) mod fake_postgres;
+pub(crate) mod namespace;
 pub(crate) mod pgbouncer;
 pub(crate) mod port;
 pub(crate) mod postgres;
