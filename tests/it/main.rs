@@ -10,3 +10,4 @@ mod run;
 mod serve;
 mod servers;
 mod support;
+mod tls;

@@ -6,6 +6,7 @@ pub(crate) mod database_url;
 pub(crate) mod eventually;
 pub(crate) mod fake_postgres;
 pub(crate) mod http;
+pub(crate) mod namespace;
 pub(crate) mod pgbouncer;
 pub(crate) mod port;
 pub(crate) mod postgres;
