@@ -16,7 +16,7 @@ from servers import wait_until
 ROOT = Path(__file__).parents[2]
 SIDEPULSE = Path(os.environ.get("SIDEPULSE_BIN", ROOT / "target/debug/sidepulse")).resolve()
 TOKEN = "the-token-of-these-tests"
-SOON = 15.0
+SOON = 30.0  # on a machine that is busy with builds
 
 QUICK = {
     "SIDEPULSE_LISTEN": "127.0.0.1:0",
@@ -108,7 +108,7 @@ class Sidecar(Web):
         super().__init__(SIDEPULSE, environment=QUICK | environment)
 
     def wait_until_answers(self, path: str, status: int) -> httpx.Response:
-        wait_until(lambda: self.get(path).status_code == status, what=f"{path} answers {status}")
+        wait_until(lambda: self.get(path).status_code == status, SOON, f"{path} answers {status}")
         return self.get(path)
 
 
