@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from programs import ROOT, SIDEPULSE, TOKEN, Program
+from programs import ROOT, SIDEPULSE, SOON, TOKEN, Program
 from servers import Postgres, free_port, wait_until
 
 PROCFILE = (ROOT / "Procfile").read_text()
@@ -48,7 +48,7 @@ def expect_both(program: Program, sidecar: int, app: int) -> None:
         assert program.process.poll() is None, program.output
         return status(f"http://127.0.0.1:{sidecar}/health") == 200
 
-    wait_until(well, what="/health answers 200")
+    wait_until(well, SOON, "/health answers 200")
     assert httpx.get(f"http://127.0.0.1:{sidecar}/readyz").headers["server"] == "sidepulse"
     assert httpx.get(f"http://127.0.0.1:{app}/").headers["server"] == "uvicorn"
 
