@@ -23,8 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile = SIDEPULSE.parent.name
     run(
         sys.executable, "-m", "maturin", "build", "--locked", "--offline", "--auditwheel", "skip",
-        "--profile", "dev" if profile == "debug" else profile,
-        "--target-dir", SIDEPULSE.parent.parent, "--out", out,
+        "--profile", "dev" if profile == "debug" else profile, "--out", out,
         cwd=WHEEL,
     )  # fmt: skip
     (built,) = out.glob("*.whl")
