@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
@@ -50,6 +51,13 @@ def test_nothing_else_is_sent() -> None:
     for path in ("deploy/backend/tests/conftest.py", "deploy/backend/__pycache__/main.pyc"):
         assert ignored(path), path
     assert not ignored("deploy/backend/main.py") and not ignored("src/http/page.html")
+
+
+def test_cargo_finds_all_it_names_in_what_is_copied(tmp_path: Path) -> None:
+    for name in ("Cargo.toml", "Cargo.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    run("cargo", "metadata", "--format-version=1", "--no-deps", "--offline", "--locked", cwd=tmp_path)
 
 
 def test_every_stage_that_runs_is_not_root_by_number_and_asks_after_itself() -> None:

@@ -1,6 +1,7 @@
 """A real Prometheus with our configuration scrapes the real program beside a real app and a real database."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from math import isnan
@@ -94,6 +95,14 @@ def test_the_rules_run_and_aggregate_the_replica_away(prometheus: Prometheus) ->
     assert {tuple(sorted(labels)) for labels, _ in prometheus.query(down)} == {("__name__", "check", "job")}
     rules = prometheus.get("/api/v1/rules").json()["data"]["groups"]
     assert {rule["health"] for group in rules for rule in group["rules"]} == {"ok"}
+
+
+def test_every_metric_that_a_rule_names_exists(prometheus: Prometheus) -> None:
+    rules = yaml.safe_load((SHIPPED / "rules.yml").read_text())["groups"]
+    expressions = " ".join(rule["expr"] for group in rules for rule in group["rules"])
+    names = set(re.findall(r"(?<![:\w])sidepulse_\w+", expressions))
+    assert "sidepulse_check_state" in names
+    assert [name for name in sorted(names) if values(prometheus, f"count({name})") == []] == []
 
 
 def test_a_restart_of_the_database_is_counted(prometheus: Prometheus) -> None:

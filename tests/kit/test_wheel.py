@@ -34,8 +34,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, where pip has put it."""
     environment = tmp_path_factory.mktemp("fresh")
-    run(sys.executable, "-m", "venv", environment)
-    run(environment / "bin/pip", "install", "--no-index", "--no-cache-dir", wheel)
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    pip = (sys.executable, "-m", "pip", "--python", environment / "bin/python")
+    run(*pip, "install", "--no-index", "--no-cache-dir", wheel)
     return environment / "bin/sidepulse"
 
 
