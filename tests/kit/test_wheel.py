@@ -22,7 +22,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     profile = SIDEPULSE.parent.name
     run(
-        sys.executable, "-m", "maturin", "build", "--locked", "--offline", "--auditwheel", "skip",
+        sys.executable, "-m", "maturin", "build", "--locked", "--auditwheel", "skip",
         "--profile", "dev" if profile == "debug" else profile, "--out", out,
         cwd=WHEEL,
     )  # fmt: skip
