@@ -1,4 +1,4 @@
-// The whole Railway service: `railway config plan --file deploy/railway.ts`, then `apply` (README: railway.md).
+// The whole Railway service: `railway config plan --file deploy/railway.ts`, then `apply`; the steps are in railway.md.
 import { defineRailway, github, preserve, project, service } from "railway/iac";
 
 // Only what this file names is its own: without this, `apply` would delete the project's other services.
