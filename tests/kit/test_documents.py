@@ -1,0 +1,55 @@
+"""What the documents name is there: variables, files, reasons, paths, versions."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from programs import ROOT, SIDEPULSE, Sidecar, run
+
+DEPLOY = ROOT / "deploy"
+DOCUMENTS = sorted([*DEPLOY.glob("*.md"), DEPLOY / "wheel/README.md"])
+READ = [
+    *DOCUMENTS,
+    ROOT / "Procfile",
+    DEPLOY / "railway.ts",
+    DEPLOY / "kubernetes/sidepulse.yaml",
+    *(DEPLOY / "prometheus").glob("*.yml"),
+]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", READ, ids=name)
+def test_every_setting_exists(path: Path) -> None:
+    known = set(re.findall(r"SIDEPULSE_\w+", run(SIDEPULSE, "--help"))) | {"SIDEPULSE_REVISION"}
+    assert set(re.findall(r"\bSIDEPULSE_[A-Z_]+", path.read_text())) <= known
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_every_reason_and_path_of_the_symptoms_exists(well: Sidecar) -> None:
+    text = (DEPLOY / "railway.md").read_text()
+    reasons = set(re.findall(r'reason="(\w+)"', well.get("/metrics").text))
+    named = set(re.findall(r"`(?:app: )?([a-z]+_[a-z]+)`", text))
+    assert {"connect_refused", "loopback_only", "auth_failed"} <= named <= reasons
+    for path in ("/health", "/startupz", "/metrics"):
+        assert f"`{path}`" in text
+        assert well.get(path).status_code == 200
+
+
+def test_the_documents_agree_with_the_package() -> None:
+    version = re.search(r'^version = "(.+)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
+    sdk = re.search(r'"railway": "(.+)"', (ROOT / "tests/kit/package.json").read_text())
+    assert version and sdk
+    for path in READ:
+        text = path.read_text()
+        assert set(re.findall(r"sidepulse==([0-9.]+[0-9])", text)) <= {version[1]}
+        assert set(re.findall(r"sidepulse:([0-9.]+[0-9])", text)) <= {version[1]}
+        assert set(re.findall(r"railway@([0-9.]+[0-9])", text)) <= {sdk[1]}

@@ -1,0 +1,85 @@
+"""deploy/kubernetes/sidepulse.yaml: valid, and the real program answers its probes as Kubernetes needs."""
+
+import json
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from programs import ROOT, Program, Sidecar, run, tool
+from servers import Postgres, free_port
+
+MANIFEST = ROOT / "deploy/kubernetes/sidepulse.yaml"
+DEPLOYMENT, SERVICE, POD_MONITOR = yaml.safe_load_all(MANIFEST.read_text())
+POD = DEPLOYMENT["spec"]["template"]
+(SIDECAR,) = POD["spec"]["initContainers"]
+(APP,) = POD["spec"]["containers"]
+
+
+def path(container: dict, probe: str) -> str:
+    return container[probe]["httpGet"]["path"]
+
+
+def test_kubernetes_takes_it() -> None:
+    validate = Path(sys.executable).with_name("kubernetes-validate")
+    printed = run(validate, "--strict", MANIFEST)
+    assert printed.count(" passed ") == 2 and "PodMonitor" in printed  # for which it has no schema
+
+
+def check_monitor(monitor: dict, node_modules: Path) -> None:
+    run(tool("node"), "monitor.mjs", json.dumps(monitor), cwd=node_modules.parent)
+
+
+def test_the_operator_takes_the_monitor(node_modules: Path) -> None:
+    check_monitor(POD_MONITOR, node_modules)
+    misspelt = deepcopy(POD_MONITOR)
+    misspelt["spec"]["podMetricsEndpoints"][0]["interval"] = "15 seconds"
+    with pytest.raises(AssertionError, match="interval"):
+        check_monitor(misspelt, node_modules)
+
+
+def test_it_is_a_native_sidecar() -> None:
+    assert SIDECAR["restartPolicy"] == "Always"
+
+
+def test_the_parts_find_each_other() -> None:
+    labels = POD["metadata"]["labels"].items()
+    for selector in (
+        DEPLOYMENT["spec"]["selector"]["matchLabels"],
+        SERVICE["spec"]["selector"],
+        POD_MONITOR["spec"]["selector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels
+    (port,) = SIDECAR["ports"]
+    (endpoint,) = POD_MONITOR["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] == port["name"]
+    # A name would be looked for among the app's own ports.
+    for probe in ("startupProbe", "readinessProbe"):
+        assert APP[probe]["httpGet"]["port"] == port["containerPort"]
+    reference = {"secretKeyRef": endpoint["authorization"]["credentials"]}
+    assert {"name": "SIDEPULSE_TOKEN", "valueFrom": reference} in SIDECAR["env"]
+
+
+def test_the_sidecar_s_probes_pass_before_there_is_an_app_and_the_app_s_do_not(
+    start: Callable[..., Program], postgres: Postgres
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}/"
+    sidecar = start(Sidecar, SIDEPULSE_APP_URL=nobody, DATABASE_URL=postgres.url())
+    sidecar.wait_until_answers("/health/deep", 200)
+    assert sidecar.get(path(SIDECAR, "startupProbe")).status_code == 200
+    assert sidecar.get(path(SIDECAR, "livenessProbe")).status_code == 200
+    assert sidecar.get(path(APP, "startupProbe")).status_code == 503
+    assert sidecar.get(path(APP, "readinessProbe")).status_code == 503
+
+
+def test_all_probes_pass_when_all_is_well(well: Sidecar) -> None:
+    for container, probe in (
+        (SIDECAR, "startupProbe"),
+        (SIDECAR, "livenessProbe"),
+        (APP, "startupProbe"),
+        (APP, "readinessProbe"),
+    ):
+        assert well.get(path(container, probe)).status_code == 200, probe

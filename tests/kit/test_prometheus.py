@@ -1,0 +1,165 @@
+"""A real Prometheus with our configuration scrapes the real program beside a real app and a real database."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from math import isnan
+from pathlib import Path
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from programs import ROOT, TOKEN, Prometheus, Sidecar
+from servers import Postgres, wait_until
+
+SHIPPED = ROOT / "deploy/prometheus"
+DASHBOARD = json.loads((ROOT / "deploy/grafana/sidepulse.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+# What Grafana puts in, for a scrape every quarter of a second.
+GRAFANA = {"$__rate_interval": "30s", "$__range": "2m", "$job": ".+"}
+# Nothing to show: in steady mode nobody counts the app's connections, and nothing is worth a warning.
+EMPTY = {"The app's connections", "Warnings"}
+
+
+def configure(directory: Path, address: str) -> Path:
+    """The shipped configuration, but for the target and the pace."""
+    config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "250ms", "evaluation_interval": "500ms"}
+    (job,) = config["scrape_configs"]
+    del job["dns_sd_configs"]
+    job["static_configs"] = [{"targets": [address]}]
+    shutil.copy(SHIPPED / "rules.yml", directory)
+    (directory / "sidepulse_token").write_text(f"{TOKEN}\n")
+    path = directory / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    app: str, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """It has seen the sidecar well, then the database restarted, then all well again."""
+    sidecar = Sidecar(
+        SIDEPULSE_APP_URL=f"{app}/",
+        DATABASE_URL=postgres.url(),
+        SIDEPULSE_TOKEN=TOKEN,
+        SIDEPULSE_SQL_CHECKS="migrations: SELECT true",
+        RAILWAY_REPLICA_ID="replica-1",
+    )
+    prometheus = None
+    try:
+        sidecar.wait_until_answers("/health", 200)
+        assert sidecar.get("/metrics").status_code == 401
+        prometheus = Prometheus(configure(tmp_path_factory.mktemp("prometheus"), sidecar.address))
+        up = 'sidepulse_check_up{check="database"}'
+        wait_until(lambda: values(prometheus, up) == [1], what="the first scrape")
+        postgres.stop()
+        sidecar.wait_until_answers("/health/deep", 503)
+        wait_until(lambda: values(prometheus, up) == [0], what="the scrape of the outage")
+        postgres.start()
+        sidecar.wait_until_answers("/health", 200)
+        wait_until(lambda: values(prometheus, up) == [1], what="the scrape after it")
+        yield prometheus
+    finally:
+        if postgres.process is None:
+            postgres.start()
+        if prometheus is not None:
+            prometheus.stop()
+        sidecar.stop()
+
+
+def values(prometheus: Prometheus, expression: str) -> list[float]:
+    return [value for _, value in prometheus.query(expression)]
+
+
+def test_the_scrape_is_up_and_the_checks_can_be_queried(prometheus: Prometheus) -> None:
+    assert values(prometheus, 'up{job="sidepulse"}') == [1]
+    checks = prometheus.query("sidepulse_check_up")
+    assert {labels["check"]: value for labels, value in checks} == {
+        "app": 1,
+        "database": 1,
+        "sql_migrations": 1,
+    }
+    assert {labels["railway_replica"] for labels, _ in checks} == {"replica-1"}
+
+
+def test_the_rules_run_and_aggregate_the_replica_away(prometheus: Prometheus) -> None:
+    down = "job_check:sidepulse_check_down:avg"
+    wait_until(lambda: values(prometheus, f'max_over_time({down}{{check="database"}}[1m])') == [1])
+    assert {tuple(sorted(labels)) for labels, _ in prometheus.query(down)} == {("__name__", "check", "job")}
+    rules = prometheus.get("/api/v1/rules").json()["data"]["groups"]
+    assert {rule["health"] for group in rules for rule in group["rules"]} == {"ok"}
+
+
+def test_every_metric_that_a_rule_names_exists(prometheus: Prometheus) -> None:
+    rules = yaml.safe_load((SHIPPED / "rules.yml").read_text())["groups"]
+    expressions = " ".join(rule["expr"] for group in rules for rule in group["rules"])
+    names = set(re.findall(r"(?<![:\w])sidepulse_\w+", expressions))
+    assert "sidepulse_check_state" in names
+    assert [name for name in sorted(names) if values(prometheus, f"count({name})") == []] == []
+
+
+def test_a_restart_of_the_database_is_counted(prometheus: Prometheus) -> None:
+    wait_until(lambda: values(prometheus, "sidepulse_database_restarts_total") == [1])
+    assert values(prometheus, "sidepulse_database_wake_seconds_count") == [1]
+    assert values(prometheus, 'sidepulse_transitions_total{check="database",to="down"}') == [1]
+
+
+@pytest.mark.parametrize(("title", "expression"), QUERIES)
+def test_every_query_of_the_dashboard_has_something_to_show(
+    prometheus: Prometheus, title: str, expression: str
+) -> None:
+    for variable, value in GRAFANA.items():
+        expression = expression.replace(variable, value)
+    assert "$" not in expression
+
+    def shown() -> list[float]:
+        return [value for value in values(prometheus, expression) if not isnan(value)]
+
+    wait_until(lambda: bool(shown()) == (title not in EMPTY), what=expression)
+
+
+def test_the_dashboard_s_variable_and_annotation_are_queries_too(prometheus: Prometheus) -> None:
+    _, job = DASHBOARD["templating"]["list"]
+    assert job["query"]["query"] == "label_values(sidepulse_build_info, job)"
+    jobs = prometheus.get("/api/v1/label/job/values", params={"match[]": "sidepulse_build_info"}).json()
+    assert jobs["data"] == ["sidepulse"]
+    (annotation,) = DASHBOARD["annotations"]["list"]
+    expression = annotation["expr"].replace("$__rate_interval", "1m").replace("$job", ".+")
+    assert values(prometheus, expression) == [1]
+
+
+def test_grafana_knows_every_field() -> None:
+    """What its own types do not know gets lost on the way through them."""
+    register_default_plugins()
+    text = JSONEncoder(sort_keys=True).encode(Dashboard.from_json(DASHBOARD))
+    assert list(lost(DASHBOARD, json.loads(text))) == []
+
+
+def lost(before: object, after: object, path: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key, value in before.items():
+            yield from lost(value, after[key], f"{path}/{key}") if key in after else [f"{path}/{key}"]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from lost(one, other, f"{path}/{number}")
+    elif before != after:
+        yield path
+
+
+def test_panels_do_not_overlap_and_every_one_has_its_own_number() -> None:
+    cells = [
+        (column, line)
+        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for column in range(place["x"], place["x"] + place["w"])
+        for line in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(column for column, _ in cells) < 24
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
