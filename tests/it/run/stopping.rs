@@ -8,17 +8,20 @@ use tokio::time::Instant;
 use crate::support::run_app::App;
 use crate::support::run_child::{run, run_script};
 
-/// Tells that the signal came, and goes on until it is told to leave.
+/// Tells that the signal came, and goes on until it is told to leave. (A thread waits for signals: a handler of Python's
+/// does not run while the main thread sits in a read that it entered just after the signal.)
 const PATIENT: &str = "
-import signal, sys
-def tell(number, _):
-    print(sys.argv[1], 'got', signal.Signals(number).name, flush=True)
-signal.signal(signal.SIGTERM, tell)
-signal.signal(signal.SIGINT, tell)
-print(sys.argv[1], 'ready', flush=True)
+import os, signal, sys, threading
+wanted = [signal.SIGTERM, signal.SIGINT]
+signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+def tell():
+    while True:
+        os.write(1, f'{sys.argv[1]} got {signal.sigwait(wanted).name}\\n'.encode())
+threading.Thread(target=tell, daemon=True).start()
+os.write(1, f'{sys.argv[1]} ready\\n'.encode())
 for line in sys.stdin:
     if line.strip() == 'leave':
-        sys.exit(7)
+        os._exit(7)
 ";
 
 #[test]
