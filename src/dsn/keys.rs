@@ -102,10 +102,10 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
         seen.push(key);
     }
 
-    if let (Some(a), Some(b)) = (sslmode, ssl) {
-        if a != b {
-            return Err(Fault::new("sslmode and ssl say different things: keep one", EXAMPLE));
-        }
+    if let (Some(a), Some(b)) = (sslmode, ssl)
+        && a != b
+    {
+        return Err(Fault::new("sslmode and ssl say different things: keep one", EXAMPLE));
     }
     keys.tls.mode = sslmode.or(ssl);
     Ok(keys)

@@ -24,10 +24,10 @@ fn describe(plan: &Plan) -> String {
     let password = String::from_utf8(config.get_password().unwrap_or(b"-").to_vec()).expect("UTF-8");
     let user = config.get_user().expect("a user");
     let mut line = format!("{user}:{password}@{place}/{} {tls}", config.get_dbname().expect("a database"));
-    if let (Some(name), Endpoint::Tcp { host, .. }) = (plan.server_name(), &plan.endpoint) {
-        if name != host {
-            line += &format!(" as {name}");
-        }
+    if let (Some(name), Endpoint::Tcp { host, .. }) = (plan.server_name(), &plan.endpoint)
+        && name != host
+    {
+        line += &format!(" as {name}");
     }
     if let Roots::File(path) = &plan.tls.roots {
         line += &format!(" roots {}", path.display());

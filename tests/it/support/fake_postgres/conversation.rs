@@ -229,10 +229,10 @@ impl Conversation {
             }
             _ => Some(At::Query),
         };
-        if let Some(at) = at {
-            if self.fails_query(at, b'I').await? {
-                return Ok(());
-            }
+        if let Some(at) = at
+            && self.fails_query(at, b'I').await?
+        {
+            return Ok(());
         }
         let behaviour = Arc::clone(&self.behaviour);
         let mut status = b'I';
