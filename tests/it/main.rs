@@ -1,5 +1,6 @@
 //! The integration tests: one binary.
 #![allow(clippy::disallowed_methods, reason = "tests read TMPDIR and the like themselves")]
+#![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 #![allow(clippy::needless_pass_by_value, reason = "helpers read better where they take what they are given")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a failing test shows the daemon's log")]
 
