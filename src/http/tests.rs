@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -38,11 +41,11 @@ fn start(variables: &[(&str, &str)]) -> Server {
     snapshot.checks[1].record(ended(Instant::now(), Some(Reason::AuthFailed)));
     let metrics = Arc::new(Metrics::new(&config, &snapshot).unwrap());
     let site = Arc::new(Site {
-        astray: None,
         board: watch::Sender::new(Arc::new(snapshot)).subscribe(),
         shared: Arc::new(Shared::new(Instant::now())),
         metrics,
-        gate: config.database.unwrap().gate,
+        gate: config.database.as_ref().unwrap().gate,
+        astray: Astray::of(&config),
         token: config.token,
         log: silent(),
     });
@@ -159,6 +162,43 @@ async fn each_kind_of_answer_has_its_headers_and_head_is_like_get_without_body()
             assert_eq!(head, Answer { body: String::new(), ..answer }, "{path}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_page_may_use_its_own_style_and_script_and_nothing_else() {
+    let answer = start(&[]).ask("GET", "/", "").await;
+    let hash = |tag: &str| {
+        let (_, rest) = answer.body.split_once(&format!("<{tag}>")).unwrap();
+        BASE64.encode(Sha256::digest(rest.split_once(&format!("</{tag}>")).unwrap().0))
+    };
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash("style"),
+        hash("script")
+    );
+    assert_eq!(answer.headers["content-security-policy"], policy);
+    for inline in [" style=", " on", "javascript:", "@import", "url("] {
+        let markup = answer.body.split("<script>").next().unwrap().split('<').filter_map(|tag| tag.split('>').next());
+        assert!(markup.into_iter().all(|tag| !tag.contains(inline)), "{inline} would be blocked");
+    }
+}
+
+#[test]
+fn a_public_domain_that_leads_here_is_told_once() {
+    const DOMAIN: (&str, &str) = ("RAILWAY_PUBLIC_DOMAIN", "shop.up.railway.app");
+    const RAILWAY: (&str, &str) = ("RAILWAY_ENVIRONMENT_ID", "e");
+    let astray = |variables: &[(&str, &str)]| Astray::of(&config(variables));
+    assert!(astray(&[DOMAIN]).is_none() && astray(&[RAILWAY]).is_none());
+    let astray = astray(&[DOMAIN, RAILWAY]).unwrap();
+    let text = crate::log::tests::written(Level::Warn, true, |log| {
+        for host in
+            [None, Some("other"), Some("x.shop.up.railway.app"), Some("SHOP.up.railway.app:443"), Some(DOMAIN.1)]
+        {
+            astray.note(host.map(|host| HeaderValue::from_str(host).unwrap()).as_ref(), log);
+        }
+    });
+    assert_eq!((text.lines().count(), text.contains("target port"), text.contains("8000")), (1, true, true), "{text}");
 }
 
 #[tokio::test]
