@@ -4,6 +4,8 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a failing test shows the daemon's log")]
 
 mod faults;
+mod pooler;
+mod postgres_for_real;
 mod serve;
 mod servers;
 mod support;
