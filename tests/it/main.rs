@@ -8,5 +8,6 @@ mod pooler;
 mod postgres_for_real;
 mod serve;
 mod servers;
+mod sql_checks;
 mod support;
 mod tls;

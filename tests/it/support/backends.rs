@@ -37,7 +37,10 @@ impl Watch {
                         now.store(count, Ordering::Relaxed);
                         most.fetch_max(count, Ordering::Relaxed);
                     }
-                    None => session = None,
+                    None => {
+                        now.store(0, Ordering::Relaxed);
+                        session = None;
+                    }
                 }
                 thread::park_timeout(PAUSE);
             }
