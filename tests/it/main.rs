@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "helpers read better where they take what they are given")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a failing test shows the daemon's log")]
 
+mod addresses;
 mod faults;
 mod pooler;
 mod postgres_for_real;
