@@ -30,6 +30,16 @@ pub struct Report {
     pub sql: Vec<Outcome>,
 }
 
+/// What came of one connection.
+struct Attempt {
+    result: Result<ServerFacts, Failure>,
+    phases: Phases,
+    /// The end of the deep query: what the SQL checks take is their own.
+    ended: Instant,
+    /// Empty where the deep query failed.
+    sql: Vec<Outcome>,
+}
+
 /// The result of a handshake without login.
 #[derive(Debug)]
 pub struct Greeting {
@@ -68,7 +78,7 @@ impl DatabaseProbe {
         loop {
             attempts += 1;
             let until = deadline.min(Instant::now() + self.settings.attempt_timeout);
-            let (result, phases, sql) = self.attempt(started, until).await;
+            let Attempt { result, phases, ended, sql } = self.attempt(started, until).await;
             if let Err(failure) = &result {
                 let next = Instant::now() + waits.draw();
                 let latest = deadline - self.settings.timeout / LEAST_PART;
@@ -77,7 +87,7 @@ impl DatabaseProbe {
                     continue;
                 }
             }
-            let deep = Outcome::now(result, attempts, started, phases);
+            let deep = Outcome { duration: ended - started, ..Outcome::now(result, attempts, started, phases) };
             let sql = if sql.is_empty() { self.not_run(&deep) } else { sql };
             return Report { deep, sql };
         }
@@ -91,11 +101,7 @@ impl DatabaseProbe {
     }
 
     /// One attempt: one connection, one login at most, closed at its end.
-    async fn attempt(
-        &mut self,
-        check_started: Instant,
-        deadline: Instant,
-    ) -> (Result<ServerFacts, Failure>, Phases, Vec<Outcome>) {
+    async fn attempt(&mut self, check_started: Instant, deadline: Instant) -> Attempt {
         let mut progress = Progress::default();
         let meter = Meter::default();
         let conversed = timeout_at(deadline, async {
@@ -107,6 +113,7 @@ impl DatabaseProbe {
             Ok((session, deep.map(|facts| ServerFacts { ready_after, ..facts })))
         })
         .await;
+        let ended = Instant::now();
         let failure = match conversed {
             Ok(Ok((mut session, deep))) => {
                 let sql = match &deep {
@@ -117,7 +124,7 @@ impl DatabaseProbe {
                     session.roll_back(deadline).await;
                 }
                 session.close(deadline).await;
-                return (deep, progress.phases(), sql);
+                return Attempt { result: deep, phases: progress.phases(), ended, sql };
             }
             Ok(Err(failure)) => failure,
             Err(_) => {
@@ -125,7 +132,7 @@ impl DatabaseProbe {
                 timed_out(progress.phase())
             }
         };
-        (Err(failure), progress.phases(), Vec::new())
+        Attempt { result: Err(failure), phases: progress.phases(), ended, sql: Vec::new() }
     }
 
     /// DNS, TCP, TLS and authentication.

@@ -66,6 +66,8 @@ pub(super) struct Session {
     client: Client,
     connection: Connection<Wire<Socket>, Encrypted>,
     open: bool,
+    /// A transaction was begun, and its end was not seen.
+    in_transaction: bool,
     meter: Meter,
     redactor: Arc<Redactor>,
 }
@@ -84,7 +86,9 @@ impl Session {
             None => config.connect_raw(wire, NeverTls).await,
         };
         match connected {
-            Ok((client, connection)) => Ok(Session { client, connection, open: true, meter, redactor }),
+            Ok((client, connection)) => {
+                Ok(Session { client, connection, open: true, in_transaction: false, meter, redactor })
+            }
             Err(error) => Err(diagnose(&error, Stage::Login, &meter, &redactor)),
         }
     }
@@ -142,8 +146,10 @@ impl Session {
         let before = parts.len();
         parts.extend(statements.iter().map(|&s| s.to_owned()));
         parts.push("ROLLBACK".to_owned());
+        self.in_transaction = true;
         // The newline ends a `--` comment at the end of a statement.
         let messages = self.ask(&parts.join("\n;")).await?;
+        self.in_transaction = false;
         let (mut groups, mut rows) = (Vec::with_capacity(parts.len()), Rows::new());
         for message in messages {
             match message {
@@ -181,11 +187,13 @@ impl Session {
         answered.await.map_err(|error| diagnose(&error, Stage::Query, &self.meter, &self.redactor))
     }
 
-    /// After an error: leaves no transaction behind, not even for a pooler to find.
+    /// After an error: leaves no transaction behind, not even for a pooler to find. Where there is none, the server would
+    /// write a warning into its log, at every check.
     pub(super) async fn roll_back(&mut self, deadline: Instant) {
         let until = deadline.min(Instant::now() + GOODBYE);
-        if self.open {
+        if self.open && self.in_transaction {
             let _ = timeout_at(until, self.ask("ROLLBACK")).await;
+            self.in_transaction = false;
         }
     }
 

@@ -4,11 +4,15 @@
 #![allow(clippy::needless_pass_by_value, reason = "helpers read better where they take what they are given")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a failing test shows the daemon's log")]
 
+mod addresses;
 mod beside_uvicorn;
 mod faults;
+mod pooler;
+mod postgres_for_real;
 mod prometheus;
 mod run;
 mod serve;
 mod servers;
+mod sql_checks;
 mod support;
 mod tls;

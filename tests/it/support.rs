@@ -1,5 +1,6 @@
 //! What the tests stand on: the servers a database check can meet, and how to wait for what happens in them.
 
+pub(crate) mod backends;
 pub(crate) mod certificates;
 pub(crate) mod daemon;
 pub(crate) mod database_url;

@@ -108,9 +108,15 @@ impl Postgres {
 
     /// A superuser's session that stays open, to hold a lock or a transaction.
     pub(crate) fn admin_session(&self) -> Result<Session, tokio_postgres::Error> {
+        Session::open(&self.admin_config())
+    }
+
+    /// How the superuser logs in.
+    pub(crate) fn admin_config(&self) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.host_path(self.socket_directory()).port(self.port).user(ADMIN).dbname(DATABASE);
-        Session::open(config.application_name(ADMIN_APPLICATION))
+        config.application_name(ADMIN_APPLICATION);
+        config
     }
 
     /// Sessions of an application now, from `pg_stat_activity`.
@@ -199,12 +205,17 @@ impl Postgres {
 
     /// A streaming hot standby of this server, with its configuration, roles and data.
     pub(crate) fn standby(&self) -> Postgres {
+        self.standby_with("")
+    }
+
+    /// The same with more lines of `postgresql.conf`; with `hot_standby = off` it lets nobody in.
+    pub(crate) fn standby_with(&self, settings: &str) -> Postgres {
         let home = Scratch::new("standby");
         let mut command = postgres_command("pg_basebackup");
         command.arg("-D").arg(home.path().join("data")).arg("-h").arg(self.socket_directory());
         command.args(["-p", &self.port.to_string(), "-U", ADMIN, "-X", "stream", "-c", "fast", "-R", "--no-sync"]);
         run(command, home.path(), None);
-        Postgres::launch(home, "")
+        Postgres::launch(home, settings)
     }
 
     /// Writes the configuration and starts, on another port if the first one is taken.
@@ -236,7 +247,7 @@ impl Postgres {
             }
             // What pg_ctl waits for: the eighth line of the file.
             let text = fs::read_to_string(&status).unwrap_or_default();
-            text.lines().nth(7).filter(|state| state.trim_end() == "ready").map(|_| true)
+            text.lines().nth(7).filter(|state| ["ready", "standby"].contains(&state.trim_end())).map(|_| true)
         });
         let log = self.log_text();
         match started {
