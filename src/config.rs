@@ -23,7 +23,7 @@ use parse::Wrong;
 use settings::{DATABASE_URL, OWN_DATABASE_URL, PORT, SETTINGS};
 
 /// The port without `PORT`.
-const DEFAULT_PORT: u16 = 9900;
+pub(crate) const DEFAULT_PORT: u16 = 9900;
 
 /// Header values from this length on are masked in shown texts.
 const SHORTEST_SECRET: usize = 8;

@@ -47,7 +47,7 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Ok(config) => ping::run(config.listen, &path).await,
             Err(code) => code,
         },
-        Task::Doctor { json, backend } => doctor::run(lookup, backend.as_deref(), json),
+        Task::Doctor { json, backend } => doctor::run(lookup, &variable_names(), backend.as_deref(), json),
     }
 }
 
@@ -59,11 +59,14 @@ fn prepare(
 ) -> Result<(Config, Signals), ExitCode> {
     // First of all, so that a signal during start is not lost.
     let signals = listen().map_err(|error| fail(log, 1, &format!("cannot listen for signals: {error}")))?;
-    let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-    config::unknown_variables(names.iter().map(String::as_str)).into_iter().for_each(|s| log.warning(s));
+    config::unknown_variables(variable_names().iter().map(String::as_str)).into_iter().for_each(|s| log.warning(s));
     let config = load(lookup, Need::Everything, log)?;
     config.warnings.iter().for_each(|warning| log.warning(warning.as_str()));
     Ok((config, signals))
+}
+
+fn variable_names() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
 fn load(lookup: Lookup<'_>, need: Need, log: &Log) -> Result<Config, ExitCode> {
