@@ -7,6 +7,7 @@ mod addresses;
 mod faults;
 mod pooler;
 mod postgres_for_real;
+mod secrets;
 mod serve;
 mod servers;
 mod sql_checks;

@@ -44,6 +44,7 @@ pub(crate) struct Sidecar {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    output: Arc<Mutex<Vec<String>>>,
 }
 
 /// An HTTP answer.
@@ -124,15 +125,10 @@ impl Builder {
 
     /// Starts the daemon and waits until it listens.
     pub(crate) fn start(&self) -> Sidecar {
-        let mut child = self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start sidepulse");
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (lines, sink) = (BufReader::new(child.stderr.take().expect("its stderr")), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            }
-        });
-        let mut sidecar = Sidecar { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start sidepulse");
+        let log = collect(child.stderr.take().expect("its stderr"));
+        let output = collect(child.stdout.take().expect("its stdout"));
+        let mut sidecar = Sidecar { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, output };
         let found = poll(SOON, || {
             let line = sidecar.events("started").into_iter().next()?;
             line["message"].as_str()?.rsplit(' ').next()?.parse::<SocketAddr>().ok()
@@ -237,6 +233,11 @@ impl Sidecar {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// All it printed: a daemon has nothing to say on stdout.
+    pub(crate) fn output_text(&self) -> String {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("send a signal to sidepulse");
@@ -257,4 +258,16 @@ impl Drop for Sidecar {
             eprintln!("--- log of sidepulse ---\n{}", self.log_text());
         }
     }
+}
+
+/// Reads lines until the end, on a thread of its own.
+fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let collected: Arc<Mutex<Vec<String>>> = Arc::default();
+    let sink = Arc::clone(&collected);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    });
+    collected
 }
