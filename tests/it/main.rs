@@ -13,3 +13,4 @@ mod servers;
 mod sql_checks;
 mod support;
 mod tls;
+mod versions;
