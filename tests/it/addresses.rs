@@ -63,10 +63,10 @@ fn inside(test: &str) {
     }
     let output = Command::new("unshare")
         .args(["--mount", "--net", "sh", "-c", NETWORK])
-        .arg(std::env::current_exe().unwrap())
+        .arg(std::env::current_exe().expect("our own path"))
         .args(["--exact", test, "--ignored", "--nocapture"])
         .output()
-        .unwrap();
+        .expect("run unshare");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
@@ -181,11 +181,11 @@ struct Silent {
 
 impl Silent {
     fn on(ip: Ipv4Addr, port: u16) -> Silent {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let address = SocketAddr::from((ip, port));
-        listener.bind(&address.into()).unwrap();
-        listener.listen(0).unwrap();
-        Silent { _listener: listener, _guest: TcpStream::connect(address).unwrap() }
+        listener.bind(&address.into()).expect("an address of loopback");
+        listener.listen(0).expect("a backlog");
+        Silent { _listener: listener, _guest: TcpStream::connect(address).expect("the one place") }
     }
 }
 

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::support::backends::Watch;
 use crate::support::database_url::DatabaseUrl;
-use crate::support::eventually::{SOON, eventually};
+use crate::support::eventually::{SOON, eventually, poll};
 use crate::support::postgres::{Postgres, Stop};
 use crate::support::session::Session;
 use crate::support::sidecar::Sidecar;
@@ -153,7 +153,9 @@ fn it_follows_a_server_that_is_stopped_started_frozen_and_crowded() {
     up();
 
     // Three of the six places are the superuser's, and the watcher has one.
-    let crowd: Vec<_> = (0..2).map(|_| eventually_open(&postgres)).collect();
+    // The sidecar may have one of the others just now.
+    let place = || poll(SOON, || Session::open(&postgres.url().config()).ok()).expect("a place");
+    let crowd = [place(), place()];
     down("too_many_connections");
     drop(crowd);
     up();
@@ -164,16 +166,6 @@ fn it_follows_a_server_that_is_stopped_started_frozen_and_crowded() {
     up();
     drop(sidecar);
     watch.none_is_left();
-}
-
-/// The sidecar may have the place just now.
-fn eventually_open(postgres: &Postgres) -> Session {
-    let mut session = None;
-    assert!(eventually(SOON, || {
-        session = Session::open(&postgres.url().config()).ok();
-        session.is_some()
-    }));
-    session.expect("it was opened")
 }
 
 #[test]

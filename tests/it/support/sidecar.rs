@@ -2,7 +2,7 @@
 //! endpoints, ended with the test. A failing test shows its log.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +43,7 @@ pub(crate) struct Sidecar {
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     reader: JoinHandle<()>,
+    output: Arc<Mutex<Vec<String>>>,
 }
 
 impl Builder {
@@ -102,15 +103,11 @@ impl Builder {
 
     /// Starts the daemon and waits until it listens.
     pub(crate) fn start(&self) -> Sidecar {
-        let mut child = self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start sidepulse");
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (lines, sink) = (BufReader::new(child.stderr.take().expect("its stderr")), Arc::clone(&log));
-        let reader = std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            }
-        });
-        let mut sidecar = Sidecar { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, reader };
+        let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start sidepulse");
+        let (log, reader) = collect(child.stderr.take().expect("its stderr"));
+        let (output, _) = collect(child.stdout.take().expect("its stdout"));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut sidecar = Sidecar { child, address, log, reader, output };
         let found = poll(SOON, || {
             let line = sidecar.events("started").into_iter().next()?;
             line["message"].as_str()?.rsplit(' ').next()?.parse::<SocketAddr>().ok()
@@ -207,6 +204,11 @@ impl Sidecar {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// All it printed: a daemon has nothing to say on stdout.
+    pub(crate) fn output_text(&self) -> String {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("send a signal to sidepulse");
@@ -229,4 +231,16 @@ impl Drop for Sidecar {
             eprintln!("--- log of sidepulse ---\n{}", self.log_text());
         }
     }
+}
+
+/// Reads lines until the end, on a thread of its own.
+fn collect(stream: impl Read + Send + 'static) -> (Arc<Mutex<Vec<String>>>, JoinHandle<()>) {
+    let collected: Arc<Mutex<Vec<String>>> = Arc::default();
+    let sink = Arc::clone(&collected);
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    });
+    (collected, reader)
 }

@@ -212,6 +212,20 @@ impl Behaviour {
         Behaviour { read_only: true, ..self }
     }
 
+    /// A server that cannot keep a secret: every complaint says this too, and so does its version.
+    pub(crate) fn gossip(mut self, secret: &str) -> Behaviour {
+        if let Some((_, Fault::Error(error))) = &mut self.fault {
+            error.message.push_str(secret);
+        }
+        self.server_version.push_str(secret);
+        self
+    }
+
+    /// Whether it complains in words.
+    pub(crate) fn complains(&self) -> bool {
+        matches!(self.fault, Some((_, Fault::Error(_))))
+    }
+
     /// The parameter `server_version`.
     pub(crate) fn server_version(self, version: &str) -> Behaviour {
         Behaviour { server_version: version.to_owned(), ..self }
