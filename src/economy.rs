@@ -12,9 +12,11 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::config::{DatabaseSettings, Mode};
+use crate::dsn::Endpoint;
+use crate::probe::app::AppProbe;
 use crate::probe::trail::Trail;
 use crate::record::Recorder;
 use crate::retry;
@@ -33,6 +35,13 @@ pub use sight::Sight;
 
 /// An app that is up and has not connected to the database by then may do so where we cannot see it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// A server that has said farewell closes the connection when its process ends. A second look need not be later than
+/// this part of the interval.
+const FAREWELL: Duration = Duration::from_millis(250);
+const FAREWELL_PART: u32 = 2;
+/// A work queue in the kernel tells the end of a connection, some microseconds after it.
+const KERNEL_TELLS_WITHIN: Duration = Duration::from_millis(20);
 
 /// What the next moment calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +130,28 @@ pub fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instan
     }
 }
 
+/// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
+pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, trail: &Trail) -> bool {
+    let Ok(mut sight) = Sight::of(endpoint, trail) else { return false };
+    if sight.hear().is_err() {
+        return false;
+    }
+    // What happened before the first look is nobody's.
+    let mut uses = || sight.glance().is_ok_and(|found| found.is_active());
+    uses();
+    for _ in 0..app_url::IN_A_ROW {
+        let started = Instant::now();
+        app.check().await;
+        sleep(KERNEL_TELLS_WITHIN).await;
+        let during = uses();
+        sleep(started.elapsed()).await;
+        if !during || uses() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Keeps what the decisions rest on.
 pub struct Economy {
     policy: Policy,
@@ -172,14 +203,18 @@ impl Economy {
     }
 
     /// Looks at the app's connections, and decides what to do now.
-    pub fn look(&mut self, recorder: &RefCell<Recorder>) -> Look {
+    pub async fn look(&mut self, recorder: &RefCell<Recorder>) -> Look {
+        let pause = FAREWELL.min(self.interval / FAREWELL_PART);
+        let found = match &mut self.sight {
+            Ok(sight) => sight.look(pause).await.ok(),
+            Err(_) => None,
+        };
         let now = Instant::now();
         let mut recorder = recorder.borrow_mut();
         let snapshot = recorder.snapshot();
         if snapshot.app().ever_up {
             self.app_up_since.get_or_insert(now);
         }
-        let found = self.sight.as_mut().ok().and_then(|sight| sight.look(now).ok());
         if let Some(found) = &found {
             self.active |= found.is_active();
             recorder.app_connections(found.connections);

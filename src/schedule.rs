@@ -122,7 +122,10 @@ pub async fn database_loop(
     let mut economy = Economy::of(&settings, &trail, recorder);
     let mut certificate_due = Instant::now();
     loop {
-        let look = economy.as_mut().map_or(Look::Deep, |economy| economy.look(recorder));
+        let look = match &mut economy {
+            Some(economy) => economy.look(recorder).await,
+            None => Look::Deep,
+        };
         let failure = match look {
             Look::Deep => lane.look_deep().await,
             Look::Handshake => {

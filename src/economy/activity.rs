@@ -2,7 +2,9 @@
 //!
 //! - A connection that is held open, and over which nothing comes, is not activity: a suspended compute stays asleep.
 //! - Nor is the server's farewell, which it writes to every pooled connection when it suspends: a socket whose peer has
-//!   closed never counts, nor does the end of one that an earlier look had listed.
+//!   closed never counts, nor does the end of one that an earlier look had listed. Between the farewell and the close
+//!   such a socket looks like one in use: where all that was found came over sockets of this kind, a second look a
+//!   moment later decides.
 
 use std::collections::HashSet;
 use std::mem;
@@ -46,8 +48,10 @@ pub struct Ending {
 pub struct Finding {
     /// The app's open connections to the database.
     pub connections: usize,
-    /// When each of the app's connections last received data, where that is since the look before.
+    /// When the app's connections received data, where that is since the look before.
     pub moments: Vec<Instant>,
+    /// The same for connections that an earlier look had listed: perhaps only a farewell.
+    pub held: Vec<(u64, Instant)>,
     /// More ended than could be told.
     pub overflow: bool,
 }
@@ -55,7 +59,18 @@ pub struct Finding {
 impl Finding {
     /// The app has used the database since the look before.
     pub fn is_active(&self) -> bool {
-        self.overflow || !self.moments.is_empty()
+        self.overflow || !self.moments.is_empty() || !self.held.is_empty()
+    }
+
+    /// It may have been the server's farewell instead.
+    pub fn is_doubtful(&self) -> bool {
+        !self.overflow && self.moments.is_empty() && !self.held.is_empty()
+    }
+
+    /// Takes a second look in: a connection over which the server said farewell is closed by now.
+    pub fn confirm(&mut self, seen: &[Sighting]) {
+        let open = |cookie| seen.iter().any(|socket| socket.cookie == cookie && socket.established);
+        self.held.retain(|(cookie, _)| open(*cookie));
     }
 }
 
@@ -79,7 +94,7 @@ impl Ledger {
     /// A connection of the app to the database has ended.
     pub fn ended(&mut self, ending: &Ending) {
         self.ever_seen = true;
-        if !self.listed.iter().any(|listed| listed.contains(&ending.cookie)) {
+        if !self.has_listed(ending.cookie) && self.is_news(ending.last_data) {
             self.note(ending.last_data);
         }
     }
@@ -91,26 +106,35 @@ impl Ledger {
 
     /// A look: all sockets to the database's port, and whether each is one of the app's to the database.
     pub fn look(&mut self, seen: &[(Sighting, bool)], now: Instant) -> Finding {
-        for (socket, _) in seen.iter().filter(|(socket, of_app)| *of_app && socket.established) {
-            now.checked_sub(socket.quiet_for).into_iter().for_each(|moment| self.note(moment));
+        let mut held = Vec::new();
+        let open = || seen.iter().filter(|(socket, of_app)| *of_app && socket.established).map(|(socket, _)| socket);
+        for socket in open() {
+            match now.checked_sub(socket.quiet_for).filter(|moment| self.is_news(*moment)) {
+                Some(moment) if self.has_listed(socket.cookie) => held.push((socket.cookie, moment)),
+                Some(moment) => self.note(moment),
+                None => {}
+            }
         }
         self.ever_seen |= seen.iter().any(|(_, of_app)| *of_app);
-        let [last, before_last] = &mut self.listed;
-        mem::swap(last, before_last);
-        *last = seen.iter().map(|(socket, _)| socket.cookie).collect();
+        self.listed.swap(0, 1);
+        self.listed[0] = seen.iter().map(|(socket, _)| socket.cookie).collect();
         self.looked = Some(now);
-        Finding {
-            connections: seen.iter().filter(|(socket, of_app)| *of_app && socket.established).count(),
-            moments: mem::take(&mut self.moments),
-            overflow: mem::take(&mut self.overflow),
-        }
+        let (moments, overflow) = (mem::take(&mut self.moments), mem::take(&mut self.overflow));
+        Finding { connections: open().count(), moments, held, overflow }
     }
 
-    /// Data came at this moment: news, or known since an earlier look.
+    fn has_listed(&self, cookie: u64) -> bool {
+        self.listed.iter().any(|listed| listed.contains(&cookie))
+    }
+
+    /// Whether data that came at this moment was not there at the look before.
+    fn is_news(&self, moment: Instant) -> bool {
+        self.looked.is_none_or(|looked| moment + JIFFY > looked)
+    }
+
     fn note(&mut self, moment: Instant) {
-        let news = self.looked.is_none_or(|looked| moment + JIFFY > looked);
-        let told = self.moments.iter().any(|told| told.max(&moment).duration_since(*told.min(&moment)) < TOGETHER);
-        if news && !told {
+        let told = |told: &Instant| told.max(&moment).duration_since(*told.min(&moment)) < TOGETHER;
+        if !self.moments.iter().any(told) {
             self.moments.push(moment);
         }
     }

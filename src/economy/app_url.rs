@@ -67,7 +67,8 @@ impl Suspicion {
     /// the database at another time.
     pub fn grows(&mut self, finding: &Finding, checks: &AppChecks) -> bool {
         if finding.is_active() {
-            let ours = !finding.overflow && finding.moments.iter().all(|moment| checks.include(*moment));
+            let mut moments = finding.moments.iter().chain(finding.held.iter().map(|(_, moment)| moment));
+            let ours = !finding.overflow && moments.all(|moment| checks.include(*moment));
             self.in_a_row = if ours { self.in_a_row.saturating_add(1) } else { 0 };
         }
         self.in_a_row >= IN_A_ROW

@@ -3,10 +3,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::activity::{Ending, Finding, Ledger};
 use super::kernel::{self, Endings};
@@ -29,7 +31,7 @@ impl Shared {
         }
     }
 
-    fn is_of_app(&self, cookie: u64, peer: std::net::IpAddr, now: Instant) -> bool {
+    fn is_of_app(&self, cookie: u64, peer: IpAddr, now: Instant) -> bool {
         self.trail.leads_to(peer, now) && !self.trail.is_ours(cookie)
     }
 }
@@ -53,18 +55,27 @@ impl Sight {
         Ok(Sight { shared: Rc::new(shared), endings: None, listener: None })
     }
 
-    /// From now on notes the ends of connections too, at the moment at which they come. Needs a local set.
+    /// From now on takes in the ends of connections too, at the next look. Needs a runtime.
+    ///
+    /// # Errors
+    /// Where the kernel tells of none.
+    pub fn hear(&mut self) -> io::Result<()> {
+        self.endings = Some(Rc::new(Endings::listen(self.shared.port)?));
+        Ok(())
+    }
+
+    /// The same, at the moment at which they come. Needs a local set.
     ///
     /// # Errors
     /// Where the kernel tells of none.
     pub fn listen(&mut self) -> io::Result<()> {
-        let endings = Rc::new(Endings::listen(self.shared.port)?);
-        let (heard, shared) = (Rc::clone(&endings), Rc::clone(&self.shared));
-        self.endings = Some(endings);
-        self.listener =
-            Some(tokio::task::spawn_local(
-                async move { while heard.next(|ending| shared.ended(ending)).await.is_ok() {} },
-            ));
+        self.hear()?;
+        if let Some(endings) = self.endings.clone() {
+            let shared = Rc::clone(&self.shared);
+            self.listener = Some(tokio::task::spawn_local(async move {
+                while endings.next(|ending| shared.ended(ending)).await.is_ok() {}
+            }));
+        }
         Ok(())
     }
 
@@ -73,20 +84,34 @@ impl Sight {
         self.shared.ledger.borrow().ever_seen()
     }
 
-    /// What has happened since the look before.
+    /// What has happened since the look before, farewells of the server included.
     ///
     /// # Errors
     /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
-    pub fn look(&mut self, now: Instant) -> io::Result<Finding> {
+    pub fn glance(&mut self) -> io::Result<Finding> {
         let shared = &self.shared;
         if !shared.trail.is_complete() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         // What the listener has not come to yet.
         self.endings.iter().for_each(|endings| endings.take(|ending| shared.ended(ending)));
+        let now = Instant::now();
         let seen = kernel::sockets(shared.port)?;
         let judged = seen.into_iter().map(|socket| (socket, shared.is_of_app(socket.cookie, socket.peer, now)));
         Ok(shared.ledger.borrow_mut().look(&judged.collect::<Vec<_>>(), now))
+    }
+
+    /// What the app has done since the look before. Where that is in doubt, it looks again after `pause`.
+    ///
+    /// # Errors
+    /// As for [`glance`](Self::glance).
+    pub async fn look(&mut self, pause: Duration) -> io::Result<Finding> {
+        let mut found = self.glance()?;
+        if found.is_doubtful() {
+            sleep(pause).await;
+            found.confirm(&kernel::sockets(self.shared.port)?);
+        }
+        Ok(found)
     }
 }
 

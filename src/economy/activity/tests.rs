@@ -27,7 +27,8 @@ fn a_pool_that_is_held_open_is_not_activity_and_a_query_through_it_is() {
     let idle = ledger.look(&[socket(1, 75 * S), socket(2, 75 * S)], t + 15 * S);
     assert!(!idle.is_active() && idle.connections == 2 && ledger.ever_seen());
     let queried = ledger.look(&[socket(1, 90 * S), socket(2, 4 * S)], t + 30 * S);
-    assert_eq!(queried.moments, [t + 26 * S]);
+    assert!(queried.is_active() && queried.is_doubtful());
+    assert_eq!((queried.moments, queried.held), (vec![], vec![(2, t + 26 * S)]));
     assert!(!ledger.look(&[socket(1, 105 * S), socket(2, 19 * S)], t + 45 * S).is_active(), "it counts once");
 }
 
@@ -52,6 +53,24 @@ fn the_farewell_of_a_server_that_suspends_is_not_activity() {
     assert_eq!(ledger.look(&[closing(socket(2, 27 * S))], t + 30 * S).connections, 0);
     ledger.ended(&end(2, t + 3 * S));
     assert!(!ledger.look(&[], t + 45 * S).is_active());
+}
+
+#[test]
+fn a_look_between_the_farewell_and_the_close_is_in_doubt_and_the_second_one_decides() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.look(&[socket(1, LONG), socket(2, LONG), socket(3, LONG)], t);
+    let said = [socket(1, 3 * S), socket(2, 3 * S), socket(3, LONG)];
+    let mut found = ledger.look(&said, t + 15 * S);
+    assert!(found.is_doubtful());
+    found.confirm(&[closing(socket(1, 3 * S)).0, socket(3, LONG).0]);
+    assert!(!found.is_active());
+    // A query leaves its connection open.
+    let mut found = ledger.look(&[socket(3, S)], t + 30 * S);
+    found.confirm(&[socket(3, 2 * S).0]);
+    assert!(found.is_active());
+    // A new connection is none that a suspend would end: it is believed, and what else was found with it.
+    let found = ledger.look(&[socket(3, S), socket(4, S)], t + 45 * S);
+    assert!(!found.is_doubtful());
 }
 
 #[test]

@@ -4,7 +4,7 @@ const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 fn found(moments: &[Instant]) -> Finding {
-    Finding { connections: 1, moments: moments.to_vec(), overflow: false }
+    Finding { connections: 1, moments: moments.to_vec(), ..Finding::default() }
 }
 
 /// A check of 20 ms every 5 s, ten minutes long.
@@ -54,7 +54,12 @@ fn use_at_another_time_clears_the_app_url() {
     let start = Instant::now() + 100 * S;
     let (checks, mut suspicion) = (checked(start), Suspicion::default());
     let during = found(&[start + 10 * MS]);
-    for other in [found(&[start + 10 * MS, start + 3 * S]), Finding { overflow: true, ..during.clone() }] {
+    let others = [
+        found(&[start + 10 * MS, start + 3 * S]),
+        Finding { held: vec![(1, start + 3 * S)], ..during.clone() },
+        Finding { overflow: true, ..during.clone() },
+    ];
+    for other in others {
         for _ in 1..IN_A_ROW {
             assert!(!suspicion.grows(&during, &checks));
         }

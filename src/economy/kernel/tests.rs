@@ -207,6 +207,7 @@ fn no_privileges_are_needed() {
 /// `cargo test --release -- --ignored --nocapture what_it_costs`
 #[test]
 #[ignore = "measures, and judges nothing"]
+#[allow(clippy::print_stdout, reason = "its result")]
 fn what_it_costs() {
     // On the processor, in nanoseconds: what other processes do meanwhile is left out.
     let spent = || {
@@ -225,7 +226,7 @@ fn what_it_costs() {
     per("a look, 1,000 sockets and a pool of 20", 500, &mut || assert_eq!(sockets(database.port()).unwrap().len(), 20));
     let _more: Vec<_> = (20..1000).map(|_| database.connect()).collect();
     per("a look, 1,000 sockets to the database", 500, &mut || {
-        assert_eq!(sockets(database.port()).unwrap().len(), 1000)
+        assert_eq!(sockets(database.port()).unwrap().len(), 1000);
     });
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
