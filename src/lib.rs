@@ -18,6 +18,7 @@
 //! | what `/readyz` returns | `http/routes.rs` |
 //! | why a database check failed, and what to do | `probe/diagnosis.rs`, `probe/remedies.rs` |
 //! | how often it probes | `schedule.rs`, `retry.rs` |
+//! | whether it may wake the database | `economy.rs` |
 //! | what happens on SIGTERM | `lifecycle.rs` |
 //! | the metric names | `metrics.rs` |
 //! | where the password is handled | `dsn.rs` |
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod dsn;
+pub mod economy;
 pub mod http;
 pub mod lifecycle;
 pub mod log;

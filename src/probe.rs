@@ -13,6 +13,7 @@ pub mod dial;
 mod listeners;
 pub mod remedies;
 mod session;
+pub mod trail;
 pub mod wire;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Gate;
+use crate::economy::app_url::AppChecks;
 use crate::log::{Level as LogLevel, Log};
 use crate::metrics::Metrics;
 use crate::probe::database::Report;
@@ -56,6 +57,7 @@ pub struct Recorder {
     private_database: bool,
     said_plaintext: bool,
     server_started: Option<String>,
+    app_checks: AppChecks,
 }
 
 impl Recorder {
@@ -81,6 +83,7 @@ impl Recorder {
             private_database,
             said_plaintext: false,
             server_started: None,
+            app_checks: AppChecks::default(),
         }
     }
 
@@ -94,8 +97,19 @@ impl Recorder {
         self.change(|snapshot| checks_of(snapshot, first).iter_mut().for_each(|check| check.due = due));
     }
 
+    /// An app check begins; they follow each other at this interval.
+    pub fn app_begins(&mut self, interval: std::time::Duration) {
+        self.app_checks.begins(Instant::now(), interval);
+    }
+
+    /// When the app was checked lately.
+    pub fn app_checks(&self) -> &AppChecks {
+        &self.app_checks
+    }
+
     /// A result of the app check.
     pub fn app(&mut self, outcome: Outcome) {
+        self.app_checks.ends(outcome.ended.0);
         self.take(0, outcome);
         self.check_ready();
     }
@@ -117,6 +131,48 @@ impl Recorder {
         if end.is_some() {
             self.change(|snapshot| snapshot.certificate_expiry = end);
         }
+    }
+
+    /// The way to the database was checked, without a login: a good result is none of the deep query's.
+    pub fn way(&mut self, outcome: Outcome, certificate: Option<SystemTime>) {
+        if outcome.result.is_err() {
+            self.take(1, outcome);
+            return self.check_ready();
+        }
+        if let Some(check) = self.board.borrow().database() {
+            self.metrics.ran(&check.name, outcome.ended.1);
+        }
+        self.certificate(certificate);
+    }
+
+    /// The app does, or does not, use the database (economy): a verdict on an idle one stands.
+    pub fn idle(&mut self, idle: bool) {
+        let now = Instant::now();
+        self.change(|snapshot| {
+            let since = |check: &CheckState| idle.then(|| check.idle_since.unwrap_or(now));
+            snapshot.deep_mut().iter_mut().for_each(|check| check.idle_since = since(check));
+        });
+        // No result will say that the verdict has become old; the SQL checks are as old as the database's.
+        let snapshot = self.snapshot();
+        snapshot.database().into_iter().for_each(|check| self.log_warning(1, check, &snapshot));
+    }
+
+    /// The app's open connections to the database (economy).
+    pub fn app_connections(&self, count: usize) {
+        self.metrics.app_connections(count);
+    }
+
+    /// Our own app checks make the app use the database (economy): said once.
+    pub fn app_uses_database(&mut self) {
+        if !self.board.borrow().app_uses_database {
+            self.change(|snapshot| snapshot.app_uses_database = true);
+            self.say(crate::economy::app_url::REMEDY);
+        }
+    }
+
+    /// A warning that is nobody's result.
+    pub fn say(&self, text: &str) {
+        self.log.warning(text);
     }
 
     /// Time has passed on the check thread.

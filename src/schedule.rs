@@ -1,6 +1,7 @@
 //! When checks run: one loop for the app, one for the database, never two checks of a kind at once, and nothing that a
 //! check does (hang, panic) ends its loop.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::{AppSettings, DatabaseSettings};
+use crate::economy::{Economy, Look};
 use crate::probe::app::AppProbe;
 use crate::probe::database::{DatabaseProbe, Report};
+use crate::probe::trail::Trail;
 use crate::probe::{Failure, Outcome, Phases, Reason};
 use crate::pulse::{Lane, OVERRUN, Pulse};
 use crate::record::Recorder;
@@ -83,13 +86,14 @@ fn broken(started: Instant) -> Outcome {
 }
 
 /// The app's loop. Never ends.
-pub async fn app_loop(settings: AppSettings, on_railway: bool, pulse: &Pulse, recorder: &std::cell::RefCell<Recorder>) {
+pub async fn app_loop(settings: AppSettings, on_railway: bool, pulse: &Pulse, recorder: &RefCell<Recorder>) {
     let make = || AppProbe::new(settings.clone(), on_railway);
     let mut rhythm = Rhythm::of_app(settings.interval, Instant::now());
     let mut probe = make();
     loop {
         let started = Instant::now();
         pulse.begin(Lane::App, started, settings.timeout);
+        recorder.borrow_mut().app_begins(settings.interval);
         let outcome;
         let work = async move {
             let outcome = probe.check().await;
@@ -109,43 +113,46 @@ pub async fn database_loop(
     settings: DatabaseSettings,
     redactor: Arc<Redactor>,
     pulse: &Pulse,
-    recorder: &std::cell::RefCell<Recorder>,
+    recorder: &RefCell<Recorder>,
 ) {
-    let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor));
+    let trail = Trail::default();
+    let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor)).leaving(&trail);
+    let mut lane = DatabaseLane { settings: &settings, pulse, recorder, make: &make, probe: None };
     let mut rhythm = Rhythm::of_database(settings.interval);
-    let mut probe = make();
+    let mut economy = Economy::of(&settings, &trail, recorder);
     let mut certificate_due = Instant::now();
     loop {
-        let started = Instant::now();
-        pulse.begin(Lane::Database, started, settings.timeout);
-        let report;
-        let work = async move {
-            let report = probe.check().await;
-            (probe, report)
+        let look = match &mut economy {
+            Some(economy) => economy.look(recorder).await,
+            None => Look::Deep,
         };
-        (probe, report) = guarded(settings.timeout, work).await.unwrap_or_else(|| {
-            let deep = broken(started);
-            let sql = vec![deep.clone(); settings.sql_checks.len()];
-            (make(), Report { deep, sql })
-        });
-        pulse.end(Lane::Database);
-        let reason = report.deep.reason();
-        let mut due = Instant::now() + rhythm.after(reason, Instant::now());
-        recorder.borrow_mut().database(report);
+        let failure = match look {
+            Look::Deep => lane.look_deep().await,
+            Look::Handshake => {
+                let (failure, certificate) = lane.check_way().await;
+                if certificate {
+                    certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
+                }
+                failure
+            }
+            Look::Stay => None,
+        };
+        let wait = match &mut economy {
+            Some(economy) if failure.is_none() => {
+                match look {
+                    Look::Deep => economy.verified(rhythm.after(None, Instant::now())),
+                    Look::Handshake => economy.proven(),
+                    Look::Stay => {}
+                }
+                economy.wait()
+            }
+            _ => rhythm.after(failure, Instant::now()),
+        };
+        let mut due = Instant::now() + wait;
         recorder.borrow().plan(1, due);
-        if reason.is_none() && Instant::now() >= certificate_due {
-            pulse.begin(Lane::Database, Instant::now(), settings.attempt_timeout);
-            let until = Instant::now() + settings.attempt_timeout;
-            let work = async move {
-                let greeting = probe.greet(until).await;
-                (probe, greeting.result.ok())
-            };
-            let certificate;
-            (probe, certificate) = guarded(settings.attempt_timeout, work).await.unwrap_or_else(|| (make(), None));
-            pulse.end(Lane::Database);
+        if look == Look::Deep && failure.is_none() && Instant::now() >= certificate_due {
             // A failure here needs no report of its own: the next deep check meets it as well.
-            if let Some(end) = certificate {
-                recorder.borrow().certificate(end);
+            if lane.read_certificate().await {
                 certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
             }
             // The handshake may have taken longer than the wait: that is a plan, not a delay.
@@ -153,6 +160,71 @@ pub async fn database_loop(
             recorder.borrow().plan(1, due);
         }
         sleep_until(due).await;
+    }
+}
+
+/// Everything that goes to the database, one after the other.
+struct DatabaseLane<'a> {
+    settings: &'a DatabaseSettings,
+    pulse: &'a Pulse,
+    recorder: &'a RefCell<Recorder>,
+    make: &'a dyn Fn() -> DatabaseProbe,
+    /// None before the first check, and after one that broke.
+    probe: Option<DatabaseProbe>,
+}
+
+impl DatabaseLane<'_> {
+    /// The deep query with its SQL checks. Gives back why it failed.
+    async fn look_deep(&mut self) -> Option<Reason> {
+        let started = Instant::now();
+        let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
+        let report = report.unwrap_or_else(|| {
+            let deep = broken(started);
+            let sql = vec![deep.clone(); self.settings.sql_checks.len()];
+            Report { deep, sql }
+        });
+        let reason = report.deep.reason();
+        self.recorder.borrow_mut().database(report);
+        reason
+    }
+
+    /// The way without a login, as a check of its own. Gives back why it failed, and whether a certificate was seen.
+    async fn check_way(&mut self) -> (Option<Reason>, bool) {
+        let started = Instant::now();
+        let checked = self.run(self.settings.timeout, async |probe| probe.check_way().await).await;
+        let (outcome, certificate) = checked.unwrap_or_else(|| (broken(started), None));
+        let reason = outcome.reason();
+        self.recorder.borrow_mut().way(outcome, certificate);
+        (reason, certificate.is_some())
+    }
+
+    /// The way without a login, for the certificate alone. True where it could be walked.
+    async fn read_certificate(&mut self) -> bool {
+        let limit = self.settings.attempt_timeout;
+        let until = Instant::now() + limit;
+        let greeting = self.run(limit, async move |probe| probe.greet(until).await).await;
+        let certificate = greeting.and_then(|greeting| greeting.result.ok());
+        certificate.into_iter().for_each(|end| self.recorder.borrow().certificate(end));
+        certificate.is_some()
+    }
+
+    /// Lets the prober work in a task of its own. `None`: it broke.
+    async fn run<T: 'static>(
+        &mut self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut DatabaseProbe) -> T + 'static,
+    ) -> Option<T> {
+        let mut probe = self.probe.take().unwrap_or_else(self.make);
+        self.pulse.begin(Lane::Database, Instant::now(), limit);
+        let done = guarded(limit, async move {
+            let result = work(&mut probe).await;
+            (probe, result)
+        });
+        let done = done.await;
+        self.pulse.end(Lane::Database);
+        let (probe, result) = done?;
+        self.probe = Some(probe);
+        Some(result)
     }
 }
 

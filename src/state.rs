@@ -139,6 +139,8 @@ impl CheckState {
             }
             Err(failure) => {
                 push(&mut self.recent_failures, mark);
+                // A verdict that no longer stands.
+                self.idle_since = None;
                 self.successes = 0;
                 self.failures = self.failures.saturating_add(1);
                 self.newest_failure = Some(failure.reason);
@@ -179,6 +181,8 @@ pub struct Snapshot {
     pub certificate_expiry: Option<SystemTime>,
     /// The server's version as it announced it.
     pub server_version: Option<String>,
+    /// Our own app checks make the app use the database, which keeps it awake (economy).
+    pub app_uses_database: bool,
 }
 
 impl Snapshot {
@@ -194,7 +198,7 @@ impl Snapshot {
                     .map(|id| CheckState::new(id, config.thresholds, database.timeout, database.interval, now)),
             );
         }
-        Snapshot { checks, certificate_expiry: None, server_version: None }
+        Snapshot { checks, certificate_expiry: None, server_version: None, app_uses_database: false }
     }
 
     /// The app check.

@@ -10,10 +10,12 @@ use tokio::time::{Instant, sleep};
 
 use super::print;
 use crate::cli::Only;
-use crate::config::{Config, DatabaseSettings};
+use crate::config::{Config, DatabaseSettings, Mode};
+use crate::economy::{app_url, app_url_uses_database};
 use crate::log::timestamp;
 use crate::probe::app::AppProbe;
 use crate::probe::database::DatabaseProbe;
+use crate::probe::trail::Trail;
 use crate::probe::{CheckId, Failure, Outcome, Phases, Reason};
 use crate::readiness::{CERTIFICATE_WARNING, Status};
 
@@ -56,8 +58,9 @@ fn millis(duration: Duration) -> f64 {
 pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
     let mut app = AppProbe::new(config.app.clone(), config.railway.present);
+    let trail = Trail::default();
     let mut database = config.database.clone().map(|settings| {
-        let probe = DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor));
+        let probe = DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).leaving(&trail);
         (settings, probe)
     });
     loop {
@@ -69,6 +72,10 @@ pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, js
             && let Some((settings, probe)) = &mut database
         {
             rows.extend(look_deep(settings, probe).await);
+            let economy = settings.mode == Mode::Economy && rows.iter().all(|row| row.reason.is_none());
+            if economy && only.is_none() && app_url_uses_database(&mut app, &settings.plan.endpoint, &trail).await {
+                rows[0].message = Some(app_url::REMEDY.to_owned());
+            }
         }
         let failed = rows.iter().any(|row| row.status == Status::Fail.as_str());
         let again = until.is_some_and(|until| Instant::now() + ROUND < until);

@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::health::millis;
 use super::routes::View;
+use crate::economy::app_url;
 use crate::log::timestamp;
-use crate::probe::Outcome;
+use crate::probe::{CheckId, Outcome};
 use crate::readiness::{self, Judgement, Scope, State, Status};
 use crate::state::{CheckState, Mark};
 
@@ -74,6 +75,9 @@ fn section(check: &CheckState, view: View<'_>) -> String {
     let _ = writeln!(text, "<h2 id=\"{name}\">{name}: <span class=\"{class} word\">{state}</span></h2>");
     if let Some(reason) = judged.reason {
         let _ = writeln!(text, "<p><strong>{reason}</strong>. {}</p>", reason.remedy());
+    }
+    if check.id == CheckId::App && view.snapshot.app_uses_database {
+        let _ = writeln!(text, "<p>{}</p>", app_url::REMEDY);
     }
     if let Some(outcome) = &check.newest {
         text.push_str(&bars(name, outcome));

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::dial::{self, Resolver, Socket};
 use super::session::{Session, TimedTls};
+use super::trail::Trail;
 use super::wire::{Meter, Opening, Wire};
 use super::{Class, Failure, Outcome, Phase, Phases, Progress, Reason, ServerFacts, diagnosis};
 use crate::config::DatabaseSettings;
@@ -58,12 +59,19 @@ pub struct DatabaseProbe {
     redactor: Arc<Redactor>,
     resolver: Resolver,
     connector: Option<native_tls::TlsConnector>,
+    trail: Trail,
 }
 
 impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
     pub fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
-        DatabaseProbe { settings, redactor, resolver: Resolver::default(), connector: None }
+        DatabaseProbe { settings, redactor, resolver: Resolver::default(), connector: None, trail: Trail::default() }
+    }
+
+    /// The same prober, whose addresses and sockets shall be known through this trail.
+    #[must_use]
+    pub fn leaving(self, trail: &Trail) -> Self {
+        DatabaseProbe { trail: trail.clone(), ..self }
     }
 
     /// One whole check.
@@ -169,8 +177,11 @@ impl DatabaseProbe {
                 progress.enter(Phase::Resolve);
                 match self.resolver.resolve(host, *port, deadline).await {
                     Ok(addresses) => {
+                        self.trail.resolved(&addresses, Instant::now());
                         progress.enter(Phase::Connect);
-                        dial::connect(&addresses, deadline).await.map(|stream| Box::new(stream) as Socket)
+                        dial::connect_on(&self.trail, &addresses, deadline)
+                            .await
+                            .map(|stream| Box::new(stream) as Socket)
                     }
                     Err(failure) => Err(failure),
                 }
@@ -217,6 +228,28 @@ impl DatabaseProbe {
         let result = timeout_at(deadline, self.shake_hands(deadline, &mut progress)).await;
         let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
         Greeting { result, phases: progress.phases(), duration: started.elapsed() }
+    }
+
+    /// Checks the way alone, as [`check`](Self::check) checks everything: tried again while that may help, inside the
+    /// check's timeout. Gives back the certificate's end as well.
+    pub async fn check_way(&mut self) -> (Outcome, Option<SystemTime>) {
+        let started = Instant::now();
+        let deadline = started + self.settings.timeout;
+        let mut waits = Waits::between_attempts();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let greeting = self.greet(deadline.min(Instant::now() + self.settings.attempt_timeout)).await;
+            let next = Instant::now() + waits.draw();
+            let latest = deadline - self.settings.timeout / LEAST_PART;
+            if next <= latest && greeting.result.as_ref().is_err_and(|f| f.reason.class() == Class::Retry) {
+                sleep(next - Instant::now()).await;
+                continue;
+            }
+            let certificate = greeting.result.as_ref().ok().copied().flatten();
+            let result = greeting.result.map(|_| ServerFacts::default());
+            return (Outcome::now(result, attempts, started, greeting.phases), certificate);
+        }
     }
 
     async fn shake_hands(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Option<SystemTime>, Failure> {

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::diagnosis;
+use super::trail::Trail;
 use super::{Failure, Phase, Reason};
 
 /// One address that swallows packets must not use up the time of the others.
@@ -98,12 +99,20 @@ pub async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, 
 /// The most telling failure of all addresses: a refusal says more than silence, and silence more than "no route"
 /// (an IPv6 address on a host without IPv6).
 pub async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
+    connect_on(&Trail::default(), addresses, deadline).await
+}
+
+/// The same, where the sockets shall be known as ours.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_on(trail: &Trail, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
     let mut worst: Option<Failure> = None;
     for (i, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
         let until = Instant::now() + share.min(LONGEST_CONNECT);
-        let failure = match timeout_at(until, TcpStream::connect(address)).await {
+        let failure = match timeout_at(until, open(trail, *address)).await {
             Ok(Ok(stream)) => {
                 // Requests and answers are single small messages.
                 let _ = stream.set_nodelay(true);
@@ -119,6 +128,13 @@ pub async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpS
         }
     }
     Err(worst.unwrap_or_else(|| Failure::new(Reason::DnsFailure, Phase::Resolve)))
+}
+
+async fn open(trail: &Trail, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Before it connects: one that fails must be known as well.
+    trail.opened(&socket);
+    socket.connect(address).await
 }
 
 fn telling(reason: Reason) -> u8 {

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod beside_uvicorn;
+mod economy;
 mod faults;
 mod pooler;
 mod postgres_for_real;

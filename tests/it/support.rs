@@ -16,5 +16,6 @@ pub(crate) mod run_child;
 pub(crate) mod scratch;
 pub(crate) mod session;
 pub(crate) mod sidecar;
+pub(crate) mod sleepy;
 pub(crate) mod uvicorn;
 pub(crate) mod web_app;

@@ -1,0 +1,122 @@
+use super::*;
+
+const S: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(600);
+
+fn start() -> Instant {
+    Instant::now() + LONG
+}
+
+fn socket(cookie: u64, quiet_for: Duration) -> (Sighting, bool) {
+    (Sighting { cookie, peer: "192.0.2.1".parse().unwrap(), established: true, quiet_for }, true)
+}
+
+fn closing((socket, of_app): (Sighting, bool)) -> (Sighting, bool) {
+    (Sighting { established: false, ..socket }, of_app)
+}
+
+fn end(cookie: u64, last_data: Instant) -> Ending {
+    Ending { cookie, peer: "192.0.2.1".parse().unwrap(), last_data }
+}
+
+#[test]
+fn a_pool_that_is_held_open_is_not_activity_and_a_query_through_it_is() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    assert!(!ledger.ever_seen());
+    ledger.look(&[socket(1, 60 * S), socket(2, 60 * S)], t);
+    let idle = ledger.look(&[socket(1, 75 * S), socket(2, 75 * S)], t + 15 * S);
+    assert!(!idle.is_active() && idle.connections == 2 && ledger.ever_seen());
+    let queried = ledger.look(&[socket(1, 90 * S), socket(2, 4 * S)], t + 30 * S);
+    assert!(queried.is_active() && queried.is_doubtful());
+    assert_eq!((queried.moments, queried.held), (vec![], vec![(2, t + 26 * S)]));
+    assert!(!ledger.look(&[socket(1, 105 * S), socket(2, 19 * S)], t + 45 * S).is_active(), "it counts once");
+}
+
+#[test]
+fn a_socket_that_came_and_went_between_two_looks_is_activity() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.look(&[], t);
+    ledger.ended(&end(1, t + 3 * S));
+    assert!(ledger.ever_seen());
+    let found = ledger.look(&[], t + 15 * S);
+    assert_eq!((found.moments.as_slice(), found.connections), (&[t + 3 * S][..], 0));
+    assert!(!ledger.look(&[], t + 30 * S).is_active());
+}
+
+#[test]
+fn the_farewell_of_a_server_that_suspends_is_not_activity() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.look(&[socket(1, LONG), socket(2, LONG)], t);
+    // It writes 57P01 and closes: the one client closes at once, the other one when it next uses the connection.
+    ledger.ended(&end(1, t + 3 * S));
+    assert!(!ledger.look(&[closing(socket(2, 12 * S))], t + 15 * S).is_active());
+    assert_eq!(ledger.look(&[closing(socket(2, 27 * S))], t + 30 * S).connections, 0);
+    ledger.ended(&end(2, t + 3 * S));
+    assert!(!ledger.look(&[], t + 45 * S).is_active());
+}
+
+#[test]
+fn a_look_between_the_farewell_and_the_close_is_in_doubt_and_the_second_one_decides() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.look(&[socket(1, LONG), socket(2, LONG), socket(3, LONG)], t);
+    let said = [socket(1, 3 * S), socket(2, 3 * S), socket(3, LONG)];
+    let mut found = ledger.look(&said, t + 15 * S);
+    assert!(found.is_doubtful());
+    found.confirm(&[closing(socket(1, 3 * S)).0, socket(3, LONG).0]);
+    assert!(!found.is_active());
+    // A query leaves its connection open.
+    let mut found = ledger.look(&[socket(3, S)], t + 30 * S);
+    found.confirm(&[socket(3, 2 * S).0]);
+    assert!(found.is_active());
+    // A new connection is none that a suspend would end: it is believed, and what else was found with it.
+    let found = ledger.look(&[socket(3, S), socket(4, S)], t + 45 * S);
+    assert!(!found.is_doubtful());
+}
+
+#[test]
+fn an_end_that_is_told_late_is_not_news() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.look(&[socket(1, LONG)], t);
+    // Its farewell came just before this look, which lists it no more, and the kernel tells of its end after it.
+    ledger.look(&[], t + 15 * S);
+    ledger.ended(&end(1, t + 15 * S - Duration::from_millis(5)));
+    assert!(!ledger.look(&[], t + 30 * S).is_active());
+    // One that was reset, and that its owner closes hours later.
+    ledger.ended(&end(7, t + S));
+    assert!(!ledger.look(&[], t + 45 * S).is_active());
+}
+
+#[test]
+fn what_is_not_the_apps_counts_nowhere_but_its_name_is_kept() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    let ours = (socket(1, S).0, false);
+    assert_eq!(ledger.look(&[ours], t), Finding::default());
+    assert!(!ledger.ever_seen());
+}
+
+#[test]
+fn data_that_came_with_the_look_itself_counts_at_the_next_one() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.look(&[socket(1, LONG)], t);
+    // The kernel's clock is coarse: this age says 3 ms before the look before.
+    assert!(ledger.look(&[socket(1, 15 * S + Duration::from_millis(3))], t + 15 * S).is_active());
+    assert!(!ledger.look(&[socket(1, 30 * S + Duration::from_millis(3))], t + 30 * S).is_active());
+}
+
+#[test]
+fn thousands_of_ends_take_no_memory() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.look(&[], t);
+    for n in 0..10_000 {
+        ledger.ended(&end(n, t + S + n as u32 * Duration::from_micros(10)));
+    }
+    assert!(ledger.look(&[], t + 15 * S).moments.len() <= 3);
+}
+
+#[test]
+fn an_overflow_is_activity_once() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    ledger.lost();
+    assert!(ledger.look(&[], t).is_active());
+    assert!(!ledger.look(&[], t + 15 * S).is_active());
+}

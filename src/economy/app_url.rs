@@ -1,0 +1,79 @@
+//! Does the app URL use the database? Then our own app checks keep it awake, and economy saves nothing. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::activity::{Finding, JIFFY};
+
+/// What to say about it.
+pub const REMEDY: &str = "the app URL uses the database: each app check keeps it awake; set SIDEPULSE_APP_URL to a \
+                          path that does not";
+/// This many times in a row is no coincidence.
+pub const IN_A_ROW: u32 = 10;
+/// After its answer an app may still end its transaction …
+const AFTERMATH: Duration = Duration::from_millis(500);
+/// … but not for more of the interval than this part: else all of the time would belong to a check.
+const LARGEST_PART: u32 = 5;
+/// Looks are seldom further apart, and more checks than these are not worth their memory.
+const KEPT_FOR: Duration = Duration::from_secs(120);
+const MOST_KEPT: usize = 1024;
+
+/// When the app was checked lately.
+#[derive(Debug, Default)]
+pub struct AppChecks {
+    /// From when to when; the newest may be under way.
+    spans: VecDeque<(Instant, Option<Instant>)>,
+    aftermath: Duration,
+}
+
+impl AppChecks {
+    /// A check begins; they follow each other at this interval.
+    pub fn begins(&mut self, now: Instant, interval: Duration) {
+        self.ends(now);
+        self.aftermath = AFTERMATH.min(interval / LARGEST_PART);
+        let old = |(begun, _): &(Instant, _)| now.saturating_duration_since(*begun) > KEPT_FOR;
+        while self.spans.len() == MOST_KEPT || self.spans.front().is_some_and(old) {
+            self.spans.pop_front();
+        }
+        self.spans.push_back((now, None));
+    }
+
+    /// It has ended.
+    pub fn ends(&mut self, now: Instant) {
+        if let Some((_, end @ None)) = self.spans.back_mut() {
+            *end = Some(now);
+        }
+    }
+
+    /// Whether a check was under way at this moment, or had just ended.
+    pub fn include(&self, moment: Instant) -> bool {
+        let within = |(begun, end): &(Instant, Option<Instant>)| {
+            *begun <= moment + JIFFY && end.is_none_or(|end| moment <= end + self.aftermath)
+        };
+        self.spans.iter().rev().any(within)
+    }
+}
+
+/// Counts how often the app used the database during our checks alone.
+#[derive(Debug, Default)]
+pub struct Suspicion {
+    in_a_row: u32,
+}
+
+impl Suspicion {
+    /// Takes in what a look found. True when it has become a certainty, and ever after, until the app is seen to use
+    /// the database at another time.
+    pub fn grows(&mut self, finding: &Finding, checks: &AppChecks) -> bool {
+        if finding.is_active() {
+            let mut moments = finding.moments.iter().chain(finding.held.iter().map(|(_, moment)| moment));
+            let ours = !finding.overflow && moments.all(|moment| checks.include(*moment));
+            self.in_a_row = if ours { self.in_a_row.saturating_add(1) } else { 0 };
+        }
+        self.in_a_row >= IN_A_ROW
+    }
+}
+
+#[cfg(test)]
+mod tests;

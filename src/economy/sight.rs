@@ -1,0 +1,122 @@
+//! The app's connections to the database, seen from outside: what the kernel shows, less what is ours or leads
+//! elsewhere.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::activity::{Ending, Finding, Ledger};
+use super::kernel::{self, Endings};
+use crate::dsn::Endpoint;
+use crate::probe::trail::Trail;
+
+/// What both the looks and the listener have a hand in.
+struct Shared {
+    port: u16,
+    trail: Trail,
+    ledger: RefCell<Ledger>,
+}
+
+impl Shared {
+    /// Takes an end in; `None`: one that nobody could take in time.
+    fn ended(&self, ending: Option<Ending>) {
+        let Some(ending) = ending else { return self.ledger.borrow_mut().lost() };
+        if self.is_of_app(ending.cookie, ending.peer, Instant::now()) {
+            self.ledger.borrow_mut().ended(&ending);
+        }
+    }
+
+    fn is_of_app(&self, cookie: u64, peer: IpAddr, now: Instant) -> bool {
+        self.trail.leads_to(peer, now) && !self.trail.is_ours(cookie)
+    }
+}
+
+/// A view of the app's connections to one database.
+pub struct Sight {
+    shared: Rc<Shared>,
+    endings: Option<Rc<Endings>>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Sight {
+    /// A view of what a prober of this endpoint would share the database with; the prober leaves the trail.
+    ///
+    /// # Errors
+    /// Where the kernel shows nothing, or the database is not reached over TCP.
+    pub fn of(endpoint: &Endpoint, trail: &Trail) -> io::Result<Sight> {
+        let Endpoint::Tcp { port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
+        kernel::sockets(*port)?;
+        let shared = Shared { port: *port, trail: trail.clone(), ledger: RefCell::default() };
+        Ok(Sight { shared: Rc::new(shared), endings: None, listener: None })
+    }
+
+    /// From now on takes in the ends of connections too, at the next look. Needs a runtime.
+    ///
+    /// # Errors
+    /// Where the kernel tells of none.
+    pub fn hear(&mut self) -> io::Result<()> {
+        self.endings = Some(Rc::new(Endings::listen(self.shared.port)?));
+        Ok(())
+    }
+
+    /// The same, at the moment at which they come. Needs a local set.
+    ///
+    /// # Errors
+    /// Where the kernel tells of none.
+    pub fn listen(&mut self) -> io::Result<()> {
+        self.hear()?;
+        if let Some(endings) = self.endings.clone() {
+            let shared = Rc::clone(&self.shared);
+            self.listener = Some(tokio::task::spawn_local(async move {
+                while endings.next(|ending| shared.ended(ending)).await.is_ok() {}
+            }));
+        }
+        Ok(())
+    }
+
+    /// A foreign socket to the database was seen at least once.
+    pub fn ever_seen(&self) -> bool {
+        self.shared.ledger.borrow().ever_seen()
+    }
+
+    /// What has happened since the look before, farewells of the server included.
+    ///
+    /// # Errors
+    /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
+    pub fn glance(&mut self) -> io::Result<Finding> {
+        let shared = &self.shared;
+        if !shared.trail.is_complete() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // What the listener has not come to yet.
+        self.endings.iter().for_each(|endings| endings.take(|ending| shared.ended(ending)));
+        let now = Instant::now();
+        let seen = kernel::sockets(shared.port)?;
+        let judged = seen.into_iter().map(|socket| (socket, shared.is_of_app(socket.cookie, socket.peer, now)));
+        Ok(shared.ledger.borrow_mut().look(&judged.collect::<Vec<_>>(), now))
+    }
+
+    /// What the app has done since the look before. Where that is in doubt, it looks again after `pause`.
+    ///
+    /// # Errors
+    /// As for [`glance`](Self::glance).
+    pub async fn look(&mut self, pause: Duration) -> io::Result<Finding> {
+        let mut found = self.glance()?;
+        if found.is_doubtful() {
+            sleep(pause).await;
+            found.confirm(&kernel::sockets(self.shared.port)?);
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Sight {
+    fn drop(&mut self) {
+        self.listener.iter().for_each(JoinHandle::abort);
+    }
+}

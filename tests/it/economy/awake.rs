@@ -1,0 +1,143 @@
+//! What economy costs: the time that the database is awake without a sidecar, with one in steady mode, and with one in
+//! economy mode, for the ways in which apps use databases. Scaled down: the database suspends after 2 s instead of 5
+//! min, and the sidecar looks every 300 ms instead of 15 s.
+
+use std::thread;
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_millis(300);
+const SLEEP: Sleep = Sleep { after: Duration::from_secs(2), waking: Duration::from_millis(100) };
+/// Long enough for one burst, the sleep after it, and some idle time.
+const WINDOW: Duration = Duration::from_secs(5);
+/// A busy machine may be this late with a check or with the suspend itself.
+const LATE: Duration = Duration::from_millis(700);
+
+/// A way of using the database.
+struct Traffic {
+    name: &'static str,
+    /// Times that it begins to use the database.
+    bursts: u32,
+    start: fn(Sleep) -> Sleepy,
+    /// What is held open from before the window to its end.
+    hold: fn(&DatabaseUrl) -> Vec<Session>,
+    run: fn(&DatabaseUrl, Instant) -> Vec<Session>,
+}
+
+const IDLE: Traffic =
+    Traffic { name: "idle", bursts: 0, start: Sleepy::start, hold: |_| Vec::new(), run: |_, _| Vec::new() };
+
+fn pool(url: &DatabaseUrl) -> Vec<Session> {
+    let pool: Vec<_> = (0..5).map(|_| session(url)).collect();
+    pool.iter().for_each(|session| drop(session.sql("SELECT 1").expect("a query")));
+    pool
+}
+
+/// A new connection for each query, for most of a second.
+fn short_connections(url: &DatabaseUrl, start: Instant) -> Vec<Session> {
+    while start.elapsed() < Duration::from_millis(800) {
+        session(url).sql("SELECT 1").expect("a query");
+        wait_until(Instant::now() + Duration::from_millis(100));
+    }
+    Vec::new()
+}
+
+fn wait_until(moment: Instant) {
+    let _ = poll(moment.saturating_duration_since(Instant::now()), || None::<()>);
+}
+
+/// How long the database was awake, and the logins of the sidecar, while the app did what it does.
+fn awake(traffic: &Traffic, mode: Option<&str>) -> (Duration, usize) {
+    let (database, app) = ((traffic.start)(SLEEP), WebApp::start());
+    let url = database.url();
+    let held = (traffic.hold)(&url);
+    let sidecar = mode.map(|mode| {
+        let sidecar = economy(&url, &app)
+            .set("SIDEPULSE_DATABASE_MODE", mode)
+            .set("SIDEPULSE_DATABASE_INTERVAL", format!("{}ms", INTERVAL.as_millis()))
+            .set("SIDEPULSE_IDLE_HANDSHAKE", "500ms")
+            .start();
+        sidecar.wait_for_check(CHECK, |check| check["status"] == "pass");
+        sidecar
+    });
+    if mode != Some("steady") {
+        database.wait_until_asleep();
+    }
+    let (start, before, probes) = (Instant::now(), database.awake(), database.counts().probes);
+    let opened = (traffic.run)(&url, start);
+    wait_until(start + WINDOW);
+    let result = (database.awake() - before, database.counts().probes - probes);
+    drop((held, opened));
+    if let Some(sidecar) = sidecar {
+        assert_eq!(failures(&sidecar), 0.0, "{}", sidecar.log_text());
+    }
+    result
+}
+
+fn compare(traffic: &Traffic) {
+    let [alone, steady, economy] = thread::scope(|scope| {
+        [None, Some("steady"), Some("economy")]
+            .map(|mode| scope.spawn(move || awake(traffic, mode)))
+            .map(|run| run.join().expect("a run"))
+    });
+    let seconds = |(awake, probes): (Duration, usize)| format!("{:.2} s ({probes} probes)", awake.as_secs_f64());
+    println!(
+        "awake in {WINDOW:?} | {:<42} | no sidecar {:<17} | steady {:<18} | economy {}",
+        traffic.name,
+        seconds(alone),
+        seconds(steady),
+        seconds(economy)
+    );
+    let allowed = alone.0 + traffic.bursts * (INTERVAL.mul_f64(1.1) + LATE);
+    assert!(economy.0 <= allowed, "{}: {economy:?} beside {alone:?}", traffic.name);
+    assert!(steady.0 >= WINDOW.mul_f64(0.9), "{}: steady {steady:?}", traffic.name);
+    if traffic.bursts == 0 {
+        assert_eq!(economy, (Duration::ZERO, 0), "{}", traffic.name);
+    } else {
+        assert!(economy.1 > 0, "{}: never looked at while the app used it", traffic.name);
+    }
+}
+
+#[test]
+fn an_idle_app() {
+    compare(&IDLE);
+}
+
+#[test]
+fn a_pool_held_open_and_idle() {
+    compare(&Traffic { name: "a pool, held open and idle", hold: pool, ..IDLE });
+}
+
+#[test]
+fn a_burst_through_a_pool_that_is_held_open() {
+    compare(&Traffic {
+        name: "a burst through a pool, held open after it",
+        bursts: 1,
+        run: |url, _| pool(url),
+        ..IDLE
+    });
+}
+
+#[test]
+fn a_burst_of_short_connections() {
+    compare(&Traffic { name: "a burst of short connections", bursts: 1, run: short_connections, ..IDLE });
+}
+
+#[test]
+fn a_burst_through_pgbouncer() {
+    let start = Sleepy::start_pooled;
+    compare(&Traffic { name: "a burst through PgBouncer", bursts: 1, start, run: |url, _| pool(url), ..IDLE });
+}
+
+#[test]
+fn steady_traffic() {
+    let run = |url: &DatabaseUrl, start: Instant| {
+        let session = session(url);
+        while start.elapsed() < WINDOW {
+            session.sql("SELECT 1").expect("a query");
+            wait_until(Instant::now() + Duration::from_millis(200));
+        }
+        vec![session]
+    };
+    compare(&Traffic { name: "steady traffic", bursts: 1, run, ..IDLE });
+}

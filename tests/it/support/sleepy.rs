@@ -1,0 +1,283 @@
+//! A database that suspends as Neon's do: a proxy in front of a real PostgreSQL that it stops after a while without
+//! use, and starts again at the next login. It counts the time awake, which is what Neon bills.
+//!
+//! As at Neon, an open connection over which nothing comes is no use, nor is a connection that never logs in; a login
+//! is, and so is every message of a client. On suspend the server says farewell (57P01) on every connection.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::database_url::DatabaseUrl;
+use super::eventually::{SOON, poll};
+use super::pgbouncer::PgBouncer;
+use super::postgres::{DATABASE, PASSWORD, Postgres, ROLE, Stop};
+
+/// How often it looks whether it may suspend; Neon's monitor does it every 500 ms.
+const WATCH: Duration = Duration::from_millis(20);
+/// The request codes of a first message (protocol documentation, "SSLRequest" and "StartupMessage").
+const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
+/// The type byte of Terminate.
+const TERMINATE: u8 = b'X';
+
+/// How it sleeps and wakes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sleep {
+    /// Without use for this long it suspends.
+    pub(crate) after: Duration,
+    /// Waking takes this long, and the server's start.
+    pub(crate) waking: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Awake,
+    Suspending,
+    Asleep,
+    Waking,
+}
+
+struct State {
+    phase: Phase,
+    awake_since: Option<Instant>,
+    awake: Duration,
+    last_use: Instant,
+    /// The clients' connections, to be closed on suspend.
+    clients: Vec<TcpStream>,
+    counts: Counts,
+    closed: bool,
+    over: bool,
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Connections accepted.
+    pub(crate) connections: usize,
+    /// Logins of sidepulse.
+    pub(crate) probes: usize,
+    /// Logins of everybody else.
+    pub(crate) logins: usize,
+    /// Times it was woken.
+    pub(crate) wakes: usize,
+}
+
+struct House {
+    state: Mutex<State>,
+    changed: Condvar,
+    postgres: Mutex<Postgres>,
+    _pooler: Option<PgBouncer>,
+    sleep: Sleep,
+    backend: u16,
+}
+
+/// The database. Awake at first, if only for the usual time.
+pub(crate) struct Sleepy {
+    house: Arc<House>,
+    port: u16,
+}
+
+impl Sleepy {
+    /// In front of a new PostgreSQL.
+    pub(crate) fn start(sleep: Sleep) -> Sleepy {
+        Sleepy::launch(Postgres::start_plain(), None, sleep)
+    }
+
+    /// The same, through PgBouncer in transaction mode.
+    pub(crate) fn start_pooled(sleep: Sleep) -> Sleepy {
+        let postgres = Postgres::start_plain();
+        let pooler = PgBouncer::in_front_of(&postgres).server_login_retry(1).start();
+        Sleepy::launch(postgres, Some(pooler), sleep)
+    }
+
+    fn launch(postgres: Postgres, pooler: Option<PgBouncer>, sleep: Sleep) -> Sleepy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let now = Instant::now();
+        let house = Arc::new(House {
+            state: Mutex::new(State {
+                phase: Phase::Awake,
+                awake_since: Some(now),
+                awake: Duration::ZERO,
+                last_use: now,
+                clients: Vec::new(),
+                counts: Counts::default(),
+                closed: false,
+                over: false,
+            }),
+            changed: Condvar::new(),
+            backend: pooler.as_ref().map_or(postgres.port(), PgBouncer::port),
+            postgres: Mutex::new(postgres),
+            _pooler: pooler,
+            sleep,
+        });
+        let (watching, serving) = (Arc::clone(&house), Arc::clone(&house));
+        thread::spawn(move || watching.watch());
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let house = Arc::clone(&serving);
+                if house.state().over {
+                    return;
+                }
+                thread::spawn(move || house.serve(client));
+            }
+        });
+        Sleepy { house, port }
+    }
+
+    /// What an app would connect with.
+    pub(crate) fn url(&self) -> DatabaseUrl {
+        DatabaseUrl::new(ROLE, PASSWORD, self.port, DATABASE)
+    }
+
+    /// How long it has been awake so far.
+    pub(crate) fn awake(&self) -> Duration {
+        let state = self.house.state();
+        state.awake + state.awake_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// What has happened so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.house.state().counts
+    }
+
+    /// Waits until it sleeps.
+    pub(crate) fn wait_until_asleep(&self) {
+        let asleep = poll(SOON, || (self.house.state().phase == Phase::Asleep).then_some(()));
+        asleep.expect("the database does not fall asleep");
+    }
+
+    /// From now on every connection is closed at once, or served again.
+    pub(crate) fn close_door(&self, closed: bool) {
+        self.house.state().closed = closed;
+    }
+}
+
+impl Drop for Sleepy {
+    fn drop(&mut self) {
+        self.house.state().over = true;
+        // Wakes the accept.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
+
+impl House {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn postgres(&self) -> MutexGuard<'_, Postgres> {
+        self.postgres.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Suspends when it is time.
+    fn watch(&self) {
+        loop {
+            let mut state = self.state();
+            if state.over {
+                return;
+            }
+            if state.phase != Phase::Awake || state.last_use.elapsed() < self.sleep.after {
+                drop(self.changed.wait_timeout(state, WATCH));
+                continue;
+            }
+            state.phase = Phase::Suspending;
+            let since = state.awake_since.take();
+            state.awake += since.map_or(Duration::ZERO, |since| since.elapsed());
+            let clients = std::mem::take(&mut state.clients);
+            drop(state);
+            self.postgres().stop(Stop::Fast);
+            for client in clients {
+                // What the server said last is on its way; PgBouncer is killed without a word.
+                let _ = client.shutdown(Shutdown::Write);
+            }
+            self.state().phase = Phase::Asleep;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Wakes it, or waits until somebody else has. A login is use.
+    fn wake(&self) {
+        let mut state = self.state();
+        while state.phase != Phase::Awake {
+            if state.phase == Phase::Asleep {
+                state.phase = Phase::Waking;
+                state.awake_since = Some(Instant::now());
+                state.counts.wakes += 1;
+                drop(state);
+                let _ = poll(self.sleep.waking, || None::<()>);
+                self.postgres().start();
+                self.state().phase = Phase::Awake;
+                self.changed.notify_all();
+                state = self.state();
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        state.last_use = Instant::now();
+    }
+
+    /// One client, to its end.
+    fn serve(&self, mut client: TcpStream) {
+        {
+            let mut state = self.state();
+            state.counts.connections += 1;
+            if state.closed {
+                return;
+            }
+        }
+        let Some(startup) = first_message(&mut client) else { return };
+        {
+            let counts = &mut self.state().counts;
+            let ours = startup.windows(9).any(|part| part == b"sidepulse");
+            *(if ours { &mut counts.probes } else { &mut counts.logins }) += 1;
+        }
+        self.wake();
+        let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.backend)) else { return };
+        if server.write_all(&startup).is_err() {
+            return;
+        }
+        let (Ok(from_server), Ok(to_client), Ok(kept)) = (server.try_clone(), client.try_clone(), client.try_clone())
+        else {
+            return;
+        };
+        self.state().clients.push(kept);
+        thread::scope(|scope| {
+            scope.spawn(|| pass_on(from_server, to_client, || {}));
+            pass_on(client, server, || self.state().last_use = Instant::now());
+        });
+    }
+}
+
+/// The startup message; TLS is refused on the way. `None`: the client left before it logged in.
+fn first_message(client: &mut TcpStream) -> Option<Vec<u8>> {
+    loop {
+        let mut length = [0; 4];
+        client.read_exact(&mut length).ok()?;
+        let mut message = length.to_vec();
+        message.resize(usize::try_from(u32::from_be_bytes(length)).ok()?.clamp(8, 10_000), 0);
+        client.read_exact(&mut message[4..]).ok()?;
+        if message[4..8] != SSL_REQUEST {
+            return Some(message);
+        }
+        client.write_all(b"N").ok()?;
+    }
+}
+
+/// Passes bytes on until one side ends; a message that is not a goodbye is use.
+fn pass_on(mut from: TcpStream, mut to: TcpStream, mut used: impl FnMut()) {
+    let mut part = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut part) {
+        if part[0] != TERMINATE {
+            used();
+        }
+        if to.write_all(&part[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
