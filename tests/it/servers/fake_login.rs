@@ -75,6 +75,7 @@ fn tls_offered_refused_and_begun() {
     assert_eq!(raw.read(15)[..2], [22, 3]);
     assert!(raw.is_silent());
     drop(raw);
+    assert!(eventually(SOON, || fake.connections_now() == 0));
 
     assert_eq!(ask_tls(&config, trusting(&authority), "SELECT 1"), Ok(rows([&["1"]])));
     let counts = fake.counts();
