@@ -13,6 +13,8 @@ use super::*;
 use crate::probe::Reason;
 use crate::state::samples::{TOKEN, config, ended, silent};
 
+mod limits;
+
 const S: Duration = Duration::from_secs(1);
 
 /// While it lives paused time stands still, and only [`advance`] moves it: sockets take no time.
@@ -111,14 +113,6 @@ async fn exchange(stream: &mut TcpStream, request: &str) -> String {
 }
 
 const LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
-
-/// Whether the other side has closed; what it sent before is skipped. Only where the server has had its turn.
-fn is_closed(stream: &TcpStream) -> bool {
-    match stream.try_read(&mut [0; 4096]) {
-        Ok(n) => n == 0,
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-    }
-}
 
 #[tokio::test]
 async fn each_kind_of_answer_has_its_headers_and_head_is_like_get_without_body() {
@@ -270,111 +264,16 @@ async fn what_is_not_http_is_refused_and_the_next_client_served() {
     assert!(text.starts_with("HTTP/1.1 200 "), "4 kB of head are taken: {text:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_slow_head_and_a_silent_client_are_cut_after_ten_seconds() {
-    let _frozen = freeze();
-    let server = start(&[]);
-    for sent in ["", "G", "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow"] {
-        let mut stream = server.connect().await;
-        exchange(&mut stream, LIVEZ).await;
-        stream.write_all(sent.as_bytes()).await.unwrap();
-        for _ in 0..9 {
-            advance(S).await;
-            // Somebody else's answer proves that the server has had its turn.
-            server.ask("GET", "/livez", "").await;
-            assert!(!is_closed(&stream), "cut early, after {sent:?}");
-        }
-        advance(S + S / 10).await;
-        assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "open after {sent:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn idle_clients_do_not_keep_a_new_one_out() {
-    let _frozen = freeze();
-    let server = start(&[]);
-    let mut busy = server.connect().await;
-    exchange(&mut busy, LIVEZ).await;
-    let mut idle = Vec::new();
-    for _ in 0..connections::MOST * 3 {
-        advance(S / 1000).await;
-        idle.push(server.connect().await);
-        // Who asks now and then is not the quietest.
-        exchange(&mut busy, LIVEZ).await;
-    }
-    assert_eq!(server.ask("GET", "/livez", "").await.status, 200);
-    let open = idle.iter().filter(|stream| !is_closed(stream)).count();
-    assert!(open < connections::MOST, "{open} idle clients are still served");
-    assert!(is_closed(&idle[0]) && !is_closed(&idle[idle.len() - 1]), "the one that is silent longest goes first");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_never_reads_is_cut() {
-    let _frozen = freeze();
-    let server = start(&[]);
-    let mut stream = server.connect().await;
-    let page = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    let asked = 8000;
-    stream.write_all(page.repeat(asked).as_bytes()).await.unwrap();
-    for _ in 0..8 {
-        for _ in 0..50 {
-            server.ask("GET", "/livez", "").await;
-        }
-        advance(5 * S).await;
-    }
-    let mut text = Vec::new();
-    let _ = stream.read_to_end(&mut text).await;
-    let answers = String::from_utf8_lossy(&text).matches("HTTP/1.1 200").count();
-    assert!(0 < answers && answers < asked, "{answers} answers were waiting");
-}
-
 #[tokio::test]
 async fn the_wildcard_takes_both_families() {
     let listener = bind("[::]:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let v6 = address.is_ipv6().then(|| format!("[::1]:{}", address.port()));
     for to in [Some(format!("127.0.0.1:{}", address.port())), v6].into_iter().flatten() {
-        let (client, accepted) = tokio::join!(TcpStream::connect(&to), listener.accept());
-        assert!(client.is_ok() && accepted.is_ok(), "{to}");
+        let client = TcpStream::connect(&to).await;
+        assert!(client.is_ok() && listener.accept().await.is_ok(), "{to}");
     }
     assert_eq!(bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-}
-
-#[tokio::test(start_paused = true)]
-async fn at_the_end_requests_under_way_are_answered_and_idle_clients_let_go() {
-    let _frozen = freeze();
-    let server = start(&[]);
-    let (mut idle, mut asking) = (server.connect().await, server.connect().await);
-    exchange(&mut idle, LIVEZ).await;
-    exchange(&mut asking, LIVEZ).await;
-    // It waits for the process metrics, which no check thread takes here.
-    asking.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    server.site.metrics.process.wanted().await;
-    server.stop.send(()).unwrap();
-    assert_eq!(idle.read(&mut [0; 16]).await.unwrap(), 0);
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody new is let in");
-    assert!(!server.running.is_finished());
-    advance(S / 10).await;
-    let mut text = String::new();
-    asking.read_to_string(&mut text).await.unwrap();
-    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with('\n'), "{text}");
-    server.running.await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_end_waits_for_nobody_longer_than_five_seconds() {
-    let _frozen = freeze();
-    let server = start(&[]);
-    let mut slow = server.connect().await;
-    exchange(&mut slow, LIVEZ).await;
-    slow.write_all(b"GET /livez HTTP/1.1\r\nHos").await.unwrap();
-    server.ask("GET", "/livez", "").await;
-    server.stop.send(()).unwrap();
-    for _ in 0..5 {
-        tokio::task::yield_now().await;
-        advance(S).await;
-    }
-    server.running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

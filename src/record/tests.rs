@@ -80,6 +80,16 @@ fn changes_are_told_and_repetitions_are_not() {
 }
 
 #[test]
+fn the_first_failure_warns_and_those_up_to_the_threshold_do_not() {
+    let lines = lines(LogLevel::Info, &[("SIDEPULSE_FAILURE_THRESHOLD", "4")], |recorder| {
+        [None, FAILS, FAILS, FAILS].into_iter().for_each(|reason| database(recorder, reason));
+    });
+    let expected =
+        [["info", "transition", "database is up"], ["warn", "warning", "database check failed: query_failed"]];
+    assert_eq!(told(&lines), expected);
+}
+
+#[test]
 fn a_check_that_is_wrong_from_the_start_is_told_at_once() {
     let lines = lines(LogLevel::Info, &[], |recorder| {
         (0..3).for_each(|_| database(recorder, Some(Reason::AuthFailed)));

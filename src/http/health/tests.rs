@@ -89,6 +89,7 @@ fn status_state_and_output_of_health() {
         ("/health", &[UP, FELL, UP], &draining, 503, "fail", "draining", Some("draining; database: bad_status")),
         ("/health/shallow", &[UP, WRONG, UP], &draining, 200, "pass", "draining", None),
         ("/health/shallow", &[FELL, UP, UP], &nothing, 503, "fail", "unready", Some("app: bad_status")),
+        ("/health/shallow", &[FELL, UP, UP], &draining, 503, "fail", "draining", Some("app: bad_status")),
         ("/health/deep", &[FELL, UP, UP], &draining, 200, "pass", "draining", None),
         ("/health/deep", &[UP, UP, FELL], &warned, 503, "fail", "ready", Some("sql_migrations: bad_status")),
     ];

@@ -1,0 +1,129 @@
+//! Clients that are slow, silent, many, or still there at the end.
+
+use super::*;
+
+/// A page has some kilobytes, and the buffers of both sockets some megabytes.
+const STUCK_REQUESTS: usize = 8000;
+
+impl Server {
+    /// Whether it has closed this connection, and what it sent before. Waits for its turn, but not for an event that
+    /// may never come.
+    async fn has_closed(&self, stream: &TcpStream) -> (bool, usize) {
+        // Somebody else's answer proves that the server has had its turn.
+        self.ask("GET", "/livez", "").await;
+        let mut read = 0;
+        loop {
+            match stream.try_read(&mut [0; 65_536]) {
+                Ok(0) => return (true, read),
+                Ok(n) => read += n,
+                Err(error) => return (error.kind() != io::ErrorKind::WouldBlock, read),
+            }
+        }
+    }
+
+    /// A client that asks for more than any buffer holds, and reads nothing.
+    async fn stuck(&self) -> TcpStream {
+        let mut stream = self.connect().await;
+        stream.write_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(STUCK_REQUESTS).as_bytes()).await.unwrap();
+        for _ in 0..50 {
+            self.ask("GET", "/livez", "").await;
+        }
+        stream
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_and_a_silent_client_are_cut_after_ten_seconds() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    for sent in ["", "G", "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow"] {
+        let mut stream = server.connect().await;
+        exchange(&mut stream, LIVEZ).await;
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        for _ in 0..9 {
+            advance(S).await;
+            assert!(!server.has_closed(&stream).await.0, "cut early, after {sent:?}");
+        }
+        advance(S + S / 10).await;
+        assert!(server.has_closed(&stream).await.0, "open after {sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_clients_do_not_keep_a_new_one_out() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let mut busy = server.connect().await;
+    exchange(&mut busy, LIVEZ).await;
+    let mut idle = Vec::new();
+    for _ in 0..connections::MOST * 3 {
+        advance(S / 1000).await;
+        idle.push(server.connect().await);
+        // Who asks now and then is not the quietest.
+        exchange(&mut busy, LIVEZ).await;
+    }
+    assert_eq!(server.ask("GET", "/livez", "").await.status, 200);
+    let mut open = Vec::new();
+    for stream in &idle {
+        open.push(!server.has_closed(stream).await.0);
+    }
+    assert!(open.iter().filter(|open| **open).count() < connections::MOST, "idle clients are still served");
+    assert!(!open[0] && open[idle.len() - 1], "the one that is silent longest goes first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_cut() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let stream = server.stuck().await;
+    for _ in 0..8 {
+        advance(5 * S).await;
+        server.ask("GET", "/livez", "").await;
+    }
+    let page = server.ask("GET", "/", "").await.body.len();
+    let mut all = 0;
+    loop {
+        let (closed, read) = server.has_closed(&stream).await;
+        all += read;
+        assert!(all < STUCK_REQUESTS * page, "it got everything");
+        if closed {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_requests_under_way_are_answered_and_idle_clients_let_go() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let (mut idle, mut asking) = (server.connect().await, server.connect().await);
+    exchange(&mut idle, LIVEZ).await;
+    exchange(&mut asking, LIVEZ).await;
+    // It waits for the process metrics, which no check thread takes here.
+    asking.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    server.site.metrics.process.wanted().await;
+    server.stop.send(()).unwrap();
+    assert_eq!(idle.read(&mut [0; 16]).await.unwrap(), 0);
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody new is let in");
+    assert!(!server.running.is_finished());
+    advance(S / 10).await;
+    let mut text = String::new();
+    asking.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with('\n'), "{text}");
+    server.running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_nobody_longer_than_five_seconds() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let _stuck = server.stuck().await;
+    server.stop.send(()).unwrap();
+    for finished in [false, false, false, false, false, true] {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(server.running.is_finished(), finished);
+        advance(S).await;
+    }
+}
