@@ -293,7 +293,7 @@ pub struct ServerFacts {
     pub version: Option<String>,
     /// From the check's start to ReadyForQuery of the attempt that passed.
     pub ready_after: Duration,
-    /// The login went over the network without TLS.
+    /// The login went over the network without TLS, because the server has none.
     pub plaintext: bool,
 }
 

@@ -37,7 +37,9 @@ pub struct Seen {
     pub fault: Option<Fault>,
     /// When the TLS handshake was done.
     pub tls_done: Option<Instant>,
-    /// No TLS is spoken: none is wanted, or the server has none and that is acceptable.
+    /// No TLS was wanted.
+    planned_plaintext: bool,
+    /// The server has no TLS, and that is acceptable.
     pub plaintext: bool,
     /// Why the TLS handshake failed: the reason, and text for the person on call.
     pub tls_failure: Option<(Reason, String)>,
@@ -46,7 +48,7 @@ pub struct Seen {
 impl Seen {
     /// The handshake is over, or there is none.
     pub fn logging_in(&self) -> bool {
-        self.plaintext || self.tls_done.is_some()
+        self.planned_plaintext || self.plaintext || self.tls_done.is_some()
     }
 }
 
@@ -156,7 +158,7 @@ pub struct Wire<S> {
 impl<S> Wire<S> {
     /// Watches a fresh connection.
     pub fn new(inner: S, opening: Opening, meter: Meter) -> Self {
-        meter.seen().plaintext = opening == Opening::Plain;
+        meter.seen().planned_plaintext = opening == Opening::Plain;
         let expect = match opening {
             Opening::Plain => Expect::Messages(Frames::default()),
             Opening::SslRequest { must } => Expect::SslAnswer { must },

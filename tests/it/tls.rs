@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use crate::faults::side_by_side;
 use crate::support::certificates::{Authority, Claims, ServerCertificate};
+use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::{Behaviour, FakePostgres};
 use crate::support::namespace;
 use crate::support::postgres::Postgres;
@@ -201,6 +202,24 @@ fn a_neon_host_is_verified_in_full_whatever_the_url_says() {
     let (code, check) = trusting(&url(&plain, "&sslmode=disable"), &authority).check_database();
     assert_eq!((code, check["reason"].as_str()), (Some(1), Some("tls_unsupported")), "{check}");
     assert_eq!(plain.counts().startups.len(), 0);
+}
+
+#[test]
+fn a_plaintext_login_to_a_public_host_is_warned_of_once() {
+    let fake = FakePostgres::start([Behaviour::good()]);
+    let public = fake.url().host("db.public.example").param("hostaddr", "127.0.0.1");
+    for (url, expected) in [
+        (public.clone().param("sslmode", "disable"), 1),
+        (public.param("sslmode", "prefer"), 1),
+        (fake.url().param("sslmode", "disable"), 0),
+        (fake.url(), 0),
+    ] {
+        let sidecar = Sidecar::on(&url).app(1).start();
+        let checks = || sidecar.metric("sidepulse_checks_total{check=\"database\"}");
+        assert!(eventually(SOON, || checks() >= Some(3.0)), "{}", sidecar.log_text());
+        let warnings = sidecar.log_text().matches("goes over the network without TLS").count();
+        assert_eq!(warnings, expected, "{}", sidecar.log_text());
+    }
 }
 
 #[test]
