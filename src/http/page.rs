@@ -134,6 +134,10 @@ fn section(check: &CheckState, view: View<'_>) -> String {
         let remedy = escaped(reason.remedy());
         let _ = writeln!(text, "<p class=\"reason\"><strong>{reason}</strong>: {remedy}.</p>");
     }
+    if let Some(at) = check.idle_since {
+        let idle = length(view.now.instant.saturating_duration_since(at));
+        let _ = writeln!(text, "<p>idle for {idle}: the app does not use the database.</p>");
+    }
     text.push_str(&check.newest.as_ref().map(drawings::phases).unwrap_or_default());
     text.push_str(&drawings::newest(check.recent.iter()));
     let _ = writeln!(text, "<p class=\"dim\">{}</p>", ages(check, judged, view));
@@ -148,9 +152,6 @@ fn section(check: &CheckState, view: View<'_>) -> String {
 fn ages(check: &CheckState, judged: Judgement, view: View<'_>) -> String {
     let since = |at| view.now.instant.saturating_duration_since(at);
     let mut parts = Vec::new();
-    if let Some(at) = check.idle_since {
-        parts.push(format!("idle for {}: the app does not use the database", length(since(at))));
-    }
     parts.push(match &check.newest {
         Some(outcome) => format!("checked {}", ago(since(outcome.ended.0))),
         None => "no result yet".to_owned(),
@@ -172,12 +173,12 @@ fn failures(check: &CheckState) -> String {
     let newest = check.recent_failures.iter().rev().take(LISTED_FAILURES);
     let rows: String = newest
         .filter_map(|mark| Some((mark, mark.reason?)))
-        .map(|(mark, reason)| format!("<li>{}: {reason} after {:.0} ms</li>\n", time(mark.at), millis(mark.duration)))
+        .map(|(mark, reason)| format!("<li>{} {reason}, {:.0}&nbsp;ms</li>\n", time(mark.at), millis(mark.duration)))
         .collect();
     if rows.is_empty() {
         rows
     } else {
-        format!("<p class=\"dim\">newest failures:</p>\n<ul class=\"dim\">\n{rows}</ul>\n")
+        format!("<p class=\"dim\">newest failures (UTC):</p>\n<ul class=\"dim\">\n{rows}</ul>\n")
     }
 }
 
@@ -190,17 +191,17 @@ fn server(snapshot: &Snapshot, now: SystemTime) -> String {
     }
     if let Some(end) = snapshot.certificate_expiry {
         parts.push(match end.duration_since(now) {
-            Ok(left) => format!("certificate ends {} (in {} days)", time(end), left.as_secs() / (24 * 3600)),
-            Err(_) => format!("certificate ended {}", time(end)),
+            Ok(left) => format!("certificate ends {} UTC ({} days left)", time(end), left.as_secs() / (24 * 3600)),
+            Err(_) => format!("certificate ended {} UTC", time(end)),
         });
     }
     if parts.is_empty() { String::new() } else { format!("<p class=\"dim\">{}</p>\n", parts.join(" · ")) }
 }
 
-/// A moment for a person: UTC, whole seconds.
+/// A moment for a person, in whole seconds; what stands beside it says that it is UTC.
 fn time(at: SystemTime) -> String {
     let machine = humantime::format_rfc3339_seconds(at).to_string();
-    format!("<time datetime=\"{machine}\">{} UTC</time>", machine.replace('T', " ").trim_end_matches('Z'))
+    format!("<time datetime=\"{machine}\">{}</time>", machine.replace('T', " ").trim_end_matches('Z'))
 }
 
 fn ago(duration: Duration) -> String {

@@ -45,7 +45,7 @@ pub(super) fn phases(outcome: &Outcome) -> String {
     }
     let retries = if outcome.attempts > 1 { format!(", {} attempts", outcome.attempts) } else { String::new() };
     let all = millis(outcome.duration);
-    format!("{}<p class=\"dim phases\">{words}in all {all:.1} ms{retries}</p>\n", svg("bar", &rects))
+    format!("{}<p class=\"dim phases\">{words}<span>in all {all:.1} ms{retries}</span></p>\n", svg("bar", &rects))
 }
 
 /// The newest results, the newest at the right: taller is slower. Empty without results.
@@ -68,7 +68,6 @@ pub(super) fn newest<'a>(marks: impl ExactSizeIterator<Item = &'a Mark> + Clone)
     }
     let results = if count == 1 { "newest result".to_owned() } else { format!("newest {count} results") };
     let failed = if failed == 0 { "none failed".to_owned() } else { format!("{failed} failed") };
-    let slowest =
-        if slowest > 0.0 { format!(", the slowest success took {:.1} ms", slowest * 1e3) } else { String::new() };
+    let slowest = if slowest > 0.0 { format!(", slowest success {:.1} ms", slowest * 1e3) } else { String::new() };
     format!("{}<p class=\"dim\">{results}: {failed}{slowest}</p>\n", svg("line", &rects))
 }

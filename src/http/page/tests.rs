@@ -67,7 +67,7 @@ fn idle_is_calm_and_says_why_and_since_when() {
     let database = part(&page, "database");
     for words in [
         "<span class=\"word\">idle</span>",
-        "idle for 1m 20s: the app does not use the database",
+        "<p>idle for 1m 20s: the app does not use the database.</p>",
         "checked 1m 30s ago · last success 1m 30s ago · next in 5s",
     ] {
         assert!(database.contains(words), "{words} is missing in {database}");
@@ -83,7 +83,7 @@ fn what_the_server_says_of_itself_is_shown_as_text() {
     world.snapshot.certificate_expiry = Some(world.now.wall + 82 * DAY + 5 * S);
     let good = page(&world);
     let line = "<p class=\"dim\">server version 16.4 (Debian) · certificate ends <time \
-                datetime=\"2027-04-07T08:00:05Z\">2027-04-07 08:00:05 UTC</time> (in 82 days)</p>";
+                datetime=\"2027-04-07T08:00:05Z\">2027-04-07 08:00:05</time> UTC (82 days left)</p>";
     assert!(part(&good, "database").contains(line), "{good}");
     assert_eq!(good.matches(line).count(), 1, "the database's section alone");
     world.snapshot.certificate_expiry = Some(world.now.wall - DAY);
@@ -104,7 +104,7 @@ fn a_failure_stays_listed_when_successes_have_pushed_it_off_the_line() {
     let page = page(&World::new(&[NO_DATABASE], &[&results]));
     let app = part(&page, "app");
     assert!(app.contains("newest 30 results: none failed"), "{app}");
-    assert!(app.contains("2027-01-15 08:00:00 UTC</time>: connect_refused after 2 ms"), "{app}");
+    assert!(app.contains("2027-01-15 08:00:00</time> connect_refused, 2&nbsp;ms"), "{app}");
     assert_eq!((app.matches("class=\"ok\"").count(), app.matches("class=\"bad\"").count()), (30, 0));
 }
 
