@@ -41,6 +41,13 @@ fn the_verdict_says_the_state_what_fails_and_how_bad_that_is() {
         let expected = format!("<p class=\"verdict {tone}\" role=\"status\"><strong>{state}</strong> {sentence}</p>");
         assert_eq!(verdict(&page), expected);
         assert!(page.contains(&format!("<title>{state} · sidepulse</title>")), "{page}");
+        let icon = match tone {
+            "pass" => icon(Status::Pass),
+            "warn" => icon(Status::Warn),
+            _ => icon(Status::Fail),
+        };
+        // Without it, browsers with a window ask for /favicon.ico; headless ones do not.
+        assert!(page.contains(&format!("<link rel=\"icon\" href=\"{icon}\">")), "{page}");
     }
 }
 
