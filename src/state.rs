@@ -11,7 +11,7 @@ use crate::config::{Config, Thresholds};
 use crate::probe::{CheckId, Class, Outcome, Reason};
 
 /// Results kept for the status page. Failures are kept in a list of their own, so that successes never push them out.
-const KEPT: usize = 30;
+pub const KEPT: usize = 30;
 
 /// What the thresholds have made of the results so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

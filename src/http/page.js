@@ -1,17 +1,27 @@
-setInterval(async () => {
+// Makes old like fresh and touches nothing else, so that focus, selection and the reader's place stay, and a live
+// region speaks only when its words change.
+function renew(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
+  if (old.nodeType !== Node.ELEMENT_NODE) return void (old.data = fresh.data);
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const next = [...fresh.childNodes];
+  next.forEach((part, i) => i < old.childNodes.length ? renew(old.childNodes[i], part) : old.append(part));
+  while (old.childNodes.length > next.length) old.lastChild.remove();
+}
+async function look() {
   if (document.hidden) return;
   try {
-    const answer = await fetch(location.href, { cache: "no-store" });
-    if (!answer.ok) return;
+    // Not location.href: a password in it would make fetch refuse.
+    const answer = await fetch(location.origin + location.pathname, { cache: "no-store", signal: AbortSignal.timeout(4000) });
+    if (!answer.ok) throw answer.status;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    document.title = fresh.title;
-    const page = document.getElementById("page"), next = fresh.getElementById("page");
-    // Whoever reads or tabs through the page keeps the place: only what differs is replaced.
-    [...next.children].forEach((part, i) => {
-      const old = page.children[i];
-      if (!old) page.append(part);
-      else if (!old.isEqualNode(part) && !old.contains(document.activeElement)) old.replaceWith(part);
-    });
-    while (page.children.length > next.children.length) page.lastElementChild.remove();
-  } catch { document.title = "no answer · sidepulse"; }
-}, 5000);
+    for (const part of ["title", "link", "main"]) renew(document.querySelector(part), fresh.querySelector(part));
+  } catch {
+    document.title = "no answer · sidepulse";
+    document.getElementById("lost").hidden = false;
+  }
+}
+setInterval(look, 5000);
+document.addEventListener("visibilitychange", look);

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,175 +15,222 @@ use sha2::{Digest, Sha256};
 use super::health::millis;
 use super::routes::View;
 use crate::economy::app_url;
-use crate::log::timestamp;
-use crate::probe::{CheckId, Outcome};
+use crate::probe::CheckId;
 use crate::readiness::{self, Judgement, Scope, State, Status};
-use crate::state::{CheckState, Mark};
+use crate::state::{CheckState, Snapshot};
+
+mod drawings;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Width of the drawings in their own units.
-const WIDTH: f64 = 600.0;
 /// The newest failures that are listed.
 const LISTED_FAILURES: usize = 5;
+/// Characters of the server's version that are shown: it is the server's to choose.
+const LONGEST_VERSION: usize = 80;
 
-/// Exactly this style and this script, and requests to ourselves alone. Width and height are attributes, not styles,
-/// so that nothing inline has to be allowed.
+/// Exactly this style and this script, the icon in the page itself, and requests to ourselves alone. Width and height
+/// are attributes, not styles, so that nothing inline has to be allowed.
 pub(super) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = |text: &str| BASE64.encode(Sha256::digest(text));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         hash(STYLE),
         hash(SCRIPT)
     );
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// The page. Every value is of a fixed vocabulary or a number, so that nothing needs escaping.
+/// The page.
 pub(super) fn body(view: View<'_>) -> Bytes {
-    let status = readiness::health(Scope::All, view.snapshot, view.draining, view.now);
     let state = readiness::overall_state(&view.readiness(), view.ever_ready);
-    let sentence = match status {
-        Status::Pass => "all checks pass",
-        Status::Warn => "all checks pass, with a warning",
-        Status::Fail if view.draining => "stopping: no new traffic",
-        Status::Fail => "a check fails",
-    };
+    let tone = tone(state, view);
     let checks: String = view.snapshot.checks.iter().map(|check| section(check, view)).collect();
     TEMPLATE
         .replace("{title}", &format!("{state} · sidepulse"))
+        .replace("{icon}", icon(tone))
         .replace("{style}", STYLE)
         .replace("{script}", SCRIPT)
-        .replace("{status}", status.as_str())
+        .replace("{tone}", tone.as_str())
         .replace("{state}", state)
-        .replace("{sentence}", sentence)
-        .replace("{checks}", &checks)
+        .replace("{sentence}", &sentence(state, view))
         .replace("{version}", env!("CARGO_PKG_VERSION"))
-        .replace("{time}", &timestamp(view.now.wall))
+        .replace("{time}", &time(view.now.wall))
+        // Last: nothing is replaced in what came from elsewhere.
+        .replace("{checks}", &checks)
         .into()
 }
 
+/// The colour of the verdict. Red is for what needs somebody: not for what is stopping, still starting, or ready all
+/// the same because the gate is satisfied.
+fn tone(state: &str, view: View<'_>) -> Status {
+    let is_bad = |check| matches!(judge(check, view).state, State::Down | State::Stale);
+    match readiness::health(Scope::All, view.snapshot, view.draining, view.now) {
+        Status::Fail if state == "draining" || state == "ready" => Status::Warn,
+        Status::Fail if state == "starting" && !view.snapshot.checks.iter().any(is_bad) => Status::Warn,
+        status => status,
+    }
+}
+
+/// A disc, a triangle or a square, so that a tab tells without being looked at. It saves the request for
+/// `/favicon.ico`, too.
+fn icon(tone: Status) -> &'static str {
+    macro_rules! drawn {
+        ($colour:literal, $path:literal) => {
+            concat!(
+                "data:image/svg+xml,%3csvg xmlns='http%3a//www.w3.org/2000/svg' viewBox='0 0 16 16'%3e%3cpath fill='%23",
+                $colour,
+                "' d='",
+                $path,
+                "'/%3e%3c/svg%3e"
+            )
+        };
+    }
+    match tone {
+        Status::Pass => drawn!("2da44e", "M8 1a7 7 0 1 0 0 14A7 7 0 1 0 8 1z"),
+        Status::Warn => drawn!("bf8700", "M8 1l8 14H0z"),
+        Status::Fail => drawn!("cf222e", "M1 1h14v14H1z"),
+    }
+}
+
+fn sentence(state: &str, view: View<'_>) -> String {
+    let status = readiness::health(Scope::All, view.snapshot, false, view.now);
+    let parts: Vec<String> = view
+        .snapshot
+        .checks
+        .iter()
+        .filter_map(|check| {
+            let judged = judge(check, view);
+            let reason = judged.reason.filter(|_| judged.status == status)?;
+            Some(format!("{} ({reason})", escaped(&check.name)))
+        })
+        .collect();
+    let parts = parts.join(", ");
+    match status {
+        _ if state == "draining" => "stopping: no new traffic".to_owned(),
+        Status::Pass => "all checks pass".to_owned(),
+        Status::Warn => format!("all checks pass, with a warning: {parts}"),
+        Status::Fail if state == "starting" => format!("waiting for: {parts}"),
+        Status::Fail => format!("failing: {parts}"),
+    }
+}
+
+fn judge(check: &CheckState, view: View<'_>) -> Judgement {
+    readiness::judge(check, view.snapshot, view.now)
+}
+
 fn section(check: &CheckState, view: View<'_>) -> String {
-    let judged = readiness::judge(check, view.snapshot, view.now);
-    let class =
-        if judged.state == State::Idle && judged.status == Status::Pass { "idle" } else { judged.status.as_str() };
-    let (name, state) = (&check.name, judged.state.as_str());
-    let mut text = format!("<section aria-labelledby=\"{name}\">\n");
-    let _ = writeln!(text, "<h2 id=\"{name}\">{name}: <span class=\"{class} word\">{state}</span></h2>");
+    let judged = judge(check, view);
+    let class = match judged.state {
+        State::Idle if judged.status == Status::Pass => "idle",
+        State::Starting => "warn",
+        _ => judged.status.as_str(),
+    };
+    let (name, state) = (escaped(&check.name), judged.state.as_str());
+    let mut text = format!("<section class=\"{class}\" aria-labelledby=\"{name}\">\n");
+    let _ = writeln!(text, "<h2 id=\"{name}\">{name} <span class=\"word\">{state}</span></h2>");
     if let Some(reason) = judged.reason {
-        let _ = writeln!(text, "<p><strong>{reason}</strong>. {}</p>", reason.remedy());
+        let remedy = escaped(reason.remedy());
+        let _ = writeln!(text, "<p class=\"reason\"><strong>{reason}</strong>: {remedy}.</p>");
     }
     if check.id == CheckId::App && view.snapshot.app_uses_database {
-        let _ = writeln!(text, "<p>{}</p>", app_url::REMEDY);
+        let _ = writeln!(text, "<p>{}</p>", escaped(app_url::REMEDY));
     }
-    if let Some(outcome) = &check.newest {
-        text.push_str(&bars(name, outcome));
+    if let Some(at) = check.idle_since {
+        let idle = length(view.now.instant.saturating_duration_since(at));
+        let _ = writeln!(text, "<p>idle for {idle}: the app does not use the database.</p>");
     }
-    text.push_str(&sparkline(name, check.recent.iter()));
+    text.push_str(&check.newest.as_ref().map(drawings::phases).unwrap_or_default());
+    text.push_str(&drawings::newest(check.recent.iter()));
     let _ = writeln!(text, "<p class=\"dim\">{}</p>", ages(check, judged, view));
     text.push_str(&failures(check));
+    if check.id == CheckId::Database {
+        text.push_str(&server(view.snapshot, view.now.wall));
+    }
     text.push_str("</section>\n");
     text
 }
 
-/// The phases of the newest attempt as one bar, and in words.
-fn bars(name: &str, outcome: &Outcome) -> String {
-    let total: f64 = outcome.phases.iter().map(|(_, took)| took.as_secs_f64()).sum();
-    let words: Vec<String> =
-        outcome.phases.iter().map(|(phase, took)| format!("{} {:.1} ms", phase.as_str(), millis(took))).collect();
-    if words.is_empty() {
-        return String::new();
-    }
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} 14\" role=\"img\" aria-label=\"{name}, phases of the newest attempt: {}\">",
-        words.join(", ")
-    );
-    let mut x = 0.0;
-    for (phase, took) in outcome.phases.iter() {
-        let width = WIDTH * took.as_secs_f64() / total.max(f64::MIN_POSITIVE);
-        let _ =
-            write!(svg, "<rect class=\"{}\" x=\"{x:.1}\" y=\"0\" width=\"{width:.1}\" height=\"14\"/>", phase.as_str());
-        x += width;
-    }
-    let retries = if outcome.attempts > 1 { format!(", {} attempts", outcome.attempts) } else { String::new() };
-    let _ = writeln!(
-        svg,
-        "</svg>\n<p class=\"dim\">{}; {:.1} ms in all{retries}</p>",
-        words.join(" · "),
-        millis(outcome.duration)
-    );
-    svg
-}
-
-/// The newest results, oldest first: taller is slower, and a failure has the full height and another colour.
-fn sparkline<'a>(name: &str, marks: impl ExactSizeIterator<Item = &'a Mark> + Clone) -> String {
-    const HEIGHT: f64 = 28.0;
-    const STEP: f64 = 20.0;
-    if marks.len() == 0 {
-        return String::new();
-    }
-    let failed = marks.clone().filter(|mark| mark.reason.is_some()).count();
-    let slowest = marks.clone().map(|mark| mark.duration.as_secs_f64()).fold(f64::MIN_POSITIVE, f64::max);
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{name}, newest {} results: {failed} failed\">",
-        marks.len()
-    );
-    for (i, mark) in marks.enumerate() {
-        let share = (mark.duration.as_secs_f64() / slowest).sqrt();
-        let (class, height) = if mark.reason.is_some() { ("bad", HEIGHT) } else { ("ok", (HEIGHT * share).max(2.0)) };
-        let (x, y) = (i as f64 * STEP, HEIGHT - height);
-        let _ = write!(
-            svg,
-            "<rect class=\"{class}\" x=\"{x}\" y=\"{y:.1}\" width=\"{}\" height=\"{height:.1}\"/>",
-            STEP - 4.0
-        );
-    }
-    svg.push_str("</svg>\n");
-    svg
-}
-
 fn ages(check: &CheckState, judged: Judgement, view: View<'_>) -> String {
-    let since = |at| age(view.now.instant.saturating_duration_since(at));
+    let since = |at| view.now.instant.saturating_duration_since(at);
     let mut parts = Vec::new();
-    if let Some(at) = check.idle_since {
-        parts.push(format!("idle for {}: the app does not use the database", since(at)));
-    }
     parts.push(match &check.newest {
-        Some(outcome) => format!("checked {} ago", since(outcome.ended.0)),
+        Some(outcome) => format!("checked {}", ago(since(outcome.ended.0))),
         None => "no result yet".to_owned(),
     });
     match check.last_success {
         Some((at, _)) if judged.status != Status::Pass || check.idle_since.is_some() => {
-            parts.push(format!("last success {} ago", since(at)));
+            parts.push(format!("last success {}", ago(since(at))));
         }
         Some(_) => {}
         None => parts.push("never passed".to_owned()),
     }
     let left = check.due.saturating_duration_since(view.now.instant);
-    parts.push(if left.is_zero() { "checking now".to_owned() } else { format!("next in {}", age(left)) });
+    parts.push(if left.as_secs() == 0 { "next check now".to_owned() } else { format!("next in {}", length(left)) });
     parts.join(" · ")
 }
 
 /// The newest failures: they are kept when successes have long pushed them off the line above.
 fn failures(check: &CheckState) -> String {
-    let rows: String = check
-        .recent_failures
-        .iter()
-        .rev()
-        .take(LISTED_FAILURES)
+    let newest = check.recent_failures.iter().rev().take(LISTED_FAILURES);
+    let rows: String = newest
         .filter_map(|mark| Some((mark, mark.reason?)))
-        .map(|(mark, reason)| format!("<li>{} {reason} after {:.0} ms</li>", timestamp(mark.at), millis(mark.duration)))
+        .map(|(mark, reason)| format!("<li>{} {reason}, {:.0}&nbsp;ms</li>\n", time(mark.at), millis(mark.duration)))
         .collect();
     if rows.is_empty() {
         rows
     } else {
-        format!("<p class=\"dim\">newest failures:</p>\n<ul class=\"dim\">{rows}</ul>\n")
+        format!("<p class=\"dim\">newest failures (UTC):</p>\n<ul class=\"dim\">\n{rows}</ul>\n")
     }
 }
 
-fn age(duration: Duration) -> String {
+/// What the database said of itself.
+fn server(snapshot: &Snapshot, now: SystemTime) -> String {
+    let mut parts = Vec::new();
+    if let Some(version) = &snapshot.server_version {
+        let shown: String = version.chars().filter(|c| !c.is_control()).take(LONGEST_VERSION).collect();
+        parts.push(format!("server version {}", escaped(&shown)));
+    }
+    if let Some(end) = snapshot.certificate_expiry {
+        parts.push(match end.duration_since(now) {
+            Ok(left) => format!("certificate ends {} UTC ({} days left)", time(end), left.as_secs() / (24 * 3600)),
+            Err(_) => format!("certificate ended {} UTC", time(end)),
+        });
+    }
+    if parts.is_empty() { String::new() } else { format!("<p class=\"dim\">{}</p>\n", parts.join(" · ")) }
+}
+
+/// A moment for a person, in whole seconds; what stands beside it says that it is UTC.
+fn time(at: SystemTime) -> String {
+    let machine = humantime::format_rfc3339_seconds(at).to_string();
+    format!("<time datetime=\"{machine}\">{}</time>", machine.replace('T', " ").trim_end_matches('Z'))
+}
+
+fn ago(duration: Duration) -> String {
+    if duration.as_secs() == 0 { "just now".to_owned() } else { format!("{} ago", length(duration)) }
+}
+
+fn length(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
+
+/// Text that is neither markup nor the end of an attribute.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests;
