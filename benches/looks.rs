@@ -1,5 +1,4 @@
-//! What economy costs: a look at this network namespace's sockets, and the end of a connection. Processor time of this
-//! thread, the kernel's part included, so that other processes do not matter much.
+//! What economy costs: a look at this network namespace's sockets, and the end of a connection.
 #![allow(clippy::print_stdout, reason = "its result")]
 
 use std::io::{self, Read, Write};
@@ -12,18 +11,16 @@ use tokio::time::Instant;
 
 type Connection = (TcpStream, TcpStream);
 
-/// So far, in microseconds (`Documentation/scheduler/sched-stats.rst`).
-fn spent() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|time| time.parse::<f64>().ok()).map_or(f64::NAN, |time| time / 1e3)
-}
-
-fn measure(name: &str, times: u32, mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-    let before = spent();
+/// The best time is what it costs; the median says how busy the machine was meanwhile.
+fn measure(name: &str, times: usize, mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let mut took = Vec::with_capacity(times);
     for _ in 0..times {
+        let started = Instant::now();
         work()?;
+        took.push(started.elapsed().as_secs_f64() * 1e6);
     }
-    println!("{:8.2} µs  {name}", (spent() - before) / f64::from(times));
+    took.sort_unstable_by(f64::total_cmp);
+    println!("{:8.1} µs (median {:8.1})  {name}", took[0], took[times / 2]);
     Ok(())
 }
 

@@ -121,7 +121,9 @@ mod over_time {
             let config = config(variables);
             let recorder = RefCell::new(recorder(&config, log).0);
             let settings = config.database.unwrap();
-            let economy = Economy::of(&settings, &Trail::default(), &recorder).unwrap();
+            let trail = Trail::default();
+            trail.resolved(&["192.0.2.1:5433".parse().unwrap()], Instant::now());
+            let economy = Economy::of(&settings, &trail, &recorder).unwrap();
             let mut world = World { economy, recorder };
             world.recorder.borrow_mut().app(ended(Instant::now(), None));
             world.query(None);

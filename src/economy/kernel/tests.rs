@@ -84,9 +84,11 @@ fn only_data_renews_a_socket() {
     client.write_all(b"what the client sends").unwrap();
     served.read_exact(&mut [0; 21]).unwrap();
     assert!(quiet() >= Duration::from_millis(50), "what goes out is not what comes in");
+    let sent = Instant::now();
     served.write_all(b"!").unwrap();
     client.read_exact(&mut [0]).unwrap();
-    assert!(quiet() < Duration::from_millis(50), "{:?}", quiet());
+    let quiet = quiet();
+    assert!(quiet <= sent.elapsed() + super::super::activity::JIFFY, "{quiet:?}");
 }
 
 #[test]
