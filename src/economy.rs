@@ -156,6 +156,7 @@ pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, trai
 pub struct Economy {
     policy: Policy,
     interval: Duration,
+    trail: Trail,
     sight: io::Result<Sight>,
     blindness: Option<Blindness>,
     suspicion: app_url::Suspicion,
@@ -190,6 +191,7 @@ impl Economy {
                 blind_interval: settings.blind_interval,
             },
             interval: settings.interval,
+            trail: trail.clone(),
             sight,
             blindness: None,
             suspicion: app_url::Suspicion::default(),
@@ -212,12 +214,16 @@ impl Economy {
         let now = Instant::now();
         let mut recorder = recorder.borrow_mut();
         let snapshot = recorder.snapshot();
-        if snapshot.app().ever_up {
+        // A host without an address is nobody's peer, whatever the app does.
+        let known = self.trail.has_addresses();
+        if snapshot.app().ever_up && known {
             self.app_up_since.get_or_insert(now);
         }
         if let Some(found) = &found {
             self.active |= found.is_active();
-            recorder.app_connections(found.connections);
+            if known {
+                recorder.app_connections(found.connections);
+            }
             if self.suspicion.grows(found, recorder.app_checks()) {
                 recorder.app_uses_database();
             }

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! environment ─► config, dsn ─► probe (app | database) ─► schedule ─► state ─► readiness ─► http
-//!                                 └ tls, diagnosis                      └──► metrics ◄───┘        lifecycle: signals
+//!                                 └ tls, diagnosis        └ economy     └──► metrics ◄───┘        lifecycle: signals
 //! ```
 //!
 //! | where is … | file |

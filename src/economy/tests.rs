@@ -95,3 +95,146 @@ fn where_the_app_cannot_be_seen() {
         assert_eq!(blindness(diagnostics, ever_seen, app_up_since, now), expected, "{name}");
     }
 }
+
+/// Time that is paused, a port that nobody connects to, and no app that uses the database.
+mod over_time {
+    use tokio::task::LocalSet;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::log::{Level as LogLevel, tests::written};
+    use crate::probe::Reason;
+    use crate::probe::database::Report;
+    use crate::readiness::{self, Now, State};
+    use crate::state::samples::{SQL, config, ended, recorder, silent};
+
+    const ECONOMY: (&str, &str) = ("SIDEPULSE_DATABASE_MODE", "economy");
+
+    struct World {
+        economy: Economy,
+        recorder: RefCell<Recorder>,
+    }
+
+    impl World {
+        /// Up, and verified just now.
+        fn new(variables: &[(&str, &str)], log: crate::log::Log) -> World {
+            let config = config(variables);
+            let recorder = RefCell::new(recorder(&config, log).0);
+            let settings = config.database.unwrap();
+            let trail = Trail::default();
+            trail.resolved(&["192.0.2.1:5433".parse().unwrap()], Instant::now());
+            let economy = Economy::of(&settings, &trail, &recorder).unwrap();
+            let mut world = World { economy, recorder };
+            world.recorder.borrow_mut().app(ended(Instant::now(), None));
+            world.query(None);
+            world
+        }
+
+        /// A deep query that ends like this.
+        fn query(&mut self, reason: Option<Reason>) {
+            let outcome = ended(Instant::now(), reason);
+            let sql = self.recorder.borrow().snapshot().checks.iter().skip(2).map(|_| outcome.clone()).collect();
+            self.recorder.borrow_mut().database(Report { deep: outcome, sql });
+            if reason.is_none() {
+                self.economy.verified(15 * S);
+            }
+        }
+
+        /// The look after this time.
+        async fn look_after(&mut self, time: Duration) -> Look {
+            advance(time).await;
+            self.recorder.borrow().plan(1, Instant::now() + 15 * S);
+            self.economy.look(&self.recorder).await
+        }
+
+        fn states(&self) -> Vec<State> {
+            let snapshot = self.recorder.borrow().snapshot();
+            snapshot.deep().iter().map(|check| readiness::judge(check, &snapshot, Now::read()).state).collect()
+        }
+    }
+
+    /// Runs it in paused time; gives back the warnings.
+    fn warnings(variables: &[(&str, &str)], work: impl AsyncFnOnce(World)) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let text = written(LogLevel::Warn, false, |log| {
+            let world = async { work(World::new(variables, log.clone())).await };
+            runtime.block_on(LocalSet::new().run_until(world));
+        });
+        text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn an_idle_verdict_stands_gets_old_and_is_renewed() {
+        let variables = [ECONOMY, SQL, ("SIDEPULSE_ECONOMY_MAX_AGE", "2h"), ("SIDEPULSE_ECONOMY_INTERVAL", "9h")];
+        let said = warnings(&variables, async |mut world| {
+            assert_eq!(world.states(), [State::Up, State::Up]);
+            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+            assert_eq!(world.states(), [State::Idle, State::Idle]);
+            assert_eq!(world.look_after(45 * S).await, Look::Handshake);
+            world.economy.proven();
+            assert!((13 * S..17 * S).contains(&world.economy.wait()), "the interval, give or take a tenth");
+            for _ in 0..118 {
+                assert_eq!(world.look_after(MINUTE).await, Look::Handshake);
+                world.economy.proven();
+            }
+            assert_eq!(world.look_after(MINUTE).await, Look::Deep);
+            assert_eq!(world.states(), [State::Idle, State::Idle], "the app is idle all the same");
+            world.query(None);
+            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+        });
+        let (old, blind): (Vec<_>, Vec<_>) = said.iter().partition(|text| text.contains("idle_unverified"));
+        assert_eq!((old.len(), blind.len()), (1, 1), "{said:?}");
+    }
+
+    #[test]
+    fn a_failure_ends_idle_and_brings_the_deep_query_back() {
+        let said = warnings(&[ECONOMY, SQL], async |mut world| {
+            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+            let failed = ended(Instant::now(), Some(Reason::DnsFailure));
+            world.recorder.borrow_mut().way(failed, None);
+            assert_eq!(world.states(), [State::Up, State::Idle], "a handshake is no SQL check's result");
+            assert_eq!(world.look_after(S).await, Look::Deep);
+            world.query(Some(Reason::DnsFailure));
+            assert_eq!(world.states(), [State::Down, State::Up], "each by its own thresholds");
+            assert_eq!(world.look_after(S).await, Look::Deep);
+            world.query(None);
+            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+        });
+        assert!(said.iter().any(|text| text.contains("dns_failure")), "{said:?}");
+    }
+
+    #[test]
+    fn an_app_that_is_never_seen_is_said_once_and_the_database_asked_now_and_then() {
+        let variables = [ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "0s"), ("SIDEPULSE_ECONOMY_INTERVAL", "30m")];
+        let said = warnings(&variables, async |mut world| {
+            let mut queries = Vec::new();
+            for minute in 1..=120 {
+                if world.look_after(MINUTE).await == Look::Deep {
+                    queries.push(minute);
+                    world.query(None);
+                }
+            }
+            assert_eq!(queries, [30, 60, 90, 120]);
+        });
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("never seen") && said[0].contains("every 30m until one is seen"), "{said:?}");
+    }
+
+    #[test]
+    fn the_wait_is_cut_to_what_comes_next() {
+        let variables = [ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "5s"), ("SIDEPULSE_ECONOMY_MAX_AGE", "8s")];
+        warnings(&variables, async |mut world| {
+            assert_eq!(world.economy.wait(), 5 * S);
+            assert_eq!(world.look_after(5 * S).await, Look::Handshake);
+            world.economy.proven();
+            assert_eq!(world.economy.wait(), 3 * S);
+        });
+    }
+
+    #[test]
+    fn steady_mode_looks_at_nothing() {
+        let config = config(&[("SIDEPULSE_DATABASE_MODE", "steady")]);
+        let recorder = RefCell::new(recorder(&config, silent()).0);
+        assert!(Economy::of(&config.database.unwrap(), &Trail::default(), &recorder).is_none());
+    }
+}

@@ -40,6 +40,11 @@ impl Trail {
         steps.addresses.retain(|_, last| now.saturating_duration_since(*last) <= ADDRESSES_KEPT);
     }
 
+    /// Whether the host's addresses were ever known.
+    pub fn has_addresses(&self) -> bool {
+        self.steps().newest.is_some()
+    }
+
     /// Whether an address was the host's within the last 24 h. The newest answer counts for ever: where nothing is
     /// looked up any more, for the sake of silence, it is all there is.
     pub fn leads_to(&self, address: IpAddr, now: Instant) -> bool {
@@ -101,10 +106,10 @@ mod tests {
     fn addresses_are_remembered_for_a_day_after_they_last_resolved() {
         let (trail, start) = (Trail::default(), Instant::now());
         let (old, new) = (at("192.0.2.1"), at("2001:db8::1"));
-        assert!(!trail.leads_to(old.ip(), start));
+        assert!(!trail.has_addresses() && !trail.leads_to(old.ip(), start));
         trail.resolved(&[old], start);
         trail.resolved(&[new], start + HOUR);
-        assert!(trail.leads_to(old.ip(), start + 24 * HOUR));
+        assert!(trail.has_addresses() && trail.leads_to(old.ip(), start + 24 * HOUR));
         assert!(!trail.leads_to(old.ip(), start + 25 * HOUR));
         assert!(trail.leads_to(new.ip(), start + 1000 * HOUR), "the newest answer is all there is");
         trail.resolved(&[old], start + 1001 * HOUR);

@@ -1,0 +1,73 @@
+//! What economy costs: a look at this network namespace's sockets, and the end of a connection.
+#![allow(clippy::print_stdout, reason = "its result")]
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use sidepulse::dsn::Endpoint;
+use sidepulse::economy::Sight;
+use sidepulse::probe::trail::Trail;
+use tokio::time::Instant;
+
+type Connection = (TcpStream, TcpStream);
+
+/// The best time is what it costs; the median says how busy the machine was meanwhile.
+fn measure(name: &str, times: usize, mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let mut took = Vec::with_capacity(times);
+    for _ in 0..times {
+        let started = Instant::now();
+        work()?;
+        took.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    took.sort_unstable_by(f64::total_cmp);
+    println!("{:8.1} µs (median {:8.1})  {name}", took[0], took[times / 2]);
+    Ok(())
+}
+
+/// A connection over which the server has sent something.
+fn connect(server: &TcpListener) -> io::Result<Connection> {
+    let mut client = TcpStream::connect(server.local_addr()?)?;
+    let (mut served, _) = server.accept()?;
+    served.write_all(b"!")?;
+    client.read_exact(&mut [0])?;
+    Ok((client, served))
+}
+
+fn connections(server: &TcpListener, count: usize) -> io::Result<Vec<Connection>> {
+    (0..count).map(|_| connect(server)).collect()
+}
+
+fn main() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _inside = runtime.enter();
+    let (web, database) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    let address = database.local_addr()?;
+    let trail = Trail::default();
+    trail.resolved(&[address], Instant::now());
+    let mut sight = Sight::of(&Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: address.port() }, &trail)?;
+    let mut look = |expected: usize| {
+        let found = sight.glance()?;
+        assert_eq!(found.connections, expected);
+        Ok(())
+    };
+    measure("a look at an idle machine", 300, || look(0))?;
+    let requests = connections(&web, 500)?;
+    let mut pool = connections(&database, 20)?;
+    measure("a look at 1,000 sockets of a web server, and a pool of 20", 300, || look(20))?;
+    pool.extend(connections(&database, 980)?);
+    measure("a look at 1,000 connections to the database", 300, || look(1000))?;
+    drop((requests, pool));
+
+    measure("a web connection made and closed, nobody listens", 10_000, || connect(&web).map(drop))?;
+    sight.hear()?;
+    sight.glance()?;
+    measure("the same while economy listens", 10_000, || connect(&web).map(drop))?;
+    measure("the look after them", 1, || sight.glance().map(drop))?;
+    for _ in 0..500 {
+        connect(&database)?;
+    }
+    measure("the look after 500 short connections to the database", 1, || {
+        assert!(sight.glance()?.is_active());
+        Ok(())
+    })
+}
