@@ -166,7 +166,7 @@ async fn the_page_may_use_its_own_style_and_script_and_nothing_else() {
         BASE64.encode(Sha256::digest(rest.split_once(&format!("</{tag}>")).unwrap().0))
     };
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; base-uri 'none'; \
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; connect-src 'self'; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'",
         hash("style"),
         hash("script")

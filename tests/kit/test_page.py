@@ -112,6 +112,23 @@ def test_it_drains(
     inspect("draining")
 
 
+def test_it_lets_the_database_sleep(
+    browser: Browser,
+    inspect: Callable[[str], None],
+    start: Callable[..., Program],
+    postgres: Postgres,
+    tmp_path: Path,
+) -> None:
+    app = start(Files, sys.executable, "-um", "http.server", "--bind", "127.0.0.1", "0", cwd=tmp_path)
+    urls = {"SIDEPULSE_APP_URL": f"http://{app.address}/", "DATABASE_URL": postgres.url()}
+    sidecar = start(Sidecar, **urls, SIDEPULSE_DATABASE_MODE="economy")
+    wait_until(lambda: "the app does not use the database" in sidecar.get("/").text, SOON)
+    browser.open(f"http://{sidecar.address}/")
+    text = shown(browser).replace("\n", " ")
+    assert "ready all checks pass" in text and "database idle" in text and "idle for" in text
+    inspect("idle")
+
+
 def test_it_follows_with_and_without_javascript(
     browser: Browser,
     inspect: Callable[[str], None],
