@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::backends::Watch;
+use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::{At, Behaviour, FakePostgres, Fault};
 use crate::support::postgres::{Postgres, Stop};
 use crate::support::sidecar::{Builder, Sidecar};
@@ -101,13 +102,12 @@ fn a_check_that_turned_false_is_down_at_the_threshold_and_back_at_once() {
     assert_eq!(sidecar.get("/health").json()["output"], "sql_state: unexpected_result");
     postgres.admin("UPDATE state SET good = true");
     sidecar.wait_for_status("/health", 200);
-    let to: Vec<_> = sidecar
-        .events("transition")
-        .into_iter()
-        .filter(|event| event["check"] == "sql_state")
-        .map(|event| event["to"].clone())
-        .collect();
-    assert_eq!(to, ["up", "down", "up"], "{}", sidecar.log_text());
+    let to = || -> Vec<_> {
+        let events = sidecar.events("transition").into_iter().filter(|event| event["check"] == "sql_state");
+        events.map(|event| event["to"].clone()).collect()
+    };
+    // The log's writer may come after the endpoint.
+    assert!(eventually(SOON, || to() == ["up", "down", "up"]), "{}", sidecar.log_text());
 }
 
 #[test]
