@@ -93,11 +93,12 @@ impl Session {
         }
     }
 
-    /// `server_version` as the server announced it at login.
+    /// The number in `server_version`, as the server announced it at login: `16.4` of `16.4 (Debian 16.4-1)`. The rest
+    /// is the server's own words, and a hostile one may say anything.
     pub(super) fn version(&self) -> Option<String> {
-        // Our own copy is cut: a hostile server may announce anything.
-        let version = self.connection.parameter("server_version")?;
-        Some(version.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect())
+        let announced = self.connection.parameter("server_version")?;
+        let number: String = announced.chars().take(16).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        Some(number).filter(|number| !number.is_empty())
     }
 
     /// The deep query, and what else is worth knowing, in one read-only transaction and one message.
