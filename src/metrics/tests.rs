@@ -156,7 +156,7 @@ async fn the_process_is_sampled_by_the_check_thread_and_a_hung_one_holds_no_scra
     metrics.process.wanted().await;
     let begin = Instant::now();
     let sampled = async {
-        metrics.process.wanted().await;
+        tokio::time::timeout(2 * S, metrics.process.wanted()).await.unwrap();
         metrics.process.take();
     };
     let (renewed, ()) = tokio::join!(scrape(&metrics, &snapshot), sampled);
