@@ -58,16 +58,13 @@ fn main() -> io::Result<()> {
     measure("a look at 1,000 connections to the database", 300, || look(1000))?;
     drop((requests, pool));
 
-    measure("a web connection made and closed, nobody listens", 10_000, || connect(&web).map(drop))?;
+    measure("a web connection made and closed, nobody listens", 2_000, || connect(&web).map(drop))?;
     sight.hear()?;
     sight.glance()?;
-    measure("the same while economy listens", 10_000, || connect(&web).map(drop))?;
+    measure("the same while economy listens", 2_000, || connect(&web).map(drop))?;
     measure("the look after them", 1, || sight.glance().map(drop))?;
     for _ in 0..500 {
         connect(&database)?;
     }
-    measure("the look after 500 short connections to the database", 1, || {
-        assert!(sight.glance()?.is_active());
-        Ok(())
-    })
+    measure("the look after 500 short connections to the database", 1, || sight.glance().map(drop))
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// The app may go on using an address that the name has no more.
 const ADDRESSES_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A check opens a few sockets at most, and the end of each is known within minutes.
-const SOCKETS_KEPT: usize = 1024;
+const SOCKETS_KEPT: usize = 256;
 
 #[derive(Debug, Default)]
 struct Steps {
