@@ -17,6 +17,7 @@ use crate::tls;
 pub mod app_target;
 pub mod parse;
 pub mod settings;
+mod statement;
 
 use app_target::AppTarget;
 use parse::Wrong;

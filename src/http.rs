@@ -158,18 +158,24 @@ pub async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<O
         match accepted {
             Ok((stream, _)) => {
                 let watcher = graceful.watcher();
-                connections.admit(|place, activity| {
+                let closed = connections.admit(|place, activity| {
                     let connection = serve(stream, Arc::clone(&site), place, activity, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
+                if closed {
+                    tokio::task::yield_now().await;
+                }
             }
             // The client left before it was served.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 errors.tell(&site.log, &error);
-                // Out of file descriptors: the quietest client makes room.
-                connections.close_quietest();
-                sleep(ACCEPT_PAUSE).await;
+                // Out of file descriptors: the quietest client makes room, and only where there is none a pause helps.
+                if connections.close_quietest() {
+                    tokio::task::yield_now().await;
+                } else {
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

@@ -37,6 +37,7 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Err(code) => code,
         },
         Task::Check { wait, only, json } => {
+            warn_of_unknown_variables(log);
             let need = if only == Some(Only::App) { Need::App } else { Need::Everything };
             match load(lookup, need, log) {
                 Ok(config) => check::run(&config, only, wait, json).await,
@@ -59,7 +60,7 @@ fn prepare(
 ) -> Result<(Config, Signals), ExitCode> {
     // First of all, so that a signal during start is not lost.
     let signals = listen().map_err(|error| fail(log, 1, &format!("cannot listen for signals: {error}")))?;
-    config::unknown_variables(variable_names().iter().map(String::as_str)).into_iter().for_each(|s| log.warning(s));
+    warn_of_unknown_variables(log);
     let config = load(lookup, Need::Everything, log)?;
     config.warnings.iter().for_each(|warning| log.warning(warning.as_str()));
     Ok((config, signals))
@@ -67,6 +68,10 @@ fn prepare(
 
 fn variable_names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+}
+
+fn warn_of_unknown_variables(log: &Log) {
+    config::unknown_variables(variable_names().iter().map(String::as_str)).into_iter().for_each(|s| log.warning(s));
 }
 
 fn load(lookup: Lookup<'_>, need: Need, log: &Log) -> Result<Config, ExitCode> {

@@ -113,7 +113,9 @@ async fn look_deep(settings: &DatabaseSettings, probe: &mut DatabaseProbe) -> Ve
         (false, true) => "Neon, direct",
         (false, false) => "PostgreSQL",
     };
-    row.notes.push(kind.to_owned());
+    if row.server_version.is_some() {
+        row.notes.push(kind.to_owned());
+    }
     let names = settings.sql_checks.iter().map(|(name, _)| CheckId::Sql(Arc::clone(name)));
     let sql: Vec<Row> = names.zip(report.sql).map(|(id, outcome)| Row::of(&id, outcome)).collect();
     std::iter::once(row).chain(sql).collect()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue, SERVER};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
@@ -52,9 +52,9 @@ async fn ask(listen: SocketAddr, path: &str) -> Result<(StatusCode, Bytes), Stri
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         let exchange = async {
             let response = sender.send_request(request).await?;
-            let status = response.status();
+            let (status, ours) = (response.status(), response.headers().get(SERVER).is_some_and(|s| s == "sidepulse"));
             let body = Limited::new(response.into_body(), MOST_BODY).collect().await;
-            Ok::<_, hyper::Error>((status, body.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
+            Ok::<_, hyper::Error>((status, ours, body.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
         };
         let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
         let mut open = true;
@@ -67,7 +67,9 @@ async fn ask(listen: SocketAddr, path: &str) -> Result<(StatusCode, Bytes), Stri
         }
     });
     match asked.await {
-        Ok(answered) => answered.map_err(|error| crate::tls::chain(&error)),
+        Ok(Ok((status, true, body))) => Ok((status, body)),
+        Ok(Ok(_)) => Err("another program answers there".to_owned()),
+        Ok(Err(error)) => Err(crate::tls::chain(&error)),
         Err(_) => Err(format!("nothing within {} s", LIMIT.as_secs())),
     }
 }

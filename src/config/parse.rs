@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 
+pub use super::statement::statement;
+
 /// What is wrong with a value, and how a right one looks.
 pub type Wrong = (String, &'static str);
 
@@ -21,7 +23,7 @@ const MOST_SQL_CHECKS: usize = 32;
 /// `250ms`, `5s`, `2m`, `1h`; at least 100 ms.
 pub fn duration(text: &str) -> Result<Duration, Wrong> {
     const EXAMPLE: &str = "250ms, 5s, 2m or 1h";
-    match duration_or_zero(text)? {
+    match duration_or_zero(text).map_err(|(what, _)| (what, EXAMPLE))? {
         Duration::ZERO => Err(("must be at least 100ms".into(), EXAMPLE)),
         other => Ok(other),
     }
@@ -103,7 +105,7 @@ pub fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
     for (number, line) in lines(text) {
         let wrong = |what: &str| (format!("line {number}: {what}"), EXAMPLE);
         let (name, sql) = line.split_once(':').ok_or_else(|| wrong("has no colon after the name"))?;
-        let (name, sql) = (name.trim(), sql.trim().trim_end_matches(';').trim_end());
+        let name = name.trim();
         let first_ok = name.starts_with(|c: char| c.is_ascii_lowercase());
         if !first_ok
             || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -120,19 +122,6 @@ pub fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
         return Err((format!("has more than {MOST_SQL_CHECKS} checks"), EXAMPLE));
     }
     Ok(checks)
-}
-
-/// One SQL statement as it goes to the server.
-pub fn statement(text: &str) -> Result<String, Wrong> {
-    let text = text.trim().trim_end_matches(';').trim_end();
-    if text.is_empty() {
-        return Err(("has no SQL".into(), "SELECT 1"));
-    }
-    // The wire protocol ends a query at the first NUL byte.
-    if text.contains('\0') {
-        return Err(("holds a NUL character".into(), "SELECT 1"));
-    }
-    Ok(text.to_owned())
 }
 
 /// The bearer token. The fault does not show it.

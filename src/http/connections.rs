@@ -12,6 +12,8 @@ use tokio::time::Instant;
 /// Probers and scrapers are a handful; a connection costs about 10 KB. A test holds both ends of each in one process,
 /// which may be allowed 1024 files, or 256.
 pub(super) const MOST: usize = if cfg!(test) { 32 } else { 512 };
+/// Descriptors that are not for clients: the runtimes, the standard streams, both checks, a look-up, `/proc`.
+const OTHER_FILES: usize = 32;
 /// hyper closes a silent connection after its header timeout; one that is older than this is stuck in a write that
 /// nobody reads.
 const STUCK: Duration = Duration::from_secs(25);
@@ -38,6 +40,7 @@ impl Activity {
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     epoch: Instant,
+    most: usize,
     open: Arc<Mutex<Open>>,
 }
 
@@ -63,7 +66,9 @@ impl Drop for Place {
 impl Connections {
     /// None yet.
     pub(super) fn new() -> Self {
-        Connections { epoch: Instant::now(), open: Arc::default() }
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = files.map_or(MOST, |files| usize::try_from(files).unwrap_or(MOST).saturating_sub(OTHER_FILES));
+        Connections { epoch: Instant::now(), most: most.clamp(1, MOST), open: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -72,10 +77,11 @@ impl Connections {
 
     /// Starts a connection's task, which `start` makes from its place and its activity. Closes another if there are
     /// too many.
-    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) {
-        if self.lock().by_number.len() >= MOST {
-            self.close_quietest();
-        }
+    ///
+    /// True if another was closed: its socket is free again once its task has had a turn.
+    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) -> bool {
+        let full = self.lock().by_number.len() >= self.most;
+        let closed = full && self.close_quietest();
         let activity = Activity { epoch: self.epoch, millis: Arc::default() };
         activity.touch();
         let number = {
@@ -86,13 +92,17 @@ impl Connections {
         let task = start(Place { number, connections: self.clone() }, activity.clone());
         // The task cannot have ended: it runs on this thread, which is here.
         self.lock().by_number.insert(number, (activity, task));
+        closed
     }
 
     /// Closes the connection that has been silent longest. False if there is none.
     pub(super) fn close_quietest(&self) -> bool {
         let quietest = {
             let open = self.lock();
-            open.by_number.iter().min_by_key(|(_, (activity, _))| activity.at()).map(|(number, _)| *number)
+            open.by_number
+                .iter()
+                .min_by_key(|(number, (activity, _))| (activity.at(), **number))
+                .map(|(number, _)| *number)
         };
         quietest.is_some_and(|number| self.close(number))
     }

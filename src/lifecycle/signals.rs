@@ -2,8 +2,13 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// `timeout` and other launchers signal the process and then its group: the same signal twice within this time is one.
+const ECHO: Duration = Duration::from_millis(250);
 
 /// What `run` passes on to its child.
 const PASSED_ON: [SignalKind; 5] = [
@@ -21,6 +26,8 @@ pub struct Signals {
     /// Only for `run`: signals for the child, and what the kernel says of it.
     passed_on: Vec<(Signal, i32)>,
     child: Option<Signal>,
+    /// The newest SIGTERM or SIGINT, and when it came.
+    newest: Option<(i32, Instant)>,
 }
 
 /// A signal that came, by its number.
@@ -45,6 +52,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             passed_on: Vec::new(),
             child: None,
+            newest: None,
         })
     }
 
@@ -69,9 +77,9 @@ impl Signals {
 
     /// Waits for the next SIGTERM or SIGINT; gives back its name and number.
     pub async fn next(&mut self) -> (&'static str, u8) {
-        tokio::select! {
-            _ = self.terminate.recv() => ("SIGTERM", 15),
-            _ = self.interrupt.recv() => ("SIGINT", 2),
+        match poll_fn(|context| self.poll_stop(context)).await {
+            2 => ("SIGINT", 2),
+            _ => ("SIGTERM", 15),
         }
     }
 
@@ -91,11 +99,22 @@ impl Signals {
         .await
     }
 
+    /// The next one that is not the echo of the one before.
     fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<i32> {
-        if self.terminate.poll_recv(context).is_ready() {
-            return Poll::Ready(SignalKind::terminate().as_raw_value());
+        loop {
+            let number = if self.terminate.poll_recv(context).is_ready() {
+                SignalKind::terminate().as_raw_value()
+            } else if self.interrupt.poll_recv(context).is_ready() {
+                SignalKind::interrupt().as_raw_value()
+            } else {
+                return Poll::Pending;
+            };
+            let now = Instant::now();
+            if self.newest.is_none_or(|(known, at)| known != number || now - at > ECHO) {
+                self.newest = Some((number, now));
+                return Poll::Ready(number);
+            }
         }
-        self.interrupt.poll_recv(context).map(|_| SignalKind::interrupt().as_raw_value())
     }
 
     /// The order matters: where Ctrl-C ends the child at the same moment, its end was asked for.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::dial::{self, Resolver, Socket};
-use super::session::{Session, TimedTls};
+use super::session::{ANSWER_MARGIN, Session, TimedTls};
 use super::trail::Trail;
 use super::wire::{Meter, Opening, Wire};
 use super::{Class, Failure, Outcome, Phase, Phases, Progress, Reason, ServerFacts, diagnosis};
@@ -207,7 +207,7 @@ impl DatabaseProbe {
         for (i, (_, sql)) in self.settings.sql_checks.iter().enumerate() {
             let started = Instant::now();
             let remaining = u32::try_from(self.settings.sql_checks.len() - i).unwrap_or(u32::MAX);
-            let share = deadline.saturating_duration_since(started) / remaining;
+            let share = deadline.saturating_duration_since(started).saturating_sub(ANSWER_MARGIN) / remaining;
             let result = timeout_at(deadline, session.is_true(sql, share)).await;
             let result = result.unwrap_or_else(|_| Err(timed_out(Some(Phase::Query))));
             if result.is_err() {

@@ -21,7 +21,7 @@ use crate::redact::Redactor;
 use crate::tls;
 
 /// The server ends a statement this much before we would give up on it, so that its own error arrives.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// A statement has this long at least.
 const SHORTEST_STATEMENT: Duration = Duration::from_millis(100);
 /// A lock is a sign of trouble long before the statement timeout.
@@ -106,7 +106,7 @@ impl Session {
         const FACTS: &str = "SELECT extract(epoch FROM pg_postmaster_start_time()), pg_is_in_recovery(), \
                              current_setting('default_transaction_read_only')";
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut statements = self.transaction(&[query, FACTS], left).await?;
+        let mut statements = self.transaction(&[query, FACTS], left.saturating_sub(ANSWER_MARGIN)).await?;
         let odd = |what: &str| Failure::new(Reason::UnexpectedResult, Phase::Query).with_detail(what);
         let (Some(facts), Some(rows)) = (statements.pop(), statements.pop()) else {
             return Err(odd("the query must be exactly one statement"));
@@ -136,8 +136,8 @@ impl Session {
     }
 
     /// Runs statements read-only and bounded on the server; gives back the rows of each.
-    async fn transaction(&mut self, statements: &[&str], left: Duration) -> Result<Vec<Rows>, Failure> {
-        let timeout = left.saturating_sub(ANSWER_MARGIN).max(SHORTEST_STATEMENT);
+    async fn transaction(&mut self, statements: &[&str], timeout: Duration) -> Result<Vec<Rows>, Failure> {
+        let timeout = timeout.max(SHORTEST_STATEMENT);
         let lock = LONGEST_LOCK_WAIT.min(timeout / 2);
         let mut parts = vec![
             "BEGIN READ ONLY".to_owned(),

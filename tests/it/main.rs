@@ -6,6 +6,7 @@
 
 mod addresses;
 mod beside_uvicorn;
+mod commands;
 mod economy;
 mod faults;
 mod pooler;

@@ -1,7 +1,7 @@
 //! Signals at any moment, from the first millisecond on.
 
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -82,6 +82,25 @@ fn a_stop_while_cmd_is_being_started_reaches_it() {
     }
 }
 
+/// The same signal within a quarter of a second is the first one's echo.
+fn outlast_the_echo() {
+    let since = Instant::now();
+    assert!(poll(SOON, || (since.elapsed() > Duration::from_millis(300)).then_some(())).is_some());
+}
+
+#[test]
+fn the_same_signal_to_the_process_and_to_its_group_is_one() {
+    let mut run = run_script("trap 'echo asked; exit 7' TERM; echo ready; while :; do sleep 0.1; done")
+        .env("SIDEPULSE_DRAIN_DELAY", "500ms")
+        .start();
+    run.wait_for("ready");
+    run.signal(Signal::TERM);
+    run.wait_for_event("draining");
+    run.signal(Signal::TERM);
+    assert_eq!(run.exit_code(), 7, "{}", run.text());
+    assert!(run.text().contains("asked"), "{}", run.text());
+}
+
 #[test]
 fn a_second_one_kills_at_once() {
     for (first, second, code) in
@@ -92,6 +111,7 @@ fn a_second_one_kills_at_once() {
         run.wait_for("ready");
         run.signal(first);
         run.wait_for_event("draining");
+        outlast_the_echo();
         run.signal(second);
         assert_eq!(run.exit_code(), code, "{}", run.text());
         // … and during the drain delay.
@@ -99,6 +119,7 @@ fn a_second_one_kills_at_once() {
         run.wait_for("ready");
         run.signal(first);
         run.wait_for_event("draining");
+        outlast_the_echo();
         run.signal(second);
         assert_eq!(run.exit_code(), code, "{}", run.text());
     }

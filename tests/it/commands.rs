@@ -1,0 +1,126 @@
+//! The commands that run once: what they print, and with what they end.
+
+use serde_json::Value;
+
+use crate::support::eventually::{SOON, eventually};
+use crate::support::fake_postgres::{At, Behaviour, FakePostgres, Fault};
+use crate::support::postgres::Postgres;
+use crate::support::sidecar::{Builder, Sidecar};
+use crate::support::web_app::{Mode, WebApp};
+
+fn check(builder: Builder, arguments: &[&str]) -> (Option<i32>, String, String) {
+    arguments.iter().fold(builder.arg("check"), |builder, argument| builder.arg(*argument)).finish()
+}
+
+#[test]
+fn check_tells_a_person_what_it_found() {
+    let (app, postgres) = (WebApp::start(), Postgres::start_plain());
+    let (code, text, _) = check(Sidecar::on(postgres.url()).app(app.port()), &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for part in ["app ", "database ", "✓ pass", "response ", "auth ", "server       PostgreSQL "] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains('\x1b'), "colour is for terminals");
+    app.behave(Mode::Answer(500));
+    let (code, text, _) = check(Sidecar::on(postgres.url()).app(app.port()), &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("✗ fail: bad_status") && text.contains("what to do") && text.contains("answered 500"),
+        "{text}"
+    );
+}
+
+#[test]
+fn check_tells_a_machine_the_same() {
+    let fake = FakePostgres::start([Behaviour::fault(
+        At::Startup,
+        Fault::fatal("28P01", "password authentication failed for user \"probe\""),
+    )]);
+    let (code, text, _) = check(Sidecar::on(fake.url()).app(1), &["--json", "--only", "database"]);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &json["status"]), (Some(1), &"fail".into()));
+    let row = &json["checks"][0];
+    for key in [
+        "name",
+        "status",
+        "reason",
+        "remedy",
+        "attempts",
+        "duration_ms",
+        "phases_ms",
+        "server_version",
+        "certificate_expiry",
+        "message",
+    ] {
+        assert!(row.get(key).is_some(), "{key} in {row}");
+    }
+    assert_eq!(
+        (&row["name"], &row["reason"], &row["attempts"]),
+        (&"database".into(), &"auth_failed".into(), &1.into())
+    );
+    assert_eq!(json["checks"].as_array().unwrap().len(), 1, "the app was left out");
+}
+
+#[test]
+fn check_waits_until_all_pass_whatever_the_reason() {
+    let app = WebApp::start();
+    let refused = || Behaviour::fault(At::Startup, Fault::fatal("3D000", "database \"d\" does not exist"));
+    let fake = FakePostgres::start([refused(), refused(), Behaviour::good()]);
+    let (code, text, _) = check(Sidecar::on(fake.url()).app(app.port()), &["--wait", "30s"]);
+    assert_eq!(code, Some(0), "{text}");
+    fake.follow([refused()]);
+    let (code, text, _) = check(Sidecar::on(fake.url()).app(app.port()), &["--wait", "1s"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("database_missing"), "{text}");
+}
+
+#[test]
+fn only_app_needs_no_database_url_and_unknown_settings_are_told() {
+    let app = WebApp::start();
+    let (code, text, log) =
+        check(Sidecar::bare().app(app.port()).set("SIDEPULSE_APP_INTERVALL", "5s"), &["--only", "app"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(log.contains("did you mean SIDEPULSE_APP_INTERVAL?"), "{log}");
+    let (code, _, log) = check(Sidecar::bare().app(app.port()), &[]);
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.contains("DATABASE_URL: is not set"), "{log}");
+}
+
+#[test]
+fn ping_asks_the_daemon_where_it_listens_and_nobody_else() {
+    let app = WebApp::start();
+    let sidecar = Sidecar::without_database().app(app.port()).set("SIDEPULSE_LISTEN", "[::]:0").start();
+    sidecar.wait_for_status("/readyz", 200);
+    let port = sidecar.address().port();
+    let ping = |more: &[&str]| {
+        let builder = Sidecar::bare().set("SIDEPULSE_LISTEN", "").set("PORT", port.to_string()).arg("ping");
+        more.iter().fold(builder, |builder, argument| builder.arg(*argument)).finish()
+    };
+    assert_eq!(ping(&[]), (Some(0), "ok\n".into(), String::new()));
+    assert_eq!(ping(&["--path", "/livez"]).0, Some(0));
+    assert_eq!(ping(&["--path", "/nothing"]).0, Some(1));
+    assert_eq!(ping(&["--listen", &format!("127.0.0.1:{port}")]).0, Some(0));
+    drop(app);
+    sidecar.wait_for_status("/readyz", 503);
+    assert_eq!(ping(&[]), (Some(1), "fail: app: connect_refused\n".into(), String::new()));
+    drop(sidecar);
+    assert!(eventually(SOON, || ping(&[]).1.contains("connect_refused")));
+    let other = WebApp::start();
+    let (code, text, _) = ping(&["--listen", &format!("127.0.0.1:{}", other.port())]);
+    assert_eq!((code, text.contains("another program")), (Some(1), true), "{text}");
+}
+
+#[test]
+fn help_and_version_need_nothing_and_bad_usage_is_2() {
+    for argument in ["--help", "--version"] {
+        let (code, text, _) = Sidecar::bare().set("SIDEPULSE_TOKEN", "hunter2").arg(argument).finish();
+        assert_eq!(code, Some(0), "{argument}");
+        assert!(text.contains("sidepulse") && !text.contains("hunter2"), "{text}");
+    }
+    for arguments in
+        [&["--nonsense"][..], &["run"], &["check", "--only", "x"], &["check", "--wait", "5"], &["ping", "--path", "x"]]
+    {
+        let builder = arguments.iter().fold(Sidecar::bare(), |builder, argument| builder.arg(*argument));
+        assert_eq!(builder.finish().0, Some(2), "{arguments:?}");
+    }
+}
