@@ -1,3 +1,4 @@
+use super::settings::{DATABASE_URL, OWN_DATABASE_URL};
 use super::*;
 
 const URL: (&str, &str) = (DATABASE_URL, "postgresql://u:hunter2@db.example/d?sslmode=require");

@@ -147,7 +147,7 @@ mod tests {
             "git+https://github.com/acme/a.git@4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a#egg=a",
             "./local",
             "-e .",
-            "--index-url https://pypi.org/simple",
+            "--index-url https://packages.example/simple",
         ] {
             assert!(pinned(line), "{line}");
         }
