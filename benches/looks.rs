@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use sidepulse::dsn::Endpoint;
 use sidepulse::economy::Sight;
 use sidepulse::probe::trail::Trail;
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 type Connection = (TcpStream, TcpStream);
@@ -39,7 +40,10 @@ fn connections(server: &TcpListener, count: usize) -> io::Result<Vec<Connection>
 
 fn main() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _inside = runtime.enter();
+    runtime.block_on(LocalSet::new().run_until(async { looks() }))
+}
+
+fn looks() -> io::Result<()> {
     let (web, database) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     let address = database.local_addr()?;
     let trail = Trail::default();
@@ -59,7 +63,7 @@ fn main() -> io::Result<()> {
     drop((requests, pool));
 
     measure("a web connection made and closed, nobody listens", 2_000, || connect(&web).map(drop))?;
-    sight.hear()?;
+    sight.listen()?;
     sight.glance()?;
     measure("the same while economy listens", 2_000, || connect(&web).map(drop))?;
     measure("the look after them", 1, || sight.glance().map(drop))?;

@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
+use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
 use crate::config::{DatabaseSettings, Mode};
@@ -40,8 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// this part of the interval.
 const FAREWELL: Duration = Duration::from_millis(250);
 const FAREWELL_PART: u32 = 2;
-/// A work queue in the kernel tells the end of a connection, some microseconds after it.
-const KERNEL_TELLS_WITHIN: Duration = Duration::from_millis(20);
+/// Between two checks of an app that is suspected of using the database for each.
+const TRIAL: Duration = Duration::from_millis(200);
 
 /// What the next moment calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,23 +134,27 @@ pub fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instan
 /// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
 pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, trail: &Trail) -> bool {
     let Ok(mut sight) = Sight::of(endpoint, trail) else { return false };
-    if sight.hear().is_err() {
-        return false;
-    }
-    // What happened before the first look is nobody's.
-    let mut uses = || sight.glance().is_ok_and(|found| found.is_active());
-    uses();
-    for _ in 0..app_url::IN_A_ROW {
-        let started = Instant::now();
-        app.check().await;
-        sleep(KERNEL_TELLS_WITHIN).await;
-        let during = uses();
-        sleep(started.elapsed()).await;
-        if !during || uses() {
+    let trials = async {
+        // What happened before the first look is nobody's.
+        if sight.listen().is_err() || sight.glance().is_err() {
             return false;
         }
-    }
-    true
+        let (mut checks, mut suspicion) = (app_url::AppChecks::default(), app_url::Suspicion::default());
+        for _ in 0..app_url::IN_A_ROW {
+            let started = Instant::now();
+            checks.begins(started, TRIAL);
+            app.check().await;
+            checks.ends(Instant::now());
+            // As long again without a check, for what the app does by itself.
+            sleep(TRIAL.max(started.elapsed())).await;
+            let Ok(found) = sight.glance() else { return false };
+            if !found.is_active() || !suspicion.grows(&found, &checks) {
+                return false;
+            }
+        }
+        suspicion.is_certain()
+    };
+    LocalSet::new().run_until(trials).await
 }
 
 /// Keeps what the decisions rest on.
@@ -224,7 +229,8 @@ impl Economy {
             if known {
                 recorder.app_connections(found.connections);
             }
-            if self.suspicion.grows(found, recorder.app_checks()) {
+            self.suspicion.grows(found, recorder.app_checks());
+            if self.suspicion.is_certain() {
                 recorder.app_uses_database();
             }
         }

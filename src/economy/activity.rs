@@ -1,8 +1,8 @@
 //! Is the app using the database? Told from what the kernel shows of its sockets at one look and the next. Pure.
 //!
 //! - A connection that is held open, and over which nothing comes, is not activity: a suspended compute stays asleep.
-//! - Nor is the server's farewell, which it writes to every pooled connection when it suspends: a socket whose peer has
-//!   closed never counts, nor does the end of one that an earlier look had listed. Between the farewell and the close
+//! - Nor is the server's farewell, which it writes to every pooled connection when it suspends: of the sockets that an
+//!   earlier look had listed neither those count whose peer has closed, nor the end of one. Between the farewell and the close
 //!   such a socket looks like one in use: where all that was found came over sockets of this kind, a second look a
 //!   moment later decides.
 
@@ -48,12 +48,14 @@ pub struct Ending {
 pub struct Finding {
     /// The app's open connections to the database.
     pub connections: usize,
-    /// When the app's connections received data, where that is since the look before.
+    /// When the app's connections received data at the latest, where that is since the look before.
     pub moments: Vec<Instant>,
     /// The same for connections that an earlier look had listed: perhaps only a farewell.
     pub held: Vec<(u64, Instant)>,
     /// More ended than could be told.
     pub overflow: bool,
+    /// How long the look took: data may have come this much earlier.
+    pub took: Duration,
 }
 
 impl Finding {
@@ -77,12 +79,25 @@ impl Finding {
 /// What is remembered from look to look.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    looked: Option<Instant>,
-    /// What the last two looks listed: the kernel may tell an end some milliseconds late, after the next look.
-    listed: [HashSet<u64>; 2],
+    /// The last two looks: the kernel may tell an end some milliseconds late, after the next look.
+    looks: [Look; 2],
     moments: Vec<Instant>,
     overflow: bool,
     ever_seen: bool,
+}
+
+/// When it began, and the sockets that it listed.
+#[derive(Debug, Default)]
+struct Look {
+    began: Option<Instant>,
+    listed: HashSet<u64>,
+}
+
+impl Look {
+    /// Whether data that came at this moment was not there yet.
+    fn precedes(&self, moment: Instant) -> bool {
+        self.began.is_none_or(|began| moment + JIFFY > began)
+    }
 }
 
 impl Ledger {
@@ -94,7 +109,8 @@ impl Ledger {
     /// A connection of the app to the database has ended.
     pub fn ended(&mut self, ending: &Ending) {
         self.ever_seen = true;
-        if !self.has_listed(ending.cookie) && self.is_news(ending.last_data) {
+        // One that neither look lists was opened after the earlier of them, or was old then.
+        if !self.has_listed(ending.cookie) && self.looks[1].precedes(ending.last_data) {
             self.note(ending.last_data);
         }
     }
@@ -104,32 +120,29 @@ impl Ledger {
         self.overflow = true;
     }
 
-    /// A look: all sockets to the database's port, and whether each is one of the app's to the database.
-    pub fn look(&mut self, seen: &[(Sighting, bool)], now: Instant) -> Finding {
+    /// A look from `began` to `ended`: all sockets to the database's port, and whether each is one of the app's to the
+    /// database. The kernel told the ages at some moment in between.
+    pub fn look(&mut self, seen: &[(Sighting, bool)], began: Instant, ended: Instant) -> Finding {
+        let of_app = || seen.iter().filter(|(_, of_app)| *of_app).map(|(socket, _)| socket);
         let mut held = Vec::new();
-        let open = || seen.iter().filter(|(socket, of_app)| *of_app && socket.established).map(|(socket, _)| socket);
-        for socket in open() {
-            match now.checked_sub(socket.quiet_for).filter(|moment| self.is_news(*moment)) {
-                Some(moment) if self.has_listed(socket.cookie) => held.push((socket.cookie, moment)),
-                Some(moment) => self.note(moment),
-                None => {}
+        for socket in of_app() {
+            let moment = ended.checked_sub(socket.quiet_for).filter(|moment| self.looks[0].precedes(*moment));
+            match moment {
+                Some(moment) if !self.has_listed(socket.cookie) => self.note(moment),
+                Some(moment) if socket.established => held.push((socket.cookie, moment)),
+                _ => {}
             }
         }
-        self.ever_seen |= seen.iter().any(|(_, of_app)| *of_app);
-        self.listed.swap(0, 1);
-        self.listed[0] = seen.iter().map(|(socket, _)| socket.cookie).collect();
-        self.looked = Some(now);
+        self.ever_seen |= of_app().next().is_some();
+        self.looks.swap(0, 1);
+        self.looks[0] = Look { began: Some(began), listed: seen.iter().map(|(socket, _)| socket.cookie).collect() };
         let (moments, overflow) = (mem::take(&mut self.moments), mem::take(&mut self.overflow));
-        Finding { connections: open().count(), moments, held, overflow }
+        let connections = of_app().filter(|socket| socket.established).count();
+        Finding { connections, moments, held, overflow, took: ended.saturating_duration_since(began) }
     }
 
     fn has_listed(&self, cookie: u64) -> bool {
-        self.listed.iter().any(|listed| listed.contains(&cookie))
-    }
-
-    /// Whether data that came at this moment was not there at the look before.
-    fn is_news(&self, moment: Instant) -> bool {
-        self.looked.is_none_or(|looked| moment + JIFFY > looked)
+        self.looks.iter().any(|look| look.listed.contains(&cookie))
     }
 
     fn note(&mut self, moment: Instant) {

@@ -47,10 +47,10 @@ impl AppChecks {
         }
     }
 
-    /// Whether a check was under way at this moment, or had just ended.
-    pub fn include(&self, moment: Instant) -> bool {
+    /// Whether a check was under way at this moment, or had just ended; the moment may be this much earlier.
+    pub fn include(&self, moment: Instant, or_earlier: Duration) -> bool {
         let within = |(begun, end): &(Instant, Option<Instant>)| {
-            *begun <= moment + JIFFY && end.is_none_or(|end| moment <= end + self.aftermath)
+            *begun <= moment + JIFFY && end.is_none_or(|end| moment <= end + self.aftermath + or_earlier)
         };
         self.spans.iter().rev().any(within)
     }
@@ -63,14 +63,20 @@ pub struct Suspicion {
 }
 
 impl Suspicion {
-    /// Takes in what a look found. True when it has become a certainty, and ever after, until the app is seen to use
-    /// the database at another time.
+    /// Takes in what a look found. False: the app used the database at another time too, and is cleared.
     pub fn grows(&mut self, finding: &Finding, checks: &AppChecks) -> bool {
-        if finding.is_active() {
-            let mut moments = finding.moments.iter().chain(finding.held.iter().map(|(_, moment)| moment));
-            let ours = !finding.overflow && moments.all(|moment| checks.include(*moment));
-            self.in_a_row = if ours { self.in_a_row.saturating_add(1) } else { 0 };
-        }
+        let mut moments = finding.moments.iter().chain(finding.held.iter().map(|(_, moment)| moment));
+        let ours = !finding.overflow && moments.all(|moment| checks.include(*moment, finding.took));
+        self.in_a_row = match (ours, finding.is_active()) {
+            (true, true) => self.in_a_row.saturating_add(1),
+            (true, false) => self.in_a_row,
+            (false, _) => 0,
+        };
+        ours
+    }
+
+    /// Often enough in a row.
+    pub fn is_certain(&self) -> bool {
         self.in_a_row >= IN_A_ROW
     }
 }

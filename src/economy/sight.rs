@@ -55,27 +55,18 @@ impl Sight {
         Ok(Sight { shared: Rc::new(shared), endings: None, listener: None })
     }
 
-    /// From now on takes in the ends of connections too, at the next look. Needs a runtime.
-    ///
-    /// # Errors
-    /// Where the kernel tells of none.
-    pub fn hear(&mut self) -> io::Result<()> {
-        self.endings = Some(Rc::new(Endings::listen(self.shared.port)?));
-        Ok(())
-    }
-
-    /// The same, at the moment at which they come. Needs a local set.
+    /// From now on takes in the ends of connections too, at the moment at which they come. Needs a local set.
     ///
     /// # Errors
     /// Where the kernel tells of none.
     pub fn listen(&mut self) -> io::Result<()> {
-        self.hear()?;
-        if let Some(endings) = self.endings.clone() {
-            let shared = Rc::clone(&self.shared);
-            self.listener = Some(tokio::task::spawn_local(async move {
-                while endings.next(|ending| shared.ended(ending)).await.is_ok() {}
-            }));
-        }
+        let endings = Rc::new(Endings::listen(self.shared.port)?);
+        let (heard, shared) = (Rc::clone(&endings), Rc::clone(&self.shared));
+        self.endings = Some(endings);
+        self.listener =
+            Some(tokio::task::spawn_local(
+                async move { while heard.next(|ending| shared.ended(ending)).await.is_ok() {} },
+            ));
         Ok(())
     }
 
@@ -95,10 +86,11 @@ impl Sight {
         }
         // What the listener has not come to yet.
         self.endings.iter().for_each(|endings| endings.take(|ending| shared.ended(ending)));
-        let now = Instant::now();
+        let began = Instant::now();
         let seen = kernel::sockets(shared.port)?;
-        let judged = seen.into_iter().map(|socket| (socket, shared.is_of_app(socket.cookie, socket.peer, now)));
-        Ok(shared.ledger.borrow_mut().look(&judged.collect::<Vec<_>>(), now))
+        let ended = Instant::now();
+        let judged = seen.into_iter().map(|socket| (socket, shared.is_of_app(socket.cookie, socket.peer, began)));
+        Ok(shared.ledger.borrow_mut().look(&judged.collect::<Vec<_>>(), began, ended))
     }
 
     /// What the app has done since the look before. Where that is in doubt, it looks again after `pause`.

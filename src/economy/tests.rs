@@ -98,7 +98,6 @@ fn where_the_app_cannot_be_seen() {
 
 /// Time that is paused, a port that nobody connects to, and no app that uses the database.
 mod over_time {
-    use tokio::task::LocalSet;
     use tokio::time::advance;
 
     use super::*;

@@ -45,9 +45,15 @@ fn found_out(pooled: bool) {
     assert!(sidecar.get("/").body.contains(NOTE), "{}", sidecar.get("/").body);
     assert!(stays(LOOKS, || said(&sidecar) == 1), "{}", sidecar.log_text());
     drop(sidecar);
-    // A command has no patience, and finds out all the same.
-    let (code, shown, _) = with_database.arg("check").finish();
-    assert!(code == Some(0) && shown.contains(NOTE), "{code:?} {shown}");
+    // A command has less patience: where the machine is too busy to tell one moment from the next, it accuses nobody.
+    let (check, mut shown) = (with_database.arg("check"), String::new());
+    let found = eventually(SOON, || {
+        let (code, stdout, _) = check.finish();
+        assert_eq!(code, Some(0), "{stdout}");
+        shown = stdout;
+        shown.contains(NOTE)
+    });
+    assert!(found, "{shown}");
 }
 
 #[test]
@@ -65,10 +71,11 @@ fn an_app_that_uses_the_database_at_other_times_is_not_accused() {
     let (database, app) = (Sleepy::start(WAKEFUL), WebApp::start());
     let builder = economy(database.url(), &app).set("SIDEPULSE_APP_INTERVAL", "500ms");
     let sidecar = builder.start();
-    let session = session(&database.url());
+    sidecar.wait_for_check(CHECK, |check| check["status"] == "pass");
+    let (first, session) = (newest(&sidecar), session(&database.url()));
     let busy = stays(Duration::from_secs(4), || session.sql("SELECT 1").is_ok());
     assert!(busy && !sidecar.log_text().contains(NOTE), "{}", sidecar.log_text());
-    assert!(sidecar.metric(RUNS) > Some(5.0), "{}", sidecar.log_text());
+    assert!(newest(&sidecar) > first, "{}", sidecar.log_text());
     let (code, shown, _) = builder.arg("check").finish();
     assert!(code == Some(0) && !shown.contains(NOTE), "{code:?} {shown}");
 }

@@ -46,11 +46,26 @@ struct State {
     awake_since: Option<Instant>,
     awake: Duration,
     last_use: Instant,
+    /// How long it would have been awake for the app alone, and until when.
+    explained: Duration,
+    explained_until: Instant,
     /// The clients' connections, to be closed on suspend.
     clients: Vec<TcpStream>,
     counts: Counts,
     closed: bool,
     over: bool,
+}
+
+impl State {
+    /// It is being used, by the app or by sidepulse.
+    fn use_it(&mut self, by_app: bool, sleep: Sleep) {
+        self.last_use = Instant::now();
+        if by_app {
+            let until = self.last_use + sleep.after;
+            self.explained += until - self.explained_until.max(self.last_use).min(until);
+            self.explained_until = until;
+        }
+    }
 }
 
 /// What has happened so far.
@@ -104,6 +119,8 @@ impl Sleepy {
                 awake_since: Some(now),
                 awake: Duration::ZERO,
                 last_use: now,
+                explained: Duration::ZERO,
+                explained_until: now,
                 clients: Vec::new(),
                 counts: Counts::default(),
                 closed: false,
@@ -138,6 +155,12 @@ impl Sleepy {
     pub(crate) fn awake(&self) -> Duration {
         let state = self.house.state();
         state.awake + state.awake_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// How long the app's use alone would have kept it awake so far.
+    pub(crate) fn explained(&self) -> Duration {
+        let state = self.house.state();
+        state.explained - state.explained_until.saturating_duration_since(Instant::now())
     }
 
     /// What has happened so far.
@@ -218,7 +241,6 @@ impl House {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }
-        state.last_use = Instant::now();
     }
 
     /// One client, to its end.
@@ -231,12 +253,15 @@ impl House {
             }
         }
         let Some(startup) = first_message(&mut client) else { return };
+        let by_app = !startup.windows(9).any(|part| part == b"sidepulse");
         {
-            let counts = &mut self.state().counts;
-            let ours = startup.windows(9).any(|part| part == b"sidepulse");
-            *(if ours { &mut counts.probes } else { &mut counts.logins }) += 1;
+            let mut state = self.state();
+            let counts = &mut state.counts;
+            *(if by_app { &mut counts.logins } else { &mut counts.probes }) += 1;
+            state.use_it(by_app, self.sleep);
         }
         self.wake();
+        self.state().use_it(by_app, self.sleep);
         let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.backend)) else { return };
         if server.write_all(&startup).is_err() {
             return;
@@ -248,7 +273,7 @@ impl House {
         self.state().clients.push(kept);
         thread::scope(|scope| {
             scope.spawn(|| pass_on(from_server, to_client, || {}));
-            pass_on(client, server, || self.state().last_use = Instant::now());
+            pass_on(client, server, || self.state().use_it(by_app, self.sleep));
         });
     }
 }
