@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! environment ─► config, dsn ─► probe (app | database) ─► schedule ─► state ─► readiness ─► http
-//!                                 └ tls, diagnosis        └ economy     └──► metrics ◄───┘        lifecycle: signals
+//!                                 └ tls, diagnosis        └ economy     └──► metrics ◄───┘        lifecycle, supervise: signals, the child
 //! ```
 //!
 //! | where is … | file |
@@ -19,7 +19,8 @@
 //! | why a database check failed, and what to do | `probe/diagnosis.rs`, `probe/remedies.rs` |
 //! | how often it probes | `schedule.rs`, `retry.rs` |
 //! | whether it may wake the database | `economy.rs` |
-//! | what happens on SIGTERM | `lifecycle.rs` |
+//! | what happens on SIGTERM | `lifecycle.rs`; with a child `supervise.rs`, `supervise/course.rs` |
+//! | what each command prints | `commands/check.rs`, `commands/ping.rs`, `commands/doctor.rs` |
 //! | the metric names | `metrics.rs` |
 //! | where the password is handled | `dsn.rs` |
 
