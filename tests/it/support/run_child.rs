@@ -12,26 +12,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::time::Instant;
 
-/// Long enough for anything that ought to happen at once, on a machine that is busy with other builds.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(2);
-
-/// Looks until `look` finds something, or until `limit` is over.
-pub(crate) fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        std::thread::park_timeout(PAUSE);
-    }
-}
+pub(crate) use super::eventually::{SOON, poll};
 
 /// Says why a test did nothing, past the test harness, which would hide it.
 pub(crate) fn skip(reason: &str) {
