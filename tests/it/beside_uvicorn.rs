@@ -5,9 +5,10 @@ use rustix::process::Signal;
 use crate::support::certificates::{Authority, Claims};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::http;
+use crate::support::port::free_port;
 use crate::support::postgres::Postgres;
 use crate::support::sidecar::Sidecar;
-use crate::support::uvicorn::Uvicorn;
+use crate::support::uvicorn::{Uvicorn, backend, python};
 
 #[test]
 fn app_and_database_fail_and_recover_each_by_its_own_name() {
@@ -45,4 +46,26 @@ fn app_and_database_fail_and_recover_each_by_its_own_name() {
     drop(uvicorn);
     sidecar.wait_for_check("app:http", |check| check["state"] == "down" && check["reason"] == "connect_refused");
     assert!(http::get(port, "/").is_err());
+}
+
+#[test]
+fn run_carries_uvicorn_in_each_of_its_forms_and_leaves_nobody() {
+    // The single process dies of the signal when it has drained; the parent of workers or of a reloader leaves with 0.
+    for (more, code) in [(&[][..], 143), (&["--workers", "2"], 0), (&["--reload"], 0)] {
+        let port = free_port();
+        let (python, backend) = (python().display().to_string(), backend().display().to_string());
+        let uvicorn = ["run", "--", &python, "-m", "uvicorn", "main:app", "--app-dir", &backend, "--port", "$PORT"];
+        let settings = Sidecar::without_database()
+            .set("SIDEPULSE_APP_PORT", port.to_string())
+            .set("ENVIRONMENT", "development")
+            .set("PYTHONDONTWRITEBYTECODE", "1");
+        let mut sidecar =
+            uvicorn.iter().chain(more).fold(settings, |settings, argument| settings.arg(*argument)).start();
+        sidecar.wait_for_status("/readyz", 200);
+        assert_eq!(http::get(port, "/health/shallow").unwrap().status, 200, "{more:?}");
+        sidecar.signal(Signal::TERM);
+        // It also waits until nobody holds its stderr any more.
+        assert_eq!(sidecar.wait().code(), Some(code), "{more:?}: {}", sidecar.log_text());
+        assert!(http::get(port, "/").is_err(), "{more:?}");
+    }
 }
