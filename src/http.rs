@@ -11,10 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, SERVER,
-    WWW_AUTHENTICATE,
-};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -34,6 +31,7 @@ use crate::record::Shared;
 use crate::state::Snapshot;
 
 mod connections;
+mod headers;
 mod health;
 mod page;
 pub mod routes;
@@ -205,54 +203,70 @@ async fn serve(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let _ = stream.set_nodelay(true);
-    let answer = service_fn(move |request| {
-        activity.touch();
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(answer(&site, &request).await) }
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let now = Now::read();
+        activity.touch(now.instant);
+        let mut reply = site.reply(&request, now);
+        // Before the first await: hyper looks for the client's end meanwhile, and would have to take a new buffer for
+        // it if the request still lay in the old one.
+        drop(request);
+        let scraped = (reply.kind == Kind::Metrics).then(|| Arc::clone(&site));
+        async move {
+            if let Some(site) = scraped {
+                reply.body = site.scrape(now).await;
+            }
+            Ok::<_, Infallible>(reply.into_response())
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
+        // Head and body in one piece: bodies are small, and a `writev` costs more than their copy.
+        .writev(false)
         .serve_connection(TokioIo::new(stream), answer);
     // An error here is the client's: it left, or sent what is not HTTP.
     let _ = watcher.watch(connection).await;
     drop(place);
 }
 
-async fn answer(site: &Site, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let ask = Ask {
-        method: request.method(),
-        path: request.uri().path(),
-        query: request.uri().query().unwrap_or_default(),
-        authorization: request.headers().get(AUTHORIZATION),
-    };
-    let snapshot = Arc::clone(&site.board.borrow());
-    let view = site.view(&snapshot);
-    let mut reply = respond(ask, view);
-    if reply.kind == Kind::Metrics {
-        let gauges = || Gauges {
-            ready: view.readiness().is_ready(),
-            live: view.live,
-            draining: view.draining,
-            dropped: site.log.dropped(),
-            lag: site.shared.pulse.lag(),
-        };
-        reply.body = site.metrics.text(&snapshot, gauges).await;
-    }
-    if PATHS[reply.path] == OTHER
-        && let Some(astray) = &site.astray
-    {
-        astray.note(request.headers().get(HOST), &site.log);
-    }
-    site.metrics.answered(reply.path, reply.code);
-    dress(reply)
-}
-
 impl Site {
-    /// What is known now.
-    pub fn view<'a>(&'a self, snapshot: &'a Snapshot) -> View<'a> {
-        let now = Now::read();
+    /// The answer to a request, but for the text of `/metrics`.
+    fn reply(&self, request: &Request<Incoming>, now: Now) -> Reply {
+        let ask = Ask {
+            method: request.method(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            authorization: self.token.as_ref().and_then(|_| request.headers().get(AUTHORIZATION)),
+        };
+        let reply = respond(ask, self.view(&self.board.borrow(), now));
+        if PATHS[reply.path] == OTHER
+            && let Some(astray) = &self.astray
+        {
+            astray.note(request.headers().get(HOST), &self.log);
+        }
+        self.metrics.answered(reply.path, reply.code);
+        reply
+    }
+
+    /// The text of `/metrics`.
+    async fn scrape(&self, now: Now) -> Bytes {
+        let snapshot = Arc::clone(&self.board.borrow());
+        let gauges = || {
+            let view = self.view(&snapshot, now);
+            Gauges {
+                ready: view.readiness().is_ready(),
+                live: view.live,
+                draining: view.draining,
+                dropped: self.log.dropped(),
+                lag: self.shared.pulse.lag(),
+            }
+        };
+        self.metrics.text(&snapshot, gauges).await
+    }
+
+    /// What is known at this moment.
+    pub fn view<'a>(&'a self, snapshot: &'a Snapshot, now: Now) -> View<'a> {
         View {
             snapshot,
             gate: self.gate,
@@ -265,40 +279,13 @@ impl Site {
     }
 }
 
-/// Puts the headers on.
-fn dress(reply: Reply) -> Response<Full<Bytes>> {
-    const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
-    const POLICY: HeaderName = HeaderName::from_static("content-security-policy");
-    let mut response = Response::new(Full::new(reply.body));
-    *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    let fixed = HeaderValue::from_static;
-    headers.reserve(8);
-    headers.insert(
-        CONTENT_TYPE,
-        fixed(match reply.kind {
-            Kind::Text => "text/plain; charset=utf-8",
-            Kind::Health => "application/health+json",
-            Kind::Page => "text/html; charset=utf-8",
-            Kind::Metrics => "text/plain; version=0.0.4; charset=utf-8",
-        }),
-    );
-    headers.insert(CACHE_CONTROL, fixed("no-store"));
-    headers.insert(NOSNIFF, fixed("nosniff"));
-    headers.insert(SERVER, fixed("sidepulse"));
-    match reply.code {
-        503 => drop(headers.insert(RETRY_AFTER, fixed("5"))),
-        405 => drop(headers.insert(ALLOW, fixed("GET, HEAD"))),
-        401 => {
-            headers.insert(WWW_AUTHENTICATE, fixed("Bearer"));
-            headers.append(WWW_AUTHENTICATE, fixed("Basic realm=\"sidepulse\""));
-        }
-        _ => {}
+impl Reply {
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = headers::of(self.kind, self.code);
+        response
     }
-    if reply.kind == Kind::Page {
-        headers.insert(POLICY, page::CONTENT_SECURITY_POLICY.clone());
-    }
-    response
 }
 
 #[cfg(test)]

@@ -27,8 +27,9 @@ pub(super) struct Activity {
 
 impl Activity {
     /// The client is alive.
-    pub(super) fn touch(&self) {
-        self.millis.store(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    pub(super) fn touch(&self, now: Instant) {
+        let passed = now.saturating_duration_since(self.epoch).as_millis();
+        self.millis.store(u64::try_from(passed).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn at(&self) -> Instant {
@@ -83,7 +84,7 @@ impl Connections {
         let full = self.lock().by_number.len() >= self.most;
         let closed = full && self.close_quietest();
         let activity = Activity { epoch: self.epoch, millis: Arc::default() };
-        activity.touch();
+        activity.touch(Instant::now());
         let number = {
             let mut open = self.lock();
             open.next += 1;

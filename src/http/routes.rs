@@ -89,29 +89,32 @@ enum Route {
     Page,
 }
 
+/// The routes of [`PATHS`], in their order.
+const ROUTES: [Route; OTHER] = [
+    Route::Livez,
+    Route::Startupz,
+    Route::Readyz,
+    Route::Health(Scope::All),
+    Route::Health(Scope::All),
+    Route::Health(Scope::Shallow),
+    Route::Health(Scope::Deep),
+    Route::Metrics,
+    Route::Page,
+];
+
+/// The index of "other" in [`PATHS`].
+const OTHER: usize = PATHS.len() - 1;
+
 /// The route of a path, and its index in [`PATHS`]. A trailing slash makes no difference.
 fn route(path: &str, has_database: bool) -> (usize, Option<Route>) {
     let trimmed = match path.strip_suffix('/') {
         Some("") | None => path,
         Some(trimmed) => trimmed,
     };
-    let route = match trimmed {
-        "/livez" => Route::Livez,
-        "/startupz" => Route::Startupz,
-        "/readyz" => Route::Readyz,
-        "/health" | "/healthz" => Route::Health(Scope::All),
-        "/health/shallow" => Route::Health(Scope::Shallow),
-        "/health/deep" => Route::Health(Scope::Deep),
-        "/metrics" => Route::Metrics,
-        "/" => Route::Page,
-        _ => return (OTHER, None),
-    };
-    let index = PATHS.iter().position(|known| *known == trimmed).unwrap_or(OTHER);
-    (index, Some(route).filter(|route| has_database || *route != Route::Health(Scope::Deep)))
+    let index = PATHS[..OTHER].iter().position(|known| *known == trimmed).unwrap_or(OTHER);
+    let route = ROUTES.get(index).copied();
+    (index, route.filter(|route| has_database || *route != Route::Health(Scope::Deep)))
 }
-
-/// The index of "other" in [`PATHS`].
-const OTHER: usize = PATHS.len() - 1;
 
 /// Answers a request. Refusals come in this order: unknown path, method, token.
 pub fn respond(ask: Ask<'_>, view: View<'_>) -> Reply {
