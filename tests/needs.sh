@@ -4,6 +4,10 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 
+# What the supply chain is checked and listed with.
+CARGO_DENY=0.20.2
+CARGO_CYCLONEDX=0.5.9
+
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
@@ -31,6 +35,17 @@ need_packages() {
 
 need_cargo() {
     command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain, 1.88 or newer (https://rustup.rs)"
+}
+
+# need_cargo_tool NAME VERSION: a command of cargo's, in exactly this version, kept beside the project. Built without
+# optimizations: they would take longer than they save.
+need_cargo_tool() {
+    export PATH=$cache/tools/bin:$PATH
+    [ "$("$1" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] && return
+    say "installing $1 $2"
+    CARGO_TARGET_DIR=$cache/tools/build cargo install --quiet --locked --debug --root "$cache/tools" "$1@$2" ||
+        die "cargo install failed: $1"
+    rm -rf "$cache/tools/build"
 }
 
 # Node.js 20 or newer, for the tools that read the deployment kit; Debian 12 has 18. After need_venv.
