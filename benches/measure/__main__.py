@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import tempfile
 from pathlib import Path
 
 import checks
@@ -21,7 +20,8 @@ SECTIONS = {"floor": floor.measure, "checks": checks.measure, "peers": peers.mea
 def machine() -> str:
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) / 1e6
-    return f"{os.cpu_count()} × {model[1] if model else os.uname().machine}, {memory:.0f} GB, Linux {os.uname().release}"
+    kernel = os.uname()
+    return f"{os.cpu_count()} × {model[1] if model else kernel.machine}, {memory:.0f} GB, Linux {kernel.release}"
 
 
 def main() -> None:
@@ -33,10 +33,13 @@ def main() -> None:
     raise_file_limit()
     table = Table()
     table.title(machine())
-    table.note(f"Medians of the ratios of {ROUNDS} rounds, in turn, of {SECONDS} s; clients and servers share the machine.")
-    with postgres() as server, tempfile.TemporaryDirectory(prefix="bench") as work:
+    table.note(
+        f"Medians of {ROUNDS} rounds of {SECONDS} s, of their ratios where there is a ÷: those who are compared take "
+        "turns. Clients and servers share the machine."
+    )
+    with postgres() as server:
         for name in arguments.section or SECTIONS:
-            SECTIONS[name](table, server) if name != "peers" else peers.measure(table, server, Path(work))
+            SECTIONS[name](table, server)
     table.end(arguments.markdown)
 
 

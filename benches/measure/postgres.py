@@ -77,12 +77,9 @@ def postgres() -> Iterator[Postgres]:
         server = Postgres(free_port(), work / "data", work / "server.crt")
         data, key, password = server.data, work / "server.key", work / "password"
         data.mkdir()
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-            + ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", server.certificate],
-            check=True,
-            capture_output=True,
-        )
+        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", server.certificate]
+        subprocess.run([*request, *names], check=True, capture_output=True)
         password.write_text("bench")
         if as_server:
             for path in (data, key, password):

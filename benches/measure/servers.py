@@ -67,7 +67,7 @@ def backend(postgres: Postgres) -> Server:
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": postgres.url, "ENVIRONMENT": "development"}
     command = [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", port]
-    return Server("the backend's /health", command, port, "/health", environment, ROOT / "deploy/backend", metrics="")
+    return Server("the backend", command, port, "/health", environment, ROOT / "deploy/backend", metrics="")
 
 
 # One thread, as sidepulse serves with one. `check-ssl` begins with the TLS handshake, which PostgreSQL understands from
@@ -87,9 +87,6 @@ frontend health
     monitor-uri /health
     monitor fail if {{ nbsrv(app) lt 1 }} or {{ nbsrv(database) lt 1 }}
     http-request use-service prometheus-exporter if {{ path /metrics }}
-    http-request return status 503 content-type text/plain string fail if {{ nbsrv(app) lt 1 }}
-    http-request return status 503 content-type text/plain string fail if {{ nbsrv(database) lt 1 }}
-    http-request return status 200 content-type text/plain string ok
 backend app
     mode http
     option httpchk GET /
@@ -101,18 +98,17 @@ backend database
 """
 
 
-def haproxy(work: Path, app_port: int, postgres: Postgres, path: str = "/health", every: str = "") -> Server:
+def haproxy(work: Path, app_port: int, postgres: Postgres, every: str = "") -> Server:
     port = free_port()
     config = work / f"haproxy-{port}.cfg"
     intervals = {"app_interval": every or "5s", "database_interval": every or "15s"}
     config.write_text(HAPROXY.format(port=port, app_port=app_port, database_port=postgres.port, **intervals))
-    name = "HAProxy monitor-uri" if path == "/health" else "HAProxy http-request return"
-    return Server(name, ["haproxy", "-db", "-f", config], port, path)
+    return Server("HAProxy monitor-uri", ["haproxy", "-db", "-f", config], port, "/health")
 
 
 def blackbox(work: Path, module: str, target: str) -> Server:
-    """Its probe of the backend's own /health, or of the database's port: it cannot speak SSLRequest, since what it
-    sends ends in a newline."""
+    """Its probe of the backend's own /health, or of the database's port: it cannot ask for TLS as
+    PostgreSQL wants it, since what it sends is UTF-8 and ends in a newline."""
     port = free_port()
     config = work / f"blackbox-{port}.yml"
     v4 = {"preferred_ip_protocol": "ip4"}
@@ -122,7 +118,7 @@ def blackbox(work: Path, module: str, target: str) -> Server:
     command = ["prometheus-blackbox-exporter", f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"]
     path = f"/probe?module={module}&target={target}"
     what = "app's /health" if module == "http" else "database's port"
-    return Server(f"blackbox_exporter, {what}", command, port, path, is_red=_says(b"probe_success 0"), metrics=path)
+    return Server(f"blackbox: {what}", command, port, path, is_red=_says(b"probe_success 0"), metrics=path)
 
 
 def postgres_exporter(postgres: Postgres) -> Server:

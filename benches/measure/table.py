@@ -1,6 +1,7 @@
 """The table: claims with their goals, and grids. Printed as it grows; kept for Markdown."""
 
 import operator
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Table:
 
     def note(self, text: str) -> None:
         self._in_claims = False
-        print(f"  {text}", flush=True)
+        print(textwrap.fill(text, 118, initial_indent="  ", subsequent_indent="  "), flush=True)
         self.markdown += ["", text]
 
     def claim(self, name: str, figure: float, goal: Goal | None = None, note: str = "", digits: int = 2) -> None:
@@ -65,8 +66,10 @@ class Table:
         self._in_claims = False
         widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
         for row in [columns, *rows]:
-            cells = [f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}" for i, (cell, width) in
-                     enumerate(zip(row, widths, strict=True))]
+            cells = [
+                f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
             print("  " + "  ".join(cells).rstrip(), flush=True)
         self.markdown += ["", f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
         self.markdown += [f"| {' | '.join(row)} |" for row in rows]
