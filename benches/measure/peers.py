@@ -20,14 +20,14 @@ CONNECTIONS = (1, 16, 64)
 SECONDS = 1  # a round: these differ by factors
 
 LIMITS = [
-    "HAProxy has one thread here, as sidepulse serves with one. Its pgsql-check speaks in the clear and leaves when it "
-    "is asked for a password: it proves neither TLS nor the password nor a query, and gives no reason. It is green until "
+    "HAProxy has one thread here, as sidepulse serves with one. Its pgsql-check speaks in the clear and leaves when "
+    "asked for a password: it proves neither TLS nor the password nor a query, and gives no reason. It is green until "
     "a check has failed, at start as well.",
-    "blackbox_exporter probes anew at each request and answers 200 whatever it finds: for Prometheus, not for Railway or "
-    "Kubernetes. What it sends is UTF-8 and ends in a newline, so that it cannot ask PostgreSQL for TLS: it sees the "
-    "open port.",
-    "postgres_exporter queries at each scrape, over a session that it keeps, and answers 200 whatever it finds; of the "
-    "app it knows nothing.",
+    "blackbox_exporter probes anew at each request and answers 200 whatever it finds: for Prometheus, not for Railway "
+    "or Kubernetes. What it sends is UTF-8 and ends in a newline, so that it cannot ask PostgreSQL for TLS: it sees "
+    "the open port.",
+    "postgres_exporter queries at each scrape, over a session that it keeps, and answers 200 whatever it finds; of "
+    "the app it knows nothing.",
     "The backend's /health shares one query among those who ask at the same time.",
 ]
 
