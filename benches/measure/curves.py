@@ -4,7 +4,7 @@ import re
 import time
 
 import servers
-from load import SECONDS, crowd, get, median, paced, percentile, wrk
+from load import SECONDS, crowd, get, median, paced, percentile
 from postgres import Postgres
 from processes import cpu_seconds, open_files, rss_mb
 from servers import Server
@@ -116,7 +116,7 @@ def idle_clients(table: Table, postgres: Postgres) -> None:
                     idle = (cpu_seconds(server.pid) - cpu) / IDLE_SECONDS * 100
                     memories.append(rss_mb(server.pid))
                     files, green = open_files(server.pid), get(server.port, "/readyz")
-                    load = wrk(server.pid, server.port, "/readyz", 16, min(SECONDS, 4))
+                    load = server.load(16, min(SECONDS, 4))
                 tails.append(load.p99)
                 figures = [f"{len(clients):,}", f"{files:,}", f"{memories[-1]:.1f}", f"{idle:.2f} %"]
                 rows.append([*figures, f"{load.p99:,.0f}", f"{load.rate:,.0f}", str(green and green.status)])

@@ -4,7 +4,7 @@ import time
 from contextlib import ExitStack
 
 import servers
-from load import ROUNDS, Load, asked_every, median, wrk
+from load import ROUNDS, Load, asked_every, median
 from postgres import Postgres
 from processes import cpu_seconds, process, rss_mb, wait_for
 from servers import Server
@@ -48,8 +48,8 @@ def requests(table: Table, floor: Server, sidepulse: Server, connections: int) -
     """In turn, so that a machine whose speed drifts slows both alike; medians of the ratios of each pair."""
     pairs: list[tuple[Load, Load]] = []
     for _ in range(ROUNDS):
-        least = wrk(floor.pid, floor.port, floor.path, connections)
-        pairs.append((least, wrk(sidepulse.pid, sidepulse.port, sidepulse.path, connections)))
+        least = floor.load(connections)
+        pairs.append((least, sidepulse.load(connections)))
 
     def compare(name: str, goal: Goal, what: str, unit: str, digits: int) -> None:
         ratio = median([getattr(ours, what) / getattr(least, what) for least, ours in pairs])
@@ -71,13 +71,13 @@ def back_to_back(table: Table, postgres: Postgres) -> None:
     with servers.floor().running() as app:
         for _ in range(ROUNDS):
             with servers.sidepulse(app.port, None).running() as server:
-                off.append(wrk(server.pid, server.port, server.path, 16).p99)
+                off.append(server.load(16).p99)
             fast = {"database_interval": f"{every}ms"}
             with servers.sidepulse(app.port, postgres.url, **fast).running() as server:
-                on.append(wrk(server.pid, server.port, server.path, 16).p99)
+                on.append(server.load(16).p99)
             raw = [servers.RAW, "every", every, postgres.driver_url, postgres.certificate]
             with process(raw), servers.sidepulse(app.port, None).running() as server:
-                beside.append(wrk(server.pid, server.port, server.path, 16).p99)
+                beside.append(server.load(16).p99)
     ratio = median([one / other for one, other in zip(on, off, strict=True)])
     note = f"{median(on):.0f} ÷ {median(off):.0f} µs, 16 connections"
     table.claim(f"p99, a deep check every {every} ms ÷ no checks", ratio, at_most(1.1), note, 3)
@@ -91,7 +91,7 @@ def logins_caused(table: Table, postgres: Postgres) -> None:
     with servers.floor().running() as app, servers.sidepulse(app.port, postgres.url, "/health").running() as server:
         before, since, count = postgres.logins(), time.monotonic(), 0
         while count < 100_000:
-            count += wrk(server.pid, server.port, "/health", 16).requests
+            count += server.load(16).requests
         took = time.monotonic() - since
         due = f"{took:.0f} s at an interval of 15 s"
         table.claim(f"logins during {count:,} requests of /health", postgres.logins() - before, None, due, 0)
@@ -109,10 +109,10 @@ def memory(table: Table, postgres: Postgres) -> None:
             probing = rss_mb(server.pid)
             table.claim("RSS, probing every second over TLS for 10 s", probing, at_most(8, " MB"))
             # 64 connections at once grow the heap once; a million requests over them must not.
-            count = wrk(server.pid, server.port, server.path, 64, 1).requests
+            count = server.load(64, 1).requests
             before = rss_mb(server.pid)
             while count < A_MILLION:
-                count += wrk(server.pid, server.port, server.path, 64).requests
+                count += server.load(64).requests
             after = rss_mb(server.pid)
             table.claim(f"  after {count:,} requests over 64 connections", after, at_most(8, " MB"))
             table.claim("  ÷ after the first second of them", after / before, at_most(1.01), "no growth", 3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import servers
-from load import SECONDS, asked_every, get, median, wrk
+from load import SECONDS, asked_every, get, median
 from postgres import Postgres
 from processes import cpu_seconds, rss_mb, wait_for
 from servers import Server
@@ -97,7 +97,7 @@ def many(costs: list[Cost], everyone: list[Server], postgres: Postgres) -> None:
         with server.running():
             before = postgres.connections()
             while True:
-                load = wrk(server.pid, server.port, server.path, 16, 3)
+                load = server.load(16, 3)
                 cost.requests += load.requests
                 if load.rate < FAST or cost.requests >= A_MILLION:
                     break

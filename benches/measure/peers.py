@@ -11,7 +11,7 @@ from pathlib import Path
 import footprint
 import frozen
 import servers
-from load import ROUNDS, Load, median, wrk
+from load import ROUNDS, Load, median
 from postgres import Postgres
 from servers import Server
 from table import Table
@@ -60,7 +60,7 @@ def rates(table: Table, all_of_them: list[Server]) -> None:
     for connections in CONNECTIONS:
         rounds: list[list[Load]] = []
         for _ in range(ROUNDS):
-            rounds.append([wrk(s.pid, s.port, s.path, connections, SECONDS) for s in all_of_them])
+            rounds.append([s.load(connections, SECONDS) for s in all_of_them])
         table.title(f"the health answer at {connections} connections: sidepulse's /health ÷ the other's")
         rows = []
         for i, server in enumerate(all_of_them):
@@ -77,3 +77,6 @@ def rates(table: Table, all_of_them: list[Server]) -> None:
             )
         columns = ["rate ÷", "p99 ÷", "CPU ÷", "requests/s", "p50 µs", "p99 µs", "CPU µs a request"]
         table.grid(["", *columns], rows)
+    for server in all_of_them:
+        if server.false_alarms:
+            table.note(f"{server.name} turned red {server.false_alarms} times although nothing was wrong.")

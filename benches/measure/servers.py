@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from load import Answer, get
+from load import SECONDS, Answer, Load, get, wrk
 from postgres import Postgres
 from processes import free_port, process, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BINARIES = Path(sys.argv[1])
 SIDEPULSE, FLOOR, RAW = BINARIES / "sidepulse", BINARIES / "examples/floor", BINARIES / "examples/raw"
+
+ATTEMPTS = 5  # of one measurement
 
 
 def by_status(answer: Answer) -> bool:
@@ -32,6 +34,7 @@ class Server:
     is_red: Callable[[Answer], bool] = by_status
     metrics: str = "/metrics"
     pid: int = field(default=0, init=False)
+    false_alarms: int = field(default=0, init=False)
 
     def get(self, path: str | None = None, timeout: float = 15) -> Answer | None:
         return get(self.port, path or self.path, timeout)
@@ -47,6 +50,16 @@ class Server:
             if until_green:
                 wait_for(f"{self.name}, green,", self.is_green)
             yield self
+
+    def load(self, connections: int, seconds: int = SECONDS) -> Load:
+        """Green answers only: nothing is wrong while this is called, so that red ones are a false alarm."""
+        for _ in range(ATTEMPTS):
+            wait_for(f"{self.name}, green,", self.is_green, 60)
+            measured = wrk(self.pid, self.port, self.path, connections, seconds)
+            if not measured.refused:
+                return measured
+            self.false_alarms += 1
+        raise SystemExit(f"{self.name} does not stay green under load")
 
 
 def floor() -> Server:
