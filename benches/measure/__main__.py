@@ -1,8 +1,15 @@
-"""Measures sidepulse beside others on loopback; called by benches/run."""
+"""Measures sidepulse beside others on loopback; called by benches/run.
+
+Where is …? The sections: floor.py (beside a bare hyper server), checks.py (beside raw tokio-postgres), peers.py (beside
+other programs) with footprint.py and frozen.py, curves.py (as the work grows). What they stand on: servers.py (how
+each program is started, what is red), postgres.py, load.py (the clients), processes.py, table.py.
+"""
 
 import argparse
 import os
 import re
+import signal
+import sys
 from pathlib import Path
 
 import checks
@@ -25,11 +32,12 @@ def machine() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benches/run", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benches/run", description=__doc__.splitlines()[0])
     parser.add_argument("binaries", type=Path, help=argparse.SUPPRESS)  # given by benches/run
     parser.add_argument("section", nargs="*", choices=[*SECTIONS, []], help="only these; all of them without")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by the way that ends what was started
     raise_file_limit()
     table = Table()
     table.title(machine())

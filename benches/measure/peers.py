@@ -61,7 +61,8 @@ def rates(table: Table, all_of_them: list[Server]) -> None:
         rounds: list[list[Load]] = []
         for _ in range(ROUNDS):
             rounds.append([s.load(connections, SECONDS) for s in all_of_them])
-        table.title(f"the health answer at {connections} connections: sidepulse's /health ÷ the other's")
+        plural = "connection" if connections == 1 else "connections"
+        table.title(f"the health answer at {connections} {plural}: sidepulse's /health ÷ the other's")
         rows = []
         for i, server in enumerate(all_of_them):
             ratios = [

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,8 +35,12 @@ class Postgres:
         return f"postgresql://app:bench@localhost:{self.port}/postgres"
 
     def connections(self) -> int:
-        """How many have ever been opened, whether or not they logged in."""
-        return self._log().count("connection received")
+        """How many have ever been opened, whether or not they logged in. The server may be behind: waits for it."""
+        seen = -1
+        while seen != (now := self._log().count("connection received")):
+            seen = now
+            time.sleep(0.3)
+        return now
 
     def logins(self) -> int:
         """How many of them were sidepulse and logged in."""
