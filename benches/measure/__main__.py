@@ -34,9 +34,11 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benches/run", description=__doc__.splitlines()[0])
     parser.add_argument("binaries", type=Path, help=argparse.SUPPRESS)  # given by benches/run
-    parser.add_argument("section", nargs="*", choices=[*SECTIONS, []], help="only these; all of them without")
+    parser.add_argument("section", nargs="*", help=f"only these: {', '.join(SECTIONS)}")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
     arguments = parser.parse_args()
+    if unknown := set(arguments.section) - SECTIONS.keys():
+        parser.error(f"no such section: {', '.join(unknown)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by the way that ends what was started
     raise_file_limit()
     table = Table()
