@@ -1,0 +1,72 @@
+"""Processes, and what the kernel says of them. Whatever is started here ends with its block."""
+
+import os
+import re
+import resource
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def raise_file_limit() -> int:
+    """As many open files as allowed, for a crowd of clients; gives the number. Children inherit it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def wait_for(what: str, ready: Callable[[], object], limit: float = 30) -> float:
+    """Polls as fast as is sensible; gives the seconds it took."""
+    since = time.perf_counter()
+    while not ready():
+        if time.perf_counter() - since > limit:
+            raise SystemExit(f"{what} did not come within {limit:.0f} s")
+        time.sleep(0.0005)
+    return time.perf_counter() - since
+
+
+@contextmanager
+def process(command: list, environment: dict | None = None, cwd: Path | None = None) -> Iterator[subprocess.Popen]:
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    child = subprocess.Popen(list(map(str, command)), env=environment, cwd=cwd, **quiet)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of the threads that live, to the nanosecond, where the kernel counts so; else by the clock tick.
+
+    None of the programs measured ends a thread that did work.
+    """
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    try:
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+    except FileNotFoundError:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_mb(pid: int) -> float:
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
