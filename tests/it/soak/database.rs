@@ -86,6 +86,10 @@ impl Stage for Database {
         use Deed::{Cut, Freeze, Lock, Network, Sql, SqlElsewhere, TerminateInLock};
         const SILENCE: &[&str] = &["tls_timeout", "auth_timeout", "query_timeout"];
         const LOST: &[&str] = &["connection_lost", "tls_failed"];
+        // Where a check tries again, its last attempt may begin when the fault is over, with too little time left. The
+        // others are of connections that a fault meets half-way.
+        const RUSHED: &[&str] = SILENCE;
+        const CUT: &[&str] = &["connection_lost", "tls_failed", "tls_timeout", "auth_timeout", "query_timeout"];
         const CLOSING: &[&str] = &["connection_lost", "shutting_down", "starting_up"];
         // Where the deep query fails, the SQL check takes its reason.
         let one = |fault, proof, edge, deed| {
@@ -96,10 +100,10 @@ impl Stage for Database {
         let password = format!("ALTER ROLE probe PASSWORD '{}'", PASSWORD.replace('\'', "''"));
         let mut deck = vec![
             // A connection that waits to be accepted is reset.
-            one("network: refuses", &["connect_refused"], LOST, Network(Trouble::Refuse)),
-            one("network: accepts and hangs", &["tls_timeout"], &[], Network(Trouble::Hang)),
-            one("network: closes at once", &["connection_lost"], &[], Network(Trouble::Close)),
-            one("network: resets at once", &["connection_lost"], &[], Network(Trouble::Reset)),
+            one("network: refuses", &["connect_refused"], CUT, Network(Trouble::Refuse)),
+            one("network: accepts and hangs", &["tls_timeout"], RUSHED, Network(Trouble::Hang)),
+            one("network: closes at once", &["connection_lost"], RUSHED, Network(Trouble::Close)),
+            one("network: resets at once", &["connection_lost"], RUSHED, Network(Trouble::Reset)),
             one(
                 "network: leads to a web server",
                 &["protocol_error"],
@@ -107,15 +111,20 @@ impl Stage for Database {
                 Network(Trouble::Say(b"HTTP/1.1 400 \r\n")),
             ),
             one("network: takes the TLS away", &["tls_unsupported"], &[], Network(Trouble::Say(b"N"))),
-            one("network: is late", &["tls_timeout"], &[], Network(Trouble::Late)),
+            one("network: is late", &["tls_timeout"], RUSHED, Network(Trouble::Late)),
             one("network: drips", SILENCE, &[], Network(Trouble::Drip)),
-            one("network: resets on the way", LOST, &[], Cut(Trouble::ResetAfter)),
+            one("network: resets on the way", LOST, RUSHED, Cut(Trouble::ResetAfter)),
             one("network: stalls on the way", SILENCE, &[], Cut(Trouble::StallAfter)),
-            one("database: frozen", SILENCE, LOST, Freeze),
-            one("database: stopped", CLOSING, LOST, Deed::Stop(Stop::Fast)),
-            one("database: crashed", CLOSING, LOST, Deed::Stop(Stop::Immediate)),
+            one("database: frozen", SILENCE, CUT, Freeze),
+            one("database: stopped", CLOSING, CUT, Deed::Stop(Stop::Fast)),
+            one("database: crashed", CLOSING, CUT, Deed::Stop(Stop::Immediate)),
             one("database: locked", &["lock_timeout"], &[], Lock),
-            one("database: terminates sessions", &["shutting_down"], &["lock_timeout"], TerminateInLock),
+            one(
+                "database: terminates sessions",
+                &["shutting_down"],
+                &["lock_timeout", "tls_timeout", "auth_timeout", "query_timeout"],
+                TerminateInLock,
+            ),
             one(
                 "database: no connections left",
                 &["too_many_connections"],
