@@ -34,9 +34,9 @@ use measure::Curve;
 /// Between two checks.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Short, so that a fault is found soon; long enough for a machine that is busy with other builds.
-const APP_TIMEOUT: Duration = Duration::from_secs(1);
-const DATABASE_TIMEOUT: Duration = Duration::from_millis(1500);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+const APP_TIMEOUT: Duration = Duration::from_millis(1500);
+const DATABASE_TIMEOUT: Duration = Duration::from_millis(2500);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Between two looks at `/health`: four for each check.
 const LOOK: Duration = Duration::from_millis(25);
 /// What the long form comes to.
