@@ -16,6 +16,7 @@ mod run;
 mod secrets;
 mod serve;
 mod servers;
+mod soak;
 mod sql_checks;
 mod support;
 mod tls;

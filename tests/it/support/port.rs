@@ -35,17 +35,15 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) fn connections_to(port: u16) -> usize {
     const ESTABLISHED: &str = "01";
     let local = format!(":{port:04X}");
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .map(|table| {
-            let mut rows = table.lines().skip(1).map(|row| row.split_ascii_whitespace().skip(1));
-            rows.by_ref()
-                .filter_map(|mut fields| Some((fields.next()?, fields.next()?, fields.next()?)))
-                .filter(|(here, _, state)| here.ends_with(&local) && *state == ESTABLISHED)
-                .count()
-        })
-        .sum()
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1)).map(|row| row.split_ascii_whitespace().skip(1));
+    // The kernel gives a long table out in pieces, and after a change between two of them a row may come twice.
+    let peers: HashSet<&str> = rows
+        .filter_map(|mut fields| Some((fields.next()?, fields.next()?, fields.next()?)))
+        .filter(|(here, _, state)| here.ends_with(&local) && *state == ESTABLISHED)
+        .map(|(_, peer, _)| peer)
+        .collect();
+    peers.len()
 }
 
 /// The first port that the kernel itself hands out.
