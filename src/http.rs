@@ -158,13 +158,13 @@ pub async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<O
         match accepted {
             Ok((stream, _)) => {
                 let watcher = graceful.watcher();
-                let closed = connections.admit(|place, activity| {
+                connections.admit(|place, activity| {
                     let connection = serve(stream, Arc::clone(&site), place, activity, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
-                if closed {
-                    tokio::task::yield_now().await;
-                }
+                // Whoever has asked is answered before so many are let in that it would have to go again; and the
+                // socket of who went is closed.
+                tokio::task::yield_now().await;
             }
             // The client left before it was served.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -76,12 +76,11 @@ impl Connections {
     }
 
     /// Starts a connection's task, which `start` makes from its place and its activity. Closes another if there are
-    /// too many.
-    ///
-    /// True if another was closed: its socket is free again once its task has had a turn.
-    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) -> bool {
-        let full = self.lock().by_number.len() >= self.most;
-        let closed = full && self.close_quietest();
+    /// too many: its socket is free again once its task has had a turn.
+    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) {
+        if self.lock().by_number.len() >= self.most {
+            self.close_quietest();
+        }
         let activity = Activity { epoch: self.epoch, millis: Arc::default() };
         activity.touch();
         let number = {
@@ -92,7 +91,6 @@ impl Connections {
         let task = start(Place { number, connections: self.clone() }, activity.clone());
         // The task cannot have ended: it runs on this thread, which is here.
         self.lock().by_number.insert(number, (activity, task));
-        closed
     }
 
     /// Closes the connection that has been silent longest. False if there is none.
