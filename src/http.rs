@@ -45,6 +45,9 @@ use routes::{Ask, Kind, Reply, View, respond};
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The least that hyper allows; a probe's request has a few hundred bytes.
 const HEAD_BYTES: usize = 8 * 1024;
+/// What the kernel holds of requests, and of answers, for one connection. By itself it lets either grow to megabytes,
+/// and a client that asks on without reading fills the container's memory; the longest answers have some 10 KB.
+const SOCKET_BYTES: usize = 32 * 1024;
 /// Clients that wait in the kernel.
 const BACKLOG: i32 = 1024;
 /// Without a pause an accept error such as EMFILE spins (889,000 errors in half a second were seen).
@@ -118,6 +121,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Its connections inherit them.
+        socket.set_recv_buffer_size(SOCKET_BYTES)?;
+        socket.set_send_buffer_size(SOCKET_BYTES)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
@@ -205,18 +211,24 @@ async fn serve(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let _ = stream.set_nodelay(true);
+    let turns = activity.clone();
     let answer = service_fn(move |request| {
         activity.touch();
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(answer(&site, &request).await) }
+        let (site, activity) = (Arc::clone(&site), activity.clone());
+        async move {
+            activity.wait_for_turn().await;
+            Ok::<_, Infallible>(answer(&site, &request).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
+        // Who has sent all its requests may close its half before it has the last answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     // An error here is the client's: it left, or sent what is not HTTP.
-    let _ = watcher.watch(connection).await;
+    let _ = turns.in_turns(watcher.watch(connection)).await;
     drop(place);
 }
 

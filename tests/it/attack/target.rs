@@ -80,15 +80,26 @@ impl Target {
 
     /// Nobody sends anything: the sidecar has nothing to do but its checks.
     pub(super) fn is_at_ease(&self) {
+        let share = self.cpu_share();
+        assert!(share < MOST_IDLE_CPU, "it uses {share} of a core");
+    }
+
+    /// Waits until it has done what it can do for clients that send no more.
+    pub(super) fn comes_to_ease(&self) {
+        assert!(eventually(SOON, || self.cpu_share() < MOST_IDLE_CPU), "it works on and on");
+    }
+
+    /// Of one core, without the probes, over a second.
+    fn cpu_share(&self) -> f64 {
         let _no_probes = self.kubelet.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (begun, before) = (Instant::now(), cpu_ticks(self.sidecar.pid()));
-        // At one check each 200 ms this is a second.
+        // There is one each 200 ms.
         let checks = self.app.requests();
         assert!(eventually(SOON, || self.app.requests() >= checks + 5), "it checks no more");
         let ticks = cpu_ticks(self.sidecar.pid()) - before;
         let share = f64::from(ticks) / TICKS_PER_SECOND / begun.elapsed().as_secs_f64();
-        eprintln!("idle CPU: {:.0} %", share * 100.0);
-        assert!(share < MOST_IDLE_CPU, "{ticks} ticks in {:?}", begun.elapsed());
+        eprintln!("{}: idle CPU {share:.2}", std::thread::current().name().unwrap_or_default());
+        share
     }
 
     /// Waits until it holds no connection but those of its own.
@@ -212,6 +223,19 @@ fn status(pid: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_else(|| panic!("{name} in {text}"))
+}
+
+/// The most bytes that the kernel holds for one connection of this port: what was not read yet, and what was sent.
+pub(super) fn longest_queue(port: u16) -> u64 {
+    let table = fs::read_to_string("/proc/net/tcp").expect("the connections of this machine");
+    let queues = table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let local = fields.next()?.rsplit_once(':')?.1;
+        let (sent, received) = fields.nth(2)?.split_once(':')?;
+        let bytes = |hex| u64::from_str_radix(hex, 16).unwrap_or_default();
+        (u16::from_str_radix(local, 16) == Ok(port)).then(|| bytes(sent) + bytes(received))
+    });
+    queues.max().unwrap_or_default()
 }
 
 /// The state of a process, such as `T` for stopped.
