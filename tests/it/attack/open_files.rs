@@ -1,5 +1,6 @@
 //! A low limit on open files: clients never take the descriptors that the checks need.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,14 +19,17 @@ const CLIENTS: usize = 300;
 /// Between two connections of the flood.
 const PACE: Duration = Duration::from_millis(1);
 
-/// Keeps this many half requests open and replaces those that are closed, until it is over.
+fn half_request(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ")?;
+    Ok(stream)
+}
+
+/// Keeps many half requests open and replaces those that are closed, until it is over.
 fn flood(address: SocketAddr, over: &AtomicBool) {
-    let mut clients = std::collections::VecDeque::new();
+    let mut clients = VecDeque::new();
     while !over.load(Ordering::Relaxed) {
-        if let Ok(mut stream) = TcpStream::connect(address) {
-            let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ");
-            clients.push_back(stream);
-        }
+        clients.extend(half_request(address));
         if clients.len() > CLIENTS {
             clients.pop_front();
         }
@@ -66,17 +70,15 @@ fn where_no_file_can_be_opened_it_says_so_once_and_liveness_is_answered() {
         prlimit(process, Resource::Nofile, low).expect("limit its open files")
     };
     let before = limit(u64::from(FEW));
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| flood(target.address(), &over));
-        let said = eventually(SOON, || !warnings(&target).is_empty());
-        target.wait_for_probes(50);
-        over.store(true, Ordering::Relaxed);
-        assert!(said, "{}", target.sidecar.log_text());
-        let files = open_files(pid);
-        // Some may have been inherited, and the list is not of one moment.
-        assert!(files < 2 * FEW as usize, "{files} files\n{}", target.sidecar.log_text());
-    });
+    let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| half_request(target.address()).unwrap()).collect();
+    // They stay, so that it is the sidecar that makes room.
+    target.wait_for_probes(50);
+    target.is_at_ease();
+    assert!(eventually(SOON, || !warnings(&target).is_empty()), "{}", target.sidecar.log_text());
+    let files = open_files(pid);
+    // Some may have been inherited, and the list is not of one moment.
+    assert!(files < 2 * FEW as usize, "{files} files\n{}", target.sidecar.log_text());
+    drop(clients);
     limit(before.current.unwrap_or(u64::MAX));
     target.sidecar.wait_for_status("/health", 200);
     let warnings = warnings(&target);
