@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use socket2::SockRef;
 
 use super::target::{MOST_CLIENTS, affordable, open_files, soon, state};
-use super::{LIVEZ, Target, is_closed, read_answer, read_to_end, statuses};
+use super::{LIVEZ, Target, connect, is_closed, read_answer, read_to_end, statuses};
 use crate::support::sidecar::Sidecar;
 
 const THOUSANDS: usize = 3_000;
@@ -24,10 +23,10 @@ const FLOOD_PACE: Duration = Duration::from_millis(1);
 #[test]
 fn thousands_of_idle_clients_keep_neither_a_new_nor_an_active_one_out() {
     let target = Target::start();
-    let mut active = TcpStream::connect(target.address()).unwrap();
+    let mut active = connect(target.address());
     let mut clients = Vec::new();
     for n in 0..affordable(THOUSANDS) {
-        clients.push(TcpStream::connect(target.address()).unwrap());
+        clients.push(connect(target.address()));
         if n % BATCH == 0 {
             // Clients are let in as they come: this one's answer says that all before it are.
             assert_eq!(target.sidecar.get("/livez").status, 200);
@@ -68,12 +67,9 @@ fn flood(address: SocketAddr, over: &AtomicBool) {
         if over.load(Ordering::Relaxed) {
             return;
         }
-        if let Ok(mut stream) = TcpStream::connect(address) {
-            // A reset leaves no port behind that waits for a minute.
-            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-            let _ = stream.write_all(request.as_bytes());
-            held.push_back(stream);
-        }
+        let mut stream = connect(address);
+        let _ = stream.write_all(request.as_bytes());
+        held.push_back(stream);
         if held.len() > HELD {
             held.pop_front();
         }
@@ -93,7 +89,7 @@ fn all_who_asked_while_it_could_not_run_are_answered() {
         soon(&target, "it runs on", || state(target.sidecar.pid()) == 'T');
         let clients: Vec<TcpStream> = (0..asking)
             .map(|_| {
-                let mut stream = TcpStream::connect(target.address()).unwrap();
+                let mut stream = connect(target.address());
                 stream.write_all(LIVEZ.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
                 stream
             })

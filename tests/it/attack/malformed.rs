@@ -2,11 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 
-use super::{LIVEZ, Target, read_to_end, statuses};
+use super::{LIVEZ, Target, connect, read_to_end, statuses};
 
-const CLIENTS: u32 = 1_500;
+const CLIENTS: u32 = 1_000;
 
 /// What a mutation starts from.
 const REQUESTS: [&str; 5] = [
@@ -71,7 +71,7 @@ fn any_bytes_at_all_get_an_answer_of_http_or_none() {
     for n in 0..CLIENTS {
         let bytes = if n % 4 == 0 { random.bytes(12_000) } else { random.mutated() };
         let tell = || format!("to {} of seed {seed:#x}", bytes.escape_ascii());
-        let mut stream = TcpStream::connect(target.address()).unwrap();
+        let mut stream = connect(target.address());
         let _ = stream.write_all(&bytes);
         let _ = stream.shutdown(Shutdown::Write);
         let read = read_to_end(&mut stream).unwrap_or_else(|_| panic!("still open {}", tell()));

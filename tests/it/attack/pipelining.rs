@@ -1,12 +1,12 @@
 //! Clients that do not wait for an answer before they ask again.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 
 use socket2::{Domain, Socket, Type};
 
 use super::target::longest_queue;
-use super::{Target, read_to_end, statuses};
+use super::{Target, connect, read_to_end, statuses};
 
 const ROUNDS: usize = 300;
 const CLIENTS: usize = 20;
@@ -22,7 +22,7 @@ fn a_thousand_requests_in_one_piece_are_answered_in_order() {
                  GET /x HTTP/1.1\r\nHost: a\r\n\r\nPOST /livez HTTP/1.1\r\nHost: a\r\n\r\n";
     let last = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
     let requests = format!("{}{last}", round.repeat(ROUNDS));
-    let mut stream = TcpStream::connect(target.address()).unwrap();
+    let mut stream = connect(target.address());
     let mut writer = stream.try_clone().unwrap();
     let writing = std::thread::spawn(move || {
         writer.write_all(requests.as_bytes())?;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use super::target::soon;
-use super::{LIVEZ, Target, is_closed, read_answer, statuses, talk};
+use super::{LIVEZ, Target, connect, is_closed, read_answer, statuses, talk};
 
 /// Whose heads drip; the sidecar's limit on clients is another test's.
 const DRIPPING: usize = 60;
@@ -15,7 +15,7 @@ fn a_head_that_drips_is_cut_however_often_a_byte_comes() {
     let target = Target::start();
     let mut clients: Vec<TcpStream> = (0..DRIPPING)
         .map(|n| {
-            let mut stream = TcpStream::connect(target.address()).unwrap();
+            let mut stream = connect(target.address());
             // Some were answered before.
             if n % 2 == 0 {
                 stream.write_all(LIVEZ.as_bytes()).unwrap();
@@ -44,7 +44,7 @@ fn half_a_request_and_then_silence_is_cut_and_costs_nothing_meanwhile() {
         .cycle()
         .take(HALF)
         .map(|half| {
-            let mut stream = TcpStream::connect(target.address()).unwrap();
+            let mut stream = connect(target.address());
             stream.write_all(half.as_bytes()).unwrap();
             stream
         })
@@ -60,7 +60,7 @@ fn half_a_request_and_then_silence_is_cut_and_costs_nothing_meanwhile() {
 #[test]
 fn a_request_that_comes_a_byte_at_a_time_is_answered() {
     let target = Target::start();
-    let mut stream = TcpStream::connect(target.address()).unwrap();
+    let mut stream = connect(target.address());
     stream.set_nodelay(true).unwrap();
     for byte in LIVEZ.as_bytes() {
         stream.write_all(&[*byte]).unwrap();

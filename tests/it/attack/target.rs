@@ -26,7 +26,7 @@ const MOST_IDLE_CPU: f64 = 0.3;
 /// `USER_HZ`: 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Between two probes.
-const PACE: Duration = Duration::from_millis(3);
+const PACE: Duration = Duration::from_millis(10);
 
 /// A sidecar that is ready, beside an app that is well.
 pub(super) struct Target {
