@@ -43,6 +43,9 @@ use routes::{Ask, Kind, Reply, View, respond};
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The least that hyper allows; a probe's request has a few hundred bytes.
 const HEAD_BYTES: usize = 8 * 1024;
+/// What the kernel holds of requests, and of answers, for one connection. By itself it lets either grow to megabytes,
+/// and a client that asks on without reading fills the container's memory; the longest answers have some 10 KB.
+const SOCKET_BYTES: usize = 32 * 1024;
 /// Clients that wait in the kernel.
 const BACKLOG: i32 = 1024;
 /// Without a pause an accept error such as EMFILE spins (889,000 errors in half a second were seen).
@@ -116,6 +119,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Its connections inherit them.
+        socket.set_recv_buffer_size(SOCKET_BYTES)?;
+        socket.set_send_buffer_size(SOCKET_BYTES)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
@@ -156,13 +162,13 @@ pub async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<O
         match accepted {
             Ok((stream, _)) => {
                 let watcher = graceful.watcher();
-                let closed = connections.admit(|place, activity| {
+                connections.admit(|place, activity| {
                     let connection = serve(stream, Arc::clone(&site), place, activity, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
-                if closed {
-                    tokio::task::yield_now().await;
-                }
+                // Whoever has asked is answered before so many are let in that it would have to go again; and the
+                // socket of who went is closed.
+                tokio::task::yield_now().await;
             }
             // The client left before it was served.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -203,6 +209,7 @@ async fn serve(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let _ = stream.set_nodelay(true);
+    let turns = activity.clone();
     let answer = service_fn(move |request: Request<Incoming>| {
         let now = Now::read();
         activity.touch(now.instant);
@@ -211,7 +218,11 @@ async fn serve(
         // it if the request still lay in the old one.
         drop(request);
         let scraped = (reply.kind == Kind::Metrics).then(|| Arc::clone(&site));
+        let early = activity.is_early().then(|| activity.clone());
         async move {
+            if let Some(activity) = early {
+                activity.wait_for_turn().await;
+            }
             if let Some(site) = scraped {
                 reply.body = site.scrape(now).await;
             }
@@ -224,9 +235,11 @@ async fn serve(
         .max_buf_size(HEAD_BYTES)
         // Head and body in one piece: bodies are small, and a `writev` costs more than their copy.
         .writev(false)
+        // Who has sent all its requests may close its half before it has the last answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     // An error here is the client's: it left, or sent what is not HTTP.
-    let _ = watcher.watch(connection).await;
+    let _ = turns.in_turns(watcher.watch(connection)).await;
     drop(place);
 }
 

@@ -2,11 +2,13 @@
 //! so that a flood of idle connections cannot keep Railway's healthcheck or a kubelet out.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::Instant;
 
 /// Probers and scrapers are a handful; a connection costs about 10 KB. A test holds both ends of each in one process,
@@ -18,22 +20,54 @@ const OTHER_FILES: usize = 32;
 /// nobody reads.
 const STUCK: Duration = Duration::from_secs(25);
 
-/// When a connection last began an answer.
+/// When a connection last began an answer, and whether it did in this turn.
 #[derive(Clone, Debug)]
-pub(super) struct Activity {
+pub(super) struct Activity(Arc<Moments>);
+
+#[derive(Debug)]
+struct Moments {
     epoch: Instant,
-    millis: Arc<AtomicU64>,
+    millis: AtomicU64,
+    served: AtomicBool,
 }
 
 impl Activity {
+    fn new(epoch: Instant) -> Self {
+        let activity = Activity(Arc::new(Moments { epoch, millis: AtomicU64::new(0), served: AtomicBool::new(false) }));
+        activity.touch(Instant::now());
+        activity
+    }
+
     /// The client is alive.
     pub(super) fn touch(&self, now: Instant) {
-        let passed = now.saturating_duration_since(self.epoch).as_millis();
-        self.millis.store(u64::try_from(passed).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let passed = now.saturating_duration_since(self.0.epoch).as_millis();
+        self.0.millis.store(u64::try_from(passed).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn at(&self) -> Instant {
-        self.epoch + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+        self.0.epoch + Duration::from_millis(self.0.millis.load(Ordering::Relaxed))
+    }
+
+    /// Runs the connection, one request a turn: see [`Activity::wait_for_turn`].
+    pub(super) async fn in_turns<T>(&self, connection: impl Future<Output = T>) -> T {
+        let mut connection = pin!(connection);
+        poll_fn(|context| {
+            self.0.served.store(false, Ordering::Relaxed);
+            connection.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Whether the connection has answered in this turn already, and now begins another answer.
+    pub(super) fn is_early(&self) -> bool {
+        self.0.served.swap(true, Ordering::Relaxed)
+    }
+
+    /// Who sends many requests at once lets the others have a turn after each: hyper would answer sixteen, and five
+    /// hundred such clients made a probe wait for seconds.
+    pub(super) async fn wait_for_turn(&self) {
+        yield_now().await;
+        self.0.served.store(true, Ordering::Relaxed);
     }
 }
 
@@ -77,14 +111,12 @@ impl Connections {
     }
 
     /// Starts a connection's task, which `start` makes from its place and its activity. Closes another if there are
-    /// too many.
-    ///
-    /// True if another was closed: its socket is free again once its task has had a turn.
-    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) -> bool {
-        let full = self.lock().by_number.len() >= self.most;
-        let closed = full && self.close_quietest();
-        let activity = Activity { epoch: self.epoch, millis: Arc::default() };
-        activity.touch(Instant::now());
+    /// too many: its socket is free again once its task has had a turn.
+    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) {
+        if self.lock().by_number.len() >= self.most {
+            self.close_quietest();
+        }
+        let activity = Activity::new(self.epoch);
         let number = {
             let mut open = self.lock();
             open.next += 1;
@@ -93,7 +125,6 @@ impl Connections {
         let task = start(Place { number, connections: self.clone() }, activity.clone());
         // The task cannot have ended: it runs on this thread, which is here.
         self.lock().by_number.insert(number, (activity, task));
-        closed
     }
 
     /// Closes the connection that has been silent longest. False if there is none.

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a failing test shows the daemon's log")]
 
 mod addresses;
+mod attack;
 mod beside_uvicorn;
 mod commands;
 mod economy;

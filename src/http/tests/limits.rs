@@ -25,7 +25,8 @@ impl Server {
     async fn stuck(&self) -> TcpStream {
         let mut stream = self.connect().await;
         stream.write_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(STUCK_REQUESTS).as_bytes()).await.unwrap();
-        for _ in 0..50 {
+        // It is answered once in a turn, and an answer to somebody else takes some turns.
+        for _ in 0..1000 {
             self.ask("GET", "/livez", "").await;
         }
         stream
@@ -69,6 +70,30 @@ async fn idle_clients_do_not_keep_a_new_one_out() {
     }
     assert!(open.iter().filter(|open| **open).count() < connections::MOST, "idle clients are still served");
     assert!(!open[0] && open[idle.len() - 1], "the one that is silent longest goes first");
+}
+
+#[tokio::test]
+async fn who_asks_much_at_once_does_not_keep_who_asks_once_waiting() {
+    const GREEDY: usize = 20;
+    const REQUESTS: usize = 200;
+    let server = start(&[]);
+    let mut greedy = Vec::new();
+    for _ in 0..GREEDY {
+        let mut stream = server.connect().await;
+        exchange(&mut stream, LIVEZ).await;
+        greedy.push(stream);
+    }
+    let requests = "GET /startupz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS);
+    for stream in &greedy {
+        assert_eq!(stream.try_write(requests.as_bytes()).unwrap(), requests.len());
+    }
+    assert_eq!(server.ask("GET", "/livez", "").await.status, 200);
+    let (mut answered, mut read) = (0, vec![0; 1 << 20]);
+    for stream in &greedy {
+        let n = stream.try_read(&mut read).unwrap_or_default();
+        answered += read[..n].windows(9).filter(|window| window == b"HTTP/1.1 ").count();
+    }
+    assert!(answered < GREEDY * REQUESTS / 10, "{answered} answers came first");
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,8 @@ pub(crate) struct Builder {
     arguments: Vec<String>,
     /// Prepares a mount namespace.
     preparation: Option<String>,
+    /// `ulimit -n`.
+    open_files: Option<u32>,
 }
 
 /// A running sidepulse. Dropping it kills it.
@@ -70,12 +72,23 @@ impl Builder {
         self
     }
 
+    /// Allows it this many open files.
+    pub(crate) fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     /// The command, ready to be run in another way.
     pub(crate) fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_sidepulse");
-        let mut command = match &self.preparation {
-            None => Command::new(program),
-            Some(preparation) => {
+        let mut command = match (&self.preparation, self.open_files) {
+            (None, None) => Command::new(program),
+            (None, Some(most)) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), program]);
+                shell
+            }
+            (Some(preparation), _) => {
                 let mut unshare = Command::new("unshare");
                 let path = "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
                 let script = format!("{path}; {preparation} && exec \"$0\" \"$@\"");
@@ -132,7 +145,7 @@ impl Sidecar {
     /// Nothing but the settings that make a test short.
     pub(crate) fn bare() -> Builder {
         let environment = QUICK.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Builder { environment, arguments: Vec::new(), preparation: None }
+        Builder { environment, arguments: Vec::new(), preparation: None, open_files: None }
     }
 
     /// Where it listens.
