@@ -58,7 +58,25 @@ impl AppProbe {
     }
 
     async fn request(&mut self, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
-        let mut stream: Socket = match &self.settings.target.reach {
+        let mut stream = self.reach(deadline, progress).await?;
+        if self.settings.target.tls {
+            progress.enter(Phase::Tls);
+            stream = self.encrypt(stream).await?;
+        }
+        progress.enter(Phase::Response);
+        let verdict = self.ask(stream, progress).await;
+        progress.leave();
+        verdict?;
+        self.check_reach()
+    }
+
+    async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
+        #[cfg(fuzzing)]
+        if let Some(socket) = super::fuzzed::connect() {
+            progress.enter(Phase::Connect);
+            return Ok(socket);
+        }
+        Ok(match &self.settings.target.reach {
             Reach::Unix(path) => {
                 progress.enter(Phase::Connect);
                 Box::new(dial::connect_unix(path, deadline).await?)
@@ -69,16 +87,7 @@ impl AppProbe {
                 progress.enter(Phase::Connect);
                 Box::new(dial::connect(&addresses, deadline).await?)
             }
-        };
-        if self.settings.target.tls {
-            progress.enter(Phase::Tls);
-            stream = self.encrypt(stream).await?;
-        }
-        progress.enter(Phase::Response);
-        let verdict = self.ask(stream, progress).await;
-        progress.leave();
-        verdict?;
-        self.check_reach()
+        })
     }
 
     async fn encrypt(&mut self, stream: Socket) -> Result<Socket, Failure> {
