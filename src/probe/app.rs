@@ -52,22 +52,30 @@ impl AppProbe {
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let mut progress = Progress::default();
-        let result = timeout_at(deadline, self.request(deadline, &mut progress)).await;
-        let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+        let mut verdict = None;
+        let ended = timeout_at(deadline, self.request(deadline, &mut progress, &mut verdict)).await;
+        // A verdict stands, though the deadline may pass while the body is read.
+        let result = verdict.unwrap_or_else(|| match ended {
+            Ok(Err(failure)) => Err(failure),
+            _ => Err(timed_out(progress.phase())),
+        });
         Outcome::now(result.map(|()| ServerFacts::default()), 1, started, progress.phases())
     }
 
-    async fn request(&mut self, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
+    /// `Ok` where there is a verdict, whatever it says.
+    async fn request(
+        &mut self,
+        deadline: Instant,
+        progress: &mut Progress,
+        verdict: &mut Option<Result<(), Failure>>,
+    ) -> Result<(), Failure> {
         let mut stream = self.reach(deadline, progress).await?;
         if self.settings.target.tls {
             progress.enter(Phase::Tls);
             stream = self.encrypt(stream).await?;
         }
         progress.enter(Phase::Response);
-        let verdict = self.ask(stream, progress).await;
-        progress.leave();
-        verdict?;
-        self.check_reach()
+        self.ask(stream, progress, verdict).await
     }
 
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
@@ -108,7 +116,12 @@ impl AppProbe {
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
     }
 
-    async fn ask(&self, stream: Socket, progress: &mut Progress) -> Result<(), Failure> {
+    async fn ask(
+        &mut self,
+        stream: Socket,
+        progress: &mut Progress,
+        verdict: &mut Option<Result<(), Failure>>,
+    ) -> Result<(), Failure> {
         let failed = |error: &hyper::Error| {
             // A head that is too large or garbled is an answer, but not one of HTTP's.
             let reason = if error.is_parse() { Reason::ProtocolError } else { Reason::ConnectionLost };
@@ -130,15 +143,15 @@ impl AppProbe {
                 _ = &mut connection, if open => open = false,
             }
         };
-        let verdict = self.judge(&response);
         progress.leave();
+        *verdict = Some(self.judge(&response).and_then(|()| self.check_reach()));
         let body = drain(response.into_body());
         tokio::select! {
             () = body => {}
             _ = &mut connection, if open => {}
             () = tokio::time::sleep(BODY_TIME) => {}
         }
-        verdict
+        Ok(())
     }
 
     fn compose(&self) -> Request<Empty<Bytes>> {
