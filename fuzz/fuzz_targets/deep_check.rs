@@ -78,7 +78,10 @@ thread_local! {
 fuzz_target!(|input: &[u8]| {
     let Some((first, script)) = input.split_first() else { return };
     let plot = Plot::of(*first);
-    let server = Conversation::read(script, &ANSWERS, PASSWORD).opened(plot.opening, plot.logged_in);
+    let mut server = Conversation::read(script, &ANSWERS, PASSWORD).opened(plot.opening);
+    if plot.logged_in {
+        server = server.after(&postgres::login());
+    }
     PROBES.with_borrow_mut(|probes| {
         let probe = probes.entry(plot).or_insert_with(|| plot.probe());
         RUNTIME.with(

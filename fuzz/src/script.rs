@@ -64,7 +64,8 @@ struct Course {
 #[derive(Debug)]
 pub struct Conversation {
     opening: Opening,
-    logged_in: bool,
+    /// Sent when the client was first heard.
+    first: Vec<u8>,
     courses: VecDeque<Course>,
     sent: Sent,
 }
@@ -118,13 +119,19 @@ impl Conversation {
             };
             course.steps.push(Step::Send { bytes, drip: what & DRIP != 0 });
         }
-        Conversation { opening: Opening::None, logged_in: false, courses, sent: Sent::default() }
+        Conversation { opening: Opening::None, first: Vec::new(), courses, sent: Sent::default() }
     }
 
     /// What comes before the script.
     #[must_use]
-    pub fn opened(self, opening: Opening, logged_in: bool) -> Self {
-        Conversation { opening, logged_in, ..self }
+    pub fn opened(self, opening: Opening) -> Self {
+        Conversation { opening, ..self }
+    }
+
+    /// An answer to what the client says first, in front of the script.
+    #[must_use]
+    pub fn after(self, answer: &[u8]) -> Self {
+        Conversation { first: answer.to_vec(), ..self }
     }
 
     /// What the clients will have sent.
@@ -135,11 +142,11 @@ impl Conversation {
     /// The next connection.
     pub fn serve(&mut self, stream: DuplexStream) -> impl Future<Output = ()> + Send + use<> {
         let course = self.courses.pop_front().unwrap_or_default();
-        let (opening, logged_in, sent) = (self.opening, self.logged_in, self.sent());
+        let (opening, first, sent) = (self.opening, self.first.clone(), self.sent());
         async move {
             let server = Server { stream: Box::new(stream), sent: Some(sent), heard: Vec::new() };
             // A client that leaves is no fault.
-            let _ = server.play(opening, logged_in, course).await;
+            let _ = server.play(opening, &first, course).await;
         }
     }
 }
@@ -153,7 +160,7 @@ struct Server {
 }
 
 impl Server {
-    async fn play(mut self, opening: Opening, logged_in: bool, course: Course) -> io::Result<()> {
+    async fn play(mut self, opening: Opening, first: &[u8], course: Course) -> io::Result<()> {
         match opening {
             Opening::None => {}
             Opening::NoTls => {
@@ -167,9 +174,9 @@ impl Server {
                 self = Server { stream: Box::new(accepted) as Box<dyn Duplex>, sent: None, heard: Vec::new() };
             }
         }
-        if logged_in {
+        if !first.is_empty() {
             self.hear().await?;
-            self.stream.write_all(&postgres::login()).await?;
+            self.stream.write_all(first).await?;
             self.stream.flush().await?;
         }
         let mut last = Vec::new();
