@@ -29,7 +29,7 @@ use crate::postgres;
 const WAIT_FIRST: u8 = 0x80;
 const DRIP: u8 = 0x40;
 /// So much is enough for every limit to be met.
-const MOST_REPEATED: usize = 1024 * 1024;
+const MOST_REPEATED: usize = 512 * 1024;
 
 /// What comes before the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -21,13 +21,11 @@ use crate::script::{Conversation, Sent};
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 /// A check may hold this much at once, the server's side of it included. Beyond it an allocation fails, and so the run.
-pub const MOST_MEMORY: usize = 16 * 1024 * 1024;
+pub const MOST_MEMORY: usize = 8 * 1024 * 1024;
 /// Timers tick in milliseconds and are rounded up.
 const TICK: Duration = Duration::from_millis(5);
 /// What the kernel would hold of a connection's bytes.
 const IN_FLIGHT: usize = 16 * 1024;
-/// No check computes for so long, whatever the clock of the runtime says.
-const MOST_WORK: Duration = Duration::from_secs(4);
 
 /// The runtime of a target.
 pub fn runtime() -> Runtime {
@@ -52,7 +50,6 @@ pub fn run<T>(runtime: &Runtime, mut server: Conversation, limit: Duration, chec
     let held = Arc::new(());
     let tasks: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
     let sent = server.sent();
-    let work = std::time::Instant::now();
     let allowed = MEMORY.allocated() + MOST_MEMORY;
     MEMORY.set_limit(allowed).expect("more than is in use");
     let (connection, handles) = (Arc::clone(&held), Arc::clone(&tasks));
@@ -74,7 +71,6 @@ pub fn run<T>(runtime: &Runtime, mut server: Conversation, limit: Duration, chec
     tasks.iter().for_each(AbortHandle::abort);
     // What was aborted goes when the runtime next looks.
     runtime.block_on(tokio::task::yield_now());
-    assert!(work.elapsed() < MOST_WORK, "{:?} of work", work.elapsed());
     MEMORY.set_limit(usize::MAX).expect("no limit");
     Run { result, took, connections: u32::try_from(tasks.len()).expect("a few connections"), sent }
 }
