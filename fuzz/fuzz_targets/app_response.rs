@@ -1,7 +1,7 @@
 //! Any server as the app: the check ends in time, holds little memory and never breaks; and whatever follows a good
 //! head does not change the verdict.
 //!
-//! The first byte says whether the harness sends a head, the rest is the script (`src/script.rs`) after it.
+//! The first byte says whether and when the harness sends a head, the rest is the script (`src/script.rs`) after it.
 #![no_main]
 
 use std::cell::RefCell;
@@ -64,10 +64,12 @@ thread_local! {
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, script)) = input.split_first() else { return };
-    let head = HEADS.get(usize::from(*first));
+    // Up to 0.93 s: still in time.
+    let pause = Duration::from_millis(30) * u32::from(first >> 2 & 31);
+    let head = (first & 0x80 == 0).then(|| &HEADS[usize::from(first & 3)]);
     let mut server = Conversation::read(script, &ANSWERS, TOKEN);
     if let Some((head, _)) = head {
-        server = server.after(head);
+        server = server.after(pause, head);
     }
     let run = PROBE.with_borrow_mut(|probe| RUNTIME.with(|runtime| run(runtime, server, CHECK, probe.check())));
     look_at(&run.result, CHECK, TOKEN);

@@ -80,7 +80,7 @@ fuzz_target!(|input: &[u8]| {
     let plot = Plot::of(*first);
     let mut server = Conversation::read(script, &ANSWERS, PASSWORD).opened(plot.opening);
     if plot.logged_in {
-        server = server.after(&postgres::login());
+        server = server.after(Duration::ZERO, &postgres::login());
     }
     PROBES.with_borrow_mut(|probes| {
         let probe = probes.entry(plot).or_insert_with(|| plot.probe());

@@ -64,8 +64,8 @@ struct Course {
 #[derive(Debug)]
 pub struct Conversation {
     opening: Opening,
-    /// Sent when the client was first heard.
-    first: Vec<u8>,
+    /// Sent when the client was first heard, and so much later.
+    first: (Duration, Vec<u8>),
     courses: VecDeque<Course>,
     sent: Sent,
 }
@@ -119,7 +119,7 @@ impl Conversation {
             };
             course.steps.push(Step::Send { bytes, drip: what & DRIP != 0 });
         }
-        Conversation { opening: Opening::None, first: Vec::new(), courses, sent: Sent::default() }
+        Conversation { opening: Opening::None, first: Default::default(), courses, sent: Sent::default() }
     }
 
     /// What comes before the script.
@@ -128,10 +128,10 @@ impl Conversation {
         Conversation { opening, ..self }
     }
 
-    /// An answer to what the client says first, in front of the script.
+    /// An answer to what the client says first, after a pause and in front of the script.
     #[must_use]
-    pub fn after(self, answer: &[u8]) -> Self {
-        Conversation { first: answer.to_vec(), ..self }
+    pub fn after(self, pause: Duration, answer: &[u8]) -> Self {
+        Conversation { first: (pause, answer.to_vec()), ..self }
     }
 
     /// What the clients will have sent.
@@ -160,7 +160,7 @@ struct Server {
 }
 
 impl Server {
-    async fn play(mut self, opening: Opening, first: &[u8], course: Course) -> io::Result<()> {
+    async fn play(mut self, opening: Opening, (pause, first): &(Duration, Vec<u8>), course: Course) -> io::Result<()> {
         match opening {
             Opening::None => {}
             Opening::NoTls => {
@@ -176,6 +176,7 @@ impl Server {
         }
         if !first.is_empty() {
             self.hear().await?;
+            sleep(*pause).await;
             self.stream.write_all(first).await?;
             self.stream.flush().await?;
         }

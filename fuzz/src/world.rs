@@ -3,6 +3,7 @@
 use std::alloc::System;
 use std::future::Future;
 use std::io;
+use std::panic;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -22,6 +23,8 @@ static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 /// A check may hold this much at once, the server's side of it included. Beyond it an allocation fails, and so the run.
 pub const MOST_MEMORY: usize = 8 * 1024 * 1024;
+/// No client reads more than this of one connection: 256 KiB, and what one more read may bring.
+const MOST_READ: usize = (256 + 64) * 1024;
 /// Timers tick in milliseconds and are rounded up.
 const TICK: Duration = Duration::from_millis(5);
 /// What the kernel would hold of a connection's bytes.
@@ -29,6 +32,12 @@ const IN_FLIGHT: usize = 16 * 1024;
 
 /// The runtime of a target.
 pub fn runtime() -> Runtime {
+    // A panic's own words take memory.
+    let shown = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let _ = MEMORY.set_limit(usize::MAX);
+        shown(panic);
+    }));
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
 }
 
@@ -58,7 +67,7 @@ pub fn run<T>(runtime: &Runtime, mut server: Conversation, limit: Duration, chec
         let (near, far) = duplex(IN_FLIGHT);
         let task = tokio::spawn(server.serve(far));
         handles.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
-        Box::new(Held { stream: near, _held: Arc::clone(&connection) })
+        Box::new(Held { stream: near, read: 0, _held: Arc::clone(&connection) })
     });
     let (result, took) = runtime.block_on(async {
         let started = Instant::now();
@@ -97,12 +106,17 @@ pub fn look_at(outcome: &Outcome, limit: Duration, secret: &str) {
 /// The client's end of a connection; counted for as long as it lives.
 struct Held {
     stream: DuplexStream,
+    read: usize,
     _held: Arc<()>,
 }
 
 impl AsyncRead for Held {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.read += buf.filled().len() - before;
+        assert!(self.read <= MOST_READ, "{} bytes taken from one connection", self.read);
+        polled
     }
 }
 

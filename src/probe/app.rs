@@ -9,6 +9,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, SERVER, USER_AGENT};
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::{self, Resolver, Socket};
@@ -23,6 +24,8 @@ const MOST_HEAD: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_millis(250);
 /// … and no more than this: the verdict is already known.
 const MOST_BODY: usize = 64 * 1024;
+/// Of a whole connection: interim responses (100 Continue) could go on for ever, each a head of its own.
+const MOST_RECEIVED: usize = MOST_HEAD + MOST_BODY;
 
 /// How the app sees us; its access log can leave the probe out by it.
 pub const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_VERSION"));
@@ -127,6 +130,8 @@ impl AppProbe {
             let reason = if error.is_parse() { Reason::ProtocolError } else { Reason::ConnectionLost };
             Failure::new(reason, Phase::Response).with_detail(tls::chain(error))
         };
+        let (received, sent) = tokio::io::split(stream);
+        let stream = tokio::io::join(received.take(MOST_RECEIVED as u64), sent);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MOST_HEAD)
             .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))

@@ -149,3 +149,15 @@ async fn a_verdict_stands_though_the_deadline_passes_while_the_body_is_read() {
     let outcome = probe(&format!("http://{address}/"), &[]).check().await;
     assert_eq!(outcome.reason(), Some(Reason::BadStatus));
 }
+
+#[tokio::test]
+async fn interim_responses_without_end_are_not_read_until_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        while stream.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).await.is_ok() {}
+    });
+    let outcome = probe(&format!("http://{address}/"), &[]).check().await;
+    assert_eq!(outcome.reason(), Some(Reason::ConnectionLost));
+}
