@@ -10,6 +10,8 @@ pub mod app;
 pub mod database;
 pub mod diagnosis;
 pub mod dial;
+#[cfg(fuzzing)]
+pub mod fuzzed;
 mod listeners;
 pub mod remedies;
 mod session;

@@ -1,6 +1,4 @@
 //! Any text as `DATABASE_URL`: no panic, and no error, warning or `Debug` shows a part of what was given.
-//!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run dsn -- -max_total_time=60` (the sanitizer needs an unstable flag).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

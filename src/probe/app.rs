@@ -9,6 +9,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, SERVER, USER_AGENT};
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::{self, Resolver, Socket};
@@ -23,6 +24,8 @@ const MOST_HEAD: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_millis(250);
 /// … and no more than this: the verdict is already known.
 const MOST_BODY: usize = 64 * 1024;
+/// Of a whole connection: interim responses (100 Continue) could go on for ever, each a head of its own.
+const MOST_RECEIVED: usize = MOST_HEAD + MOST_BODY;
 
 /// How the app sees us; its access log can leave the probe out by it.
 pub const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_VERSION"));
@@ -52,13 +55,39 @@ impl AppProbe {
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let mut progress = Progress::default();
-        let result = timeout_at(deadline, self.request(deadline, &mut progress)).await;
-        let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+        let mut verdict = None;
+        let ended = timeout_at(deadline, self.request(deadline, &mut progress, &mut verdict)).await;
+        // A verdict stands, though the deadline may pass while the body is read.
+        let result = verdict.unwrap_or_else(|| match ended {
+            Ok(Err(failure)) => Err(failure),
+            _ => Err(timed_out(progress.phase())),
+        });
         Outcome::now(result.map(|()| ServerFacts::default()), 1, started, progress.phases())
     }
 
-    async fn request(&mut self, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
-        let mut stream: Socket = match &self.settings.target.reach {
+    /// `Ok` where there is a verdict, whatever it says.
+    async fn request(
+        &mut self,
+        deadline: Instant,
+        progress: &mut Progress,
+        verdict: &mut Option<Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        let mut stream = self.reach(deadline, progress).await?;
+        if self.settings.target.tls {
+            progress.enter(Phase::Tls);
+            stream = self.encrypt(stream).await?;
+        }
+        progress.enter(Phase::Response);
+        self.ask(stream, progress, verdict).await
+    }
+
+    async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
+        #[cfg(fuzzing)]
+        if let Some(socket) = super::fuzzed::connect() {
+            progress.enter(Phase::Connect);
+            return Ok(socket);
+        }
+        Ok(match &self.settings.target.reach {
             Reach::Unix(path) => {
                 progress.enter(Phase::Connect);
                 Box::new(dial::connect_unix(path, deadline).await?)
@@ -69,16 +98,7 @@ impl AppProbe {
                 progress.enter(Phase::Connect);
                 Box::new(dial::connect(&addresses, deadline).await?)
             }
-        };
-        if self.settings.target.tls {
-            progress.enter(Phase::Tls);
-            stream = self.encrypt(stream).await?;
-        }
-        progress.enter(Phase::Response);
-        let verdict = self.ask(stream, progress).await;
-        progress.leave();
-        verdict?;
-        self.check_reach()
+        })
     }
 
     async fn encrypt(&mut self, stream: Socket) -> Result<Socket, Failure> {
@@ -99,12 +119,19 @@ impl AppProbe {
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
     }
 
-    async fn ask(&self, stream: Socket, progress: &mut Progress) -> Result<(), Failure> {
+    async fn ask(
+        &mut self,
+        stream: Socket,
+        progress: &mut Progress,
+        verdict: &mut Option<Result<(), Failure>>,
+    ) -> Result<(), Failure> {
         let failed = |error: &hyper::Error| {
             // A head that is too large or garbled is an answer, but not one of HTTP's.
             let reason = if error.is_parse() { Reason::ProtocolError } else { Reason::ConnectionLost };
             Failure::new(reason, Phase::Response).with_detail(tls::chain(error))
         };
+        let (received, sent) = tokio::io::split(stream);
+        let stream = tokio::io::join(received.take(MOST_RECEIVED as u64), sent);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MOST_HEAD)
             .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
@@ -121,15 +148,15 @@ impl AppProbe {
                 _ = &mut connection, if open => open = false,
             }
         };
-        let verdict = self.judge(&response);
         progress.leave();
+        *verdict = Some(self.judge(&response).and_then(|()| self.check_reach()));
         let body = drain(response.into_body());
         tokio::select! {
             () = body => {}
             _ = &mut connection, if open => {}
             () = tokio::time::sleep(BODY_TIME) => {}
         }
-        verdict
+        Ok(())
     }
 
     fn compose(&self) -> Request<Empty<Bytes>> {

@@ -168,6 +168,11 @@ impl DatabaseProbe {
 
     /// DNS and TCP, or the Unix socket.
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
+        #[cfg(fuzzing)]
+        if let Some(socket) = super::fuzzed::connect() {
+            progress.enter(Phase::Connect);
+            return Ok(socket);
+        }
         let reached: Result<Socket, Failure> = match &self.settings.plan.endpoint {
             Endpoint::Unix { path } => {
                 progress.enter(Phase::Connect);

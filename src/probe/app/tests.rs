@@ -135,3 +135,29 @@ async fn an_endless_body_does_not_hold_the_check() {
     let outcome = probe(&format!("http://{address}/"), &[]).check().await;
     assert_eq!(outcome.reason(), None);
 }
+
+#[tokio::test]
+async fn a_verdict_stands_though_the_deadline_passes_while_the_body_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let _ = stream.write_all(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\n").await;
+        stream.read(&mut [0; 1024]).await.and(stream.read(&mut [0; 1]).await)
+    });
+    let outcome = probe(&format!("http://{address}/"), &[]).check().await;
+    assert_eq!(outcome.reason(), Some(Reason::BadStatus));
+}
+
+#[tokio::test]
+async fn interim_responses_without_end_are_not_read_until_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        while stream.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).await.is_ok() {}
+    });
+    let outcome = probe(&format!("http://{address}/"), &[]).check().await;
+    assert_eq!(outcome.reason(), Some(Reason::ConnectionLost));
+}

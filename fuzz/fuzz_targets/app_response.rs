@@ -1,0 +1,83 @@
+//! Any server as the app: the check ends in time, holds little memory and never breaks; and whatever follows a good
+//! head does not change the verdict.
+//!
+//! The first byte says whether and when the harness sends a head, the rest is the script (`src/script.rs`) after it.
+#![no_main]
+
+use std::cell::RefCell;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use sidepulse::config::AppSettings;
+use sidepulse::config::app_target::AppTarget;
+use sidepulse::probe::Reason;
+use sidepulse::probe::app::AppProbe;
+use sidepulse_fuzz::script::Conversation;
+use sidepulse_fuzz::world::{look_at, run, runtime};
+use tokio::runtime::Runtime;
+
+/// Not in any answer: nothing of a response's text may be shown.
+const TOKEN: &str = "Zq7XwKv9";
+const CHECK: Duration = Duration::from_secs(1);
+
+/// Heads that settle the verdict.
+const HEADS: [(&[u8], Option<Reason>); 4] = [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", None),
+    (b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+    (b"HTTP/1.0 204 No Content\r\n\r\n", None),
+    (b"HTTP/1.1 503 Busy\r\nServer: uvicorn\r\n\r\n", Some(Reason::BadStatus)),
+];
+
+/// Pieces of HTTP.
+static ANSWERS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let pieces: [&[u8]; 10] = [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 500 Oops\r\n",
+        b"Server: sidepulse\r\n",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"X: Zq7XwKv9\r\n",
+        b"\r\n",
+        b"5\r\nhello\r\n0\r\n\r\n",
+    ];
+    pieces.map(<[u8]>::to_vec).to_vec()
+});
+
+fn probe() -> AppProbe {
+    let settings = AppSettings {
+        target: AppTarget::local(8000),
+        statuses: vec![200..=499],
+        headers: Vec::new(),
+        interval: CHECK,
+        timeout: CHECK,
+    };
+    AppProbe::new(settings, false)
+}
+
+thread_local! {
+    static RUNTIME: Runtime = runtime();
+    static PROBE: RefCell<AppProbe> = RefCell::new(probe());
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((first, script)) = input.split_first() else { return };
+    // Up to 0.93 s: still in time.
+    let pause = Duration::from_millis(30) * u32::from(first >> 2 & 31);
+    let head = (first & 0x80 == 0).then(|| &HEADS[usize::from(first & 3)]);
+    let mut server = Conversation::read(script, &ANSWERS, TOKEN);
+    if let Some((head, _)) = head {
+        server = server.after(pause, head);
+    }
+    let run = PROBE.with_borrow_mut(|probe| RUNTIME.with(|runtime| run(runtime, server, CHECK, probe.check())));
+    look_at(&run.result, CHECK, TOKEN);
+    assert_eq!((run.result.attempts, run.connections), (1, 1));
+    let found = run.result.reason();
+    if let Some((head, verdict)) = head {
+        assert_eq!(found, *verdict, "after {}", String::from_utf8_lossy(head));
+    }
+    use Reason::{BadStatus, ConnectionLost, ProtocolError, ResponseTimeout};
+    assert!(found.is_none_or(|reason| [BadStatus, ConnectionLost, ProtocolError, ResponseTimeout].contains(&reason)));
+});

@@ -1,0 +1,5 @@
+//! What the targets share: a server that follows the fuzzer's script, a clock that costs nothing, a look at memory.
+
+pub mod postgres;
+pub mod script;
+pub mod world;
