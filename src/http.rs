@@ -153,7 +153,7 @@ pub async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<O
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            now = sweep.tick() => {
+            now = sweep.tick(), if !connections.is_empty() => {
                 connections.close_stuck(now);
                 continue;
             }

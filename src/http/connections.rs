@@ -110,6 +110,11 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nobody is connected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().by_number.is_empty()
+    }
+
     /// Starts a connection's task, which `start` makes from its place and its activity. Closes another if there are
     /// too many: its socket is free again once its task has had a turn.
     pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) {

@@ -2,6 +2,7 @@
 //! the server's.
 
 use rustix::process::Signal;
+use sidepulse::probe::Reason;
 
 use crate::faults::table::cases;
 use crate::faults::{Channel, server_certificate, side_by_side};
@@ -65,12 +66,31 @@ fn let_out(builder: &Builder) -> String {
     let paths =
         ["/", "/metrics", "/health", "/health/deep", "/health/shallow", "/readyz?verbose", "/livez", "/startupz"];
     let mut out: String = paths.into_iter().flat_map(|path| [get(path, &login), get(path, "")]).collect();
+    for path in ["/health", "/health/deep", "/health/shallow", "/readyz?verbose", "/livez", "/startupz", "/markpath"] {
+        let body = sidecar.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n{login}Connection: close\r\n\r\n")).body;
+        assert_eq!(strange_words(&body), Vec::<&str>::new(), "{path}: {body}");
+    }
     out += &get("/markpath?token=x", &login);
     sidecar.signal(Signal::TERM);
     sidecar.wait();
     assert!(eventually(SOON, || sidecar.events("stopped").len() == 1));
     out += &sidecar.log_text();
     out + &sidecar.output_text()
+}
+
+/// Every word that the JSON and text bodies may hold beside reasons: keys, statuses, states, phases, units.
+const VOCABULARY: &str = "status state output version checks componentType reason observedValue observedUnit time \
+    lastSuccess attempts consecutiveFailures phases pass warn fail ready unready starting draining up down idle stale \
+    app http database query sql public_name sql_public_name component datastore ms resolve connect tls auth response \
+    ok failed readyz check passed excluded gate startup always never not found unauthorized T Z";
+
+/// The words of a public body that are in no closed set.
+fn strange_words(body: &str) -> Vec<&str> {
+    let known = |word: &str| {
+        VOCABULARY.split_whitespace().any(|known| known == word) || Reason::ALL.iter().any(|r| r.as_str() == word)
+    };
+    let words = body.split(|c: char| !c.is_ascii_alphabetic() && c != '_').filter(|word| !word.is_empty());
+    words.filter(|word| !known(word)).collect()
 }
 
 fn found<'a>(marks: &[&'a str], text: &str) -> Vec<&'a str> {
