@@ -48,6 +48,18 @@ need_cargo_tool() {
     rm -rf "$cache/tools/build"
 }
 
+# Bans, licences and sources always; known vulnerabilities where the database of them can be reached.
+check_supply_chain() {
+    need_cargo_tool cargo-deny "$CARGO_DENY"
+    local checks=(bans licenses sources)
+    if timeout 60 cargo deny --locked --log-level off fetch db >/dev/null 2>&1; then
+        checks+=(advisories)
+    else
+        say "advisories: their database cannot be reached from here, not checked"
+    fi
+    cargo deny --locked --log-level error check "${checks[@]}"
+}
+
 # Node.js 20 or newer, for the tools that read the deployment kit; Debian 12 has 18. After need_venv.
 need_node() {
     export PATH=$venv/bin:$PATH
