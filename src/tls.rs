@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use native_tls::{Certificate, Protocol, TlsConnector};
-use x509_cert::der::Decode;
+use x509_cert::der::{Decode, Header, Reader, SliceReader};
+use x509_cert::time::Validity;
 
 use crate::dsn::{Roots, TlsPlan, TlsPolicy, Verify};
 use crate::probe::Reason;
@@ -107,10 +108,23 @@ pub fn diagnose(error: &native_tls::Error) -> Reason {
 
 /// When a certificate ends; `None` where it cannot be read.
 pub fn expiry(certificate: &Certificate) -> Option<SystemTime> {
-    let der = certificate.to_der().ok()?;
-    let parsed = x509_cert::Certificate::from_der(&der).ok()?;
-    let seconds: Duration = parsed.tbs_certificate.validity.not_after.to_unix_duration();
-    Some(SystemTime::UNIX_EPOCH + seconds)
+    let not_after = validity(&certificate.to_der().ok()?).ok()?.not_after;
+    Some(SystemTime::UNIX_EPOCH + not_after.to_unix_duration())
+}
+
+/// Of a certificate's fields (RFC 5280, 4.1) only this one is parsed: an odd name or extension hides no date.
+fn validity(der: &[u8]) -> x509_cert::der::Result<Validity> {
+    let header = |reader: &mut SliceReader<'_>| Header::decode(reader).map(drop);
+    let mut reader = SliceReader::new(der)?;
+    header(&mut reader)?; // Certificate
+    header(&mut reader)?; // TBSCertificate
+    if reader.peek_tag()?.is_context_specific() {
+        reader.tlv_bytes()?; // version
+    }
+    for _serial_number_signature_issuer in 0..3 {
+        reader.tlv_bytes()?;
+    }
+    reader.decode()
 }
 
 /// An error and its causes in one line, each text once (OpenSSL's come twice).
@@ -126,3 +140,6 @@ pub fn chain(error: &dyn Error) -> String {
     }
     texts.join(": ")
 }
+
+#[cfg(test)]
+mod tests;
