@@ -48,19 +48,36 @@ pub(super) fn body(view: View<'_>) -> Bytes {
     let state = readiness::overall_state(&view.readiness(), view.ever_ready);
     let tone = tone(state, view);
     let checks: String = view.snapshot.checks.iter().map(|check| section(check, view)).collect();
-    TEMPLATE
-        .replace("{title}", &format!("{state} · sidepulse"))
-        .replace("{icon}", icon(tone))
-        .replace("{style}", STYLE)
-        .replace("{script}", SCRIPT)
-        .replace("{tone}", tone.as_str())
-        .replace("{state}", state)
-        .replace("{sentence}", &sentence(state, view))
-        .replace("{version}", env!("CARGO_PKG_VERSION"))
-        .replace("{time}", &time(view.now.wall))
-        // Last: nothing is replaced in what came from elsewhere.
-        .replace("{checks}", &checks)
-        .into()
+    let (title, sentence, time) = (format!("{state} · sidepulse"), sentence(state, view), time(view.now.wall));
+    let value = |name: &str| match name {
+        "title" => &title,
+        "icon" => icon(tone),
+        "style" => STYLE,
+        "script" => SCRIPT,
+        "tone" => tone.as_str(),
+        "state" => state,
+        "sentence" => &sentence,
+        "version" => env!("CARGO_PKG_VERSION"),
+        "time" => &time,
+        "checks" => &checks,
+        _ => "",
+    };
+    fill(TEMPLATE, value).into()
+}
+
+/// Puts the values where `{name}` stands. One pass: nothing is replaced in what came from elsewhere, and the style and
+/// the script are not searched.
+fn fill<'a>(template: &'a str, value: impl Fn(&str) -> &'a str) -> String {
+    let mut text = String::with_capacity(2 * (TEMPLATE.len() + STYLE.len() + SCRIPT.len()));
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{')
+        && let Some((name, after)) = after.split_once('}')
+    {
+        text.push_str(before);
+        text.push_str(value(name));
+        rest = after;
+    }
+    text + rest
 }
 
 /// The colour of the verdict. Red is for what needs somebody: not for what is stopping, still starting, or ready all
