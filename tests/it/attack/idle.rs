@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::target::{MOST_CLIENTS, affordable, open_files, soon, state};
+use super::target::{MOST_CLIENTS, affordable, soon, state};
 use super::{LIVEZ, Target, connect, is_closed, read_answer, read_to_end, statuses};
 use crate::support::fake_postgres::{Behaviour, FakePostgres};
+use crate::support::process::open_files;
 use crate::support::sidecar::Sidecar;
 
 const THOUSANDS: usize = 3_000;
