@@ -41,7 +41,8 @@ need_cargo() {
 # optimizations: they would take longer than they save.
 need_cargo_tool() {
     export PATH=$cache/tools/bin:$PATH
-    [ "$("$1" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] && return
+    # Called as cargo does: by itself cargo-cyclonedx knows no --version.
+    [ "$(cargo "${1#cargo-}" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] && return
     say "installing $1 $2"
     CARGO_TARGET_DIR=$cache/tools/build cargo install --quiet --locked --debug --root "$cache/tools" "$1@$2" ||
         die "cargo install failed: $1"

@@ -82,8 +82,8 @@ def sql_checks(table: Table, postgres: Postgres) -> None:
 
 
 def scrapes(table: Table, postgres: Postgres) -> None:
-    table.title("1 to 1,000 scrapes a second")
     """The client is slow, and the same for bare hyper: what it makes of that is told beside."""
+    table.title("1 to 1,000 scrapes a second")
     rows, cpus, tails = [], [], []
     with (
         servers.floor().running() as app,

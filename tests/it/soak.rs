@@ -22,7 +22,6 @@ mod lane;
 mod ledger;
 mod load;
 mod measure;
-mod random;
 
 use account::Account;
 use app::App;

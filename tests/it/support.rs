@@ -11,6 +11,8 @@ pub(crate) mod namespace;
 pub(crate) mod pgbouncer;
 pub(crate) mod port;
 pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod run_app;
 pub(crate) mod run_child;
 pub(crate) mod scratch;

@@ -1,15 +1,17 @@
 //! Floods of connections: nobody who asks is kept out.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::target::{MOST_CLIENTS, affordable, open_files, soon, state};
+use super::target::{MOST_CLIENTS, affordable, soon, state};
 use super::{LIVEZ, Target, connect, is_closed, read_answer, read_to_end, statuses};
+use crate::support::fake_postgres::{Behaviour, FakePostgres};
+use crate::support::process::open_files;
 use crate::support::sidecar::Sidecar;
 
 const THOUSANDS: usize = 3_000;
@@ -17,6 +19,9 @@ const THOUSANDS: usize = 3_000;
 const BATCH: usize = 100;
 /// What each of two flooders holds: together more than there is room for.
 const HELD: usize = MOST_CLIENTS * 2 / 3;
+/// Who hold the longest answer that there is: some 230 KB with as many SQL checks as are allowed.
+const SCRAPERS: usize = 200;
+const SQL_CHECKS: usize = 32;
 /// Between two connections of a flooder.
 const FLOOD_PACE: Duration = Duration::from_millis(1);
 
@@ -43,6 +48,41 @@ fn thousands_of_idle_clients_keep_neither_a_new_nor_an_active_one_out() {
     target.is_at_ease();
     drop((active, clients));
     target.recovers(0);
+}
+
+#[test]
+fn who_scraped_and_stays_leaves_no_copy_of_the_answer_behind() {
+    let fake = FakePostgres::start([Behaviour::good()]);
+    let checks: String = (0..SQL_CHECKS).map(|n| format!("check_{n}: SELECT true\n")).collect();
+    let target = Target::of(Sidecar::on(fake.url()).set("SIDEPULSE_SQL_CHECKS", checks), &["/livez"]);
+    let clients: Vec<TcpStream> = (0..SCRAPERS)
+        .map(|_| {
+            let mut stream = connect(target.address());
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            read_whole(&mut stream);
+            stream
+        })
+        .collect();
+    target.wait_for_probes(2);
+    drop(clients);
+    target.recovers(0);
+}
+
+/// Reads an answer to the end that its head tells.
+fn read_whole(stream: &mut TcpStream) {
+    let mut answer = Vec::new();
+    let mut buffer = [0; 65_536];
+    loop {
+        let n = stream.read(&mut buffer).unwrap();
+        assert!(n > 0, "closed after {} bytes", answer.len());
+        answer.extend_from_slice(&buffer[..n]);
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        if body.len() >= length.parse().unwrap() {
+            return;
+        }
+    }
 }
 
 #[test]

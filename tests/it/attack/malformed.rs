@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::Shutdown;
 
 use super::{LIVEZ, Target, connect, read_to_end, statuses};
+use crate::support::random::Random;
 
 const CLIENTS: u32 = 1_000;
 
@@ -17,59 +18,39 @@ const REQUESTS: [&str; 5] = [
     "GET /metrics HTTP/1.0\r\nAuthorization: Basic eDp5\r\nCookie: a=b\r\n\r\n",
 ];
 
-/// splitmix64: the same numbers for the same seed.
-struct Random(u64);
+/// Fewer than `limit` bytes.
+fn noise(random: &mut Random, limit: usize) -> Vec<u8> {
+    (0..random.below(limit)).map(|_| random.byte()).collect()
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// A valid request, or several, with some faults.
+fn mutated(random: &mut Random) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for _ in 0..=random.below(3) {
+        bytes.extend_from_slice(REQUESTS[random.below(REQUESTS.len())].as_bytes());
     }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most)).map(|_| self.byte()).collect()
-    }
-
-    /// A valid request, or several, with some faults.
-    fn mutated(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for _ in 0..=self.below(3) {
-            bytes.extend_from_slice(REQUESTS[self.below(REQUESTS.len())].as_bytes());
+    for _ in 0..=random.below(8) {
+        let at = random.below(bytes.len());
+        let end = at + random.below((bytes.len() - at).min(40));
+        match random.below(6) {
+            0 => bytes[at] = random.byte(),
+            1 => bytes.insert(at, random.byte()),
+            2 if bytes.len() > end - at => drop(bytes.drain(at..end)),
+            3 => bytes.extend_from_within(at..end),
+            4 => bytes.insert(at, b"\r\n\0 :,;\t%/?\x7f\xff"[random.below(13)]),
+            _ => bytes.truncate(end.max(1)),
         }
-        for _ in 0..=self.below(8) {
-            let at = self.below(bytes.len());
-            let end = at + self.below((bytes.len() - at).min(40));
-            match self.below(6) {
-                0 if !bytes.is_empty() => bytes[at] = self.byte(),
-                1 => bytes.insert(at, self.byte()),
-                2 => drop(bytes.drain(at..end)),
-                3 => bytes.extend_from_within(at..end),
-                4 => bytes.insert(at, *b"\r\n\0 :,;\t%/?\x7f\xff".get(self.below(13)).unwrap_or(&0)),
-                _ => bytes.truncate(end.max(1)),
-            }
-        }
-        bytes
     }
+    bytes
 }
 
 #[test]
 fn any_bytes_at_all_get_an_answer_of_http_or_none() {
     let seed = RandomState::new().hash_one(CLIENTS);
-    let mut random = Random(seed);
+    let mut random = Random::new(seed, "");
     let target = Target::start();
     for n in 0..CLIENTS {
-        let bytes = if n % 4 == 0 { random.bytes(12_000) } else { random.mutated() };
+        let bytes = if n % 4 == 0 { noise(&mut random, 12_000) } else { mutated(&mut random) };
         let tell = || format!("to {} of seed {seed:#x}", bytes.escape_ascii());
         let mut stream = connect(target.address());
         let _ = stream.write_all(&bytes);

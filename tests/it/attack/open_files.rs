@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use super::target::{affordable, open_files};
+use super::target::affordable;
 use super::{Target, connect};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::{Behaviour, FakePostgres};
+use crate::support::process::open_files;
 use crate::support::sidecar::Sidecar;
 
 const FEW: u32 = 64;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::support::eventually::{SOON, eventually, poll};
 use crate::support::http;
+use crate::support::process::{open_files, status};
 use crate::support::sidecar::{Builder, Sidecar};
 use crate::support::web_app::WebApp;
 
@@ -211,18 +212,6 @@ fn probe(address: SocketAddr, path: &str, seen: &Mutex<Seen>) {
         Ok(answer) if answer.status == 200 && answer.body == "ok\n" => {}
         failure => seen.failures.push(format!("{path} after {took:?}: {failure:?}")),
     }
-}
-
-/// Descriptors that a process has open; 0 when it is gone.
-pub(super) fn open_files(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
-}
-
-/// A line of `/proc/PID/status`, in KB.
-fn status(pid: u32, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_else(|| panic!("{name} in {text}"))
 }
 
 /// The most bytes that the kernel holds for one connection of this port: what was not read yet, and what was sent.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Channel, server_certificate, side_by_side};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::{At, Auth, Behaviour, Fault};
+use crate::support::process::status;
 use crate::support::sidecar::Sidecar;
 
 /// The most that a hostile server may add to what an honest one costs, in KiB: a check takes 256 KiB of its bytes at
@@ -70,7 +71,7 @@ fn a_hostile_server_costs_little_memory_and_holds_nobody_up() {
         assert!(checked, "{}: not enough checks\n{}", case.name, sidecar.log_text());
         assert!(slowest < PROMPT, "{}: /livez took {slowest:?}", case.name);
         assert_eq!(fake.counts().max_concurrent, 1, "{}", case.name);
-        most_memory(sidecar.pid())
+        status(sidecar.pid(), "VmHWM")
     });
     let kib = |row: usize| costs[row].unwrap_or_else(|| panic!("{} failed", cases[row].name));
     for (row, case) in cases.iter().enumerate() {
@@ -78,11 +79,4 @@ fn a_hostile_server_costs_little_memory_and_holds_nobody_up() {
         println!("| {} | {:?} | {} KiB over {honest} KiB |", case.name, case.channel, kib(row).saturating_sub(honest));
         assert!(kib(row) < honest + ROOM, "{} ({:?}): {} KiB", case.name, case.channel, kib(row));
     }
-}
-
-/// The most memory that the process has had, in KiB.
-fn most_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::door::{Door, Trouble};
 use super::lane::{Fault, Stage};
 use super::ledger::{Check, Signs};
-use super::random::Random;
+use crate::support::random::Random;
 use crate::support::web_app::{Mode, WebApp};
 
 /// An app behind a door.

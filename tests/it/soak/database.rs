@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::door::{Door, Trouble};
 use super::lane::{Fault, Stage};
 use super::ledger::{Check, Signs};
-use super::random::Random;
 use crate::support::certificates::{Authority, Claims};
 use crate::support::database_url::DatabaseUrl;
 use crate::support::eventually::{SOON, poll};
 use crate::support::postgres::{DATABASE, PASSWORD, Postgres, ROLE, Stop};
+use crate::support::random::Random;
 use crate::support::session::Session;
 
 /// What the sidecar is told to ask.

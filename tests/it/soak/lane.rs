@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::Run;
 use super::ledger::{Check, Entry, Signs};
 use super::load::Line;
-use super::random::Random;
 use crate::support::eventually::poll;
+use crate::support::random::Random;
 
 /// How long the checks are left alone, and must be well all the time.
 const HEALTHY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2500));

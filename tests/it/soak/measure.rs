@@ -1,7 +1,6 @@
 //! What the process and its sessions take, second by second, and whether it grows.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use super::Run;
 use super::load::wait_until;
 use crate::support::eventually::{SOON, eventually};
+use crate::support::process::{open_files, status};
 use crate::support::session::Session;
 
 /// Between two samples: often enough to meet a moment at which no check is under way.
@@ -49,12 +49,12 @@ impl Curve {
     /// Samples until the run is over.
     pub(super) fn follow(&self, run: &Run<'_>, pid: u32) {
         while run.goes_on() && !run.has_failed() {
-            let (rss_kb, threads) = memory_and_threads(pid);
+            let number = |name| usize::try_from(status(pid, name)).expect("a small number");
             let sample = Sample {
                 at: run.started.elapsed(),
-                rss_kb,
-                threads,
-                files: files(pid),
+                rss_kb: number("VmRSS"),
+                threads: number("Threads"),
+                files: open_files(pid),
                 sessions: self.sessions.swap(0, Ordering::Relaxed),
                 requests: run.tally.total(),
                 scrapes: run.tally.scrapes(),
@@ -142,18 +142,4 @@ fn median(samples: &[Sample], of: impl Fn(&Sample) -> usize) -> usize {
     let mut values: Vec<usize> = samples.iter().map(of).collect();
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or(0)
-}
-
-/// From `/proc`.
-fn memory_and_threads(pid: u32) -> (usize, usize) {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running sidepulse");
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field of the status");
-        line.split_ascii_whitespace().next().and_then(|value| value.parse().ok()).expect("a number")
-    };
-    (field("VmRSS:"), field("Threads:"))
-}
-
-fn files(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).expect("a running sidepulse").count()
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): one word of state, and good enough to shuffle with.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// A stream of its own for each name.
-    pub(super) fn new(seed: u64, name: &str) -> Random {
+    pub(crate) fn new(seed: u64, name: &str) -> Random {
         Random(name.bytes().fold(seed, |state, byte| state.wrapping_mul(31).wrapping_add(byte.into())))
     }
 
@@ -20,18 +20,23 @@ impl Random {
     }
 
     /// A number below `limit`, which is not 0.
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
+    /// Any byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
     /// A time between these two, to the millisecond.
-    pub(super) fn between(&mut self, least: Duration, most: Duration) -> Duration {
+    pub(crate) fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = (most - least).as_millis() as usize;
         least + Duration::from_millis(self.below(span + 1) as u64)
     }
 
     /// 0 … `length` - 1, in any order.
-    pub(super) fn order(&mut self, length: usize) -> Vec<usize> {
+    pub(crate) fn order(&mut self, length: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..length).collect();
         for last in (1..length).rev() {
             order.swap(last, self.below(last + 1));
