@@ -12,7 +12,7 @@ use crate::support::sidecar::Sidecar;
 /// most, and what the driver makes of them may be several times as much.
 const ROOM: u64 = 8 * 1024;
 /// From memory, on a machine that is busy with other tests.
-const PROMPT: Duration = Duration::from_secs(1);
+const PROMPT: Duration = Duration::from_secs(3);
 
 struct Case {
     name: &'static str,
