@@ -48,7 +48,10 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Ok(config) => ping::run(config.listen, &path).await,
             Err(code) => code,
         },
-        Task::Doctor { json, backend } => doctor::run(lookup, &variable_names(), backend.as_deref(), json),
+        Task::Doctor { explain: Some(rule), .. } => doctor::explain(&rule),
+        Task::Doctor { json, backend, explain: None } => {
+            doctor::run(lookup, &variable_names(), backend.as_deref(), json)
+        }
     }
 }
 
