@@ -10,6 +10,8 @@ const DEEPEST: usize = 6;
 /// As many commands and scripts are looked at: a start command has a handful.
 const MOST_COMMANDS: usize = 500;
 const MOST_SCRIPTS: usize = 10;
+/// A longer file is no start script.
+const LONGEST_SCRIPT: usize = 64 * 1024;
 
 /// Programs that start the one behind them, and how many words of theirs stand before it.
 const WRAPPERS: [(&str, usize); 16] = [
@@ -197,7 +199,7 @@ impl Reader<'_> {
         let text = (self.script)(&path.text, &launch.directories).filter(|_| !path.expands_other);
         match text {
             None => self.unknown(&format!("the script {}", path.program())),
-            Some(text) if !shell::is_simple(&text) => {
+            Some(text) if text.len() > LONGEST_SCRIPT || !shell::is_simple(&text) => {
                 self.unknown(&format!("the script {}, which branches", path.program()))
             }
             Some(text) => self.line(&text, launch, arguments, depth + 1),

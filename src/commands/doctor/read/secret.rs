@@ -211,6 +211,9 @@ fn assigned(line: &str, python: bool) -> Option<Secret> {
 
 /// The name that asks for what follows the sign at `at`, and whether what follows is its default alone.
 fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
+    // Most signs follow no name, and are done with here.
+    let follows = |c: &u8| c.is_ascii_alphanumeric() || b"_-\"'] \t".contains(c);
+    line.as_bytes()[..at].last().filter(|c| follows(c))?;
     let before = tail(&line[..at]);
     if line.as_bytes()[at] == b',' {
         // `getenv("NAME", "…")`.
@@ -218,18 +221,16 @@ fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
         let callee = identifiers(call.trim_end().strip_suffix('(')?).next()?;
         return (LOOKUPS.contains(&callee) && asks(name).is_some()).then_some((name, true));
     }
-    // `${NAME:-default}` is a shell's: the name is read there, not written.
-    if before.rfind("${").is_some_and(|open| !before[open..].contains('}')) {
-        return None;
-    }
     let statement = before.rsplit(['(', ',', ';', '{', '}']).next().unwrap_or(before);
     // `NAME: str | None = "…"`.
     let target = if python { statement.split(':').next().unwrap_or(statement) } else { statement };
     let name = identifiers(target).next()?;
-    if name == "default" {
-        return identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true));
-    }
-    asks(name).map(|_| (name, false))
+    let found = match name {
+        "default" => identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true)),
+        _ => asks(name).map(|_| (name, false)),
+    };
+    // `${NAME:-default}` is a shell's: the name is read there, not written.
+    found.filter(|_| before.rfind("${").is_none_or(|open| before[open..].contains('}')))
 }
 
 /// Names in a text, the last one first.
@@ -347,7 +348,7 @@ pub(crate) fn has_url_password(text: &str) -> bool {
         pieces.any(|rest| {
             let has_scheme = before.ends_with(|c: char| c.is_ascii_alphanumeric());
             before = rest;
-            has_scheme && is_password_before_host(rest)
+            has_scheme && rest.contains('@') && is_password_before_host(rest)
         })
     })
 }

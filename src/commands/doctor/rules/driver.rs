@@ -34,62 +34,15 @@ const ASYNCPG_KEYS: [(&str, Values); 12] = [
     ("gsslib", Values::Of(&["gssapi", "sspi"])),
 ];
 
-/// What libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`), and `ssl=true`, which it reads as
-/// `sslmode=require`.
-const LIBPQ_KEYS: [&str; 52] = [
-    "service",
-    "servicefile",
-    "user",
-    "password",
-    "passfile",
-    "channel_binding",
-    "connect_timeout",
-    "dbname",
-    "host",
-    "hostaddr",
-    "port",
-    "client_encoding",
-    "options",
-    "application_name",
-    "fallback_application_name",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_count",
-    "tcp_user_timeout",
-    "sslmode",
-    "sslnegotiation",
-    "sslcompression",
-    "sslcert",
-    "sslkey",
-    "sslcertmode",
-    "sslpassword",
-    "sslrootcert",
-    "sslcrl",
-    "sslcrldir",
-    "sslsni",
-    "requirepeer",
-    "require_auth",
-    "min_protocol_version",
-    "max_protocol_version",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
-    "gssencmode",
-    "krbsrvname",
-    "gsslib",
-    "gssdelegation",
-    "replication",
-    "target_session_attrs",
-    "load_balance_hosts",
-    "scram_client_key",
-    "scram_server_key",
-    "oauth_issuer",
-    "oauth_client_id",
-    "oauth_client_secret",
-    "oauth_scope",
-    "sslkeylogfile",
-    "ssl",
-];
+/// What libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`); beside them `ssl=true`, which it reads
+/// as `sslmode=require`.
+const LIBPQ_KEYS: &str = "service servicefile user password passfile channel_binding connect_timeout dbname host hostaddr \
+    port client_encoding options application_name fallback_application_name keepalives keepalives_idle \
+    keepalives_interval keepalives_count tcp_user_timeout sslmode sslnegotiation sslcompression sslcert sslkey \
+    sslcertmode sslpassword sslrootcert sslcrl sslcrldir sslsni requirepeer require_auth min_protocol_version \
+    max_protocol_version ssl_min_protocol_version ssl_max_protocol_version gssencmode krbsrvname gsslib gssdelegation \
+    replication target_session_attrs load_balance_hosts scram_client_key scram_server_key oauth_issuer oauth_client_id \
+    oauth_client_secret oauth_scope sslkeylogfile";
 
 #[derive(Clone, Copy)]
 enum Values {
@@ -193,7 +146,10 @@ pub(super) fn keys(deployment: &Deployment<'_>) -> Vec<Finding> {
     let (name, refused): (_, Vec<(&str, bool)>) = match driver(deployment, &url) {
         Driver::Asyncpg => ("asyncpg", url.keys.iter().filter_map(|pair| refused_by_asyncpg(*pair)).collect()),
         Driver::Libpq => {
-            let unknown = url.keys.iter().filter(|(key, _)| !LIBPQ_KEYS.contains(key));
+            let takes = |key: &str, value: &str| {
+                LIBPQ_KEYS.split(' ').any(|known| known == key) || (key, value) == ("ssl", "true")
+            };
+            let unknown = url.keys.iter().filter(|(key, value)| !takes(key, value));
             ("libpq", unknown.map(|(key, _)| (*key, false)).collect())
         }
         Driver::Unknown if url.keys.is_empty() => return vec![Finding::ok("DATABASE_URL has no key")],
@@ -240,7 +196,10 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
         "ssl" => "write ssl=require".to_owned(),
         _ => "take it out".to_owned(),
     };
-    let texts: Vec<&str> = REBUILDS.into_iter().chain(Some(key).filter(|_| is_plain)).collect();
+    // As in `query.pop("sslmode")` and `.replace("?sslmode=require", "")`; the word alone stands in many a name.
+    let spellings = [format!("\"{key}\""), format!("'{key}'"), format!("{key}=")];
+    let texts: Vec<&str> =
+        REBUILDS.into_iter().chain(spellings.iter().map(String::as_str).filter(|_| is_plain)).collect();
     match deployment.code(&texts) {
         Code::Mentions(place) => {
             let look = format!("look that it takes {shown} out before the URL reaches the engine; or {remedy}");
