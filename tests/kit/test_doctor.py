@@ -4,6 +4,7 @@ libpq, to a real server; what `doctor` says of it must be what happens."""
 import asyncio
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,43 @@ def test_libpq_takes_what_doctor_says_that_it_takes(postgres: Postgres, backend:
         url = base.replace("postgresql://", "postgresql+psycopg://")
         levels = {rule["level"] for rule in says(f"{url}?{pair}", backend)["database-keys"]}
         assert levels == ({"ok"} if expected else {"error"}), (pair, expected, levels)
+
+
+LINES = """
+a==1.0
+a == 1.0 ; python_version < "3.9"
+A_b.c[d,e]==1.0,<2
+a ===1.0
+a (==1.0)
+a>=1.0,
+a~=1.0
+a!=1.0
+a = 1.0
+a==1.0 b
+two words
+==1.0
+[x]==1
+a[x==1
+-e .
+--index-url https://packages.example/simple
+a @ https://files.acme.com/a-1.0-py3-none-any.whl
+git+https://github.com/acme/a.git@4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a#egg=a
+""".strip().splitlines()
+
+
+def test_pip_refuses_what_doctor_says_that_it_refuses(tmp_path: Path) -> None:
+    # The parser alone, from the pip of this environment: nothing is looked up.
+    program = (
+        "import sys; from pip._internal.req.req_file import parse_requirements\n"
+        "from pip._internal.req.constructors import install_req_from_parsed_requirement as read\n"
+        "from pip._internal.network.session import PipSession\n"
+        "[read(line) for line in parse_requirements(sys.argv[1], session=PipSession())]\n"
+    )
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\n')
+    for line in LINES:
+        file = tmp_path / "requirements.txt"
+        file.write_text(f"{line}\n")
+        pip = subprocess.run([sys.executable, "-c", program, str(file)], cwd=tmp_path, capture_output=True)
+        found = says("postgresql://h/d", tmp_path)["requirements"]
+        refused = any("no requirement" in rule["message"] for rule in found)
+        assert refused == (pip.returncode != 0), (line, pip.stderr[-300:], found)

@@ -117,6 +117,9 @@ impl Reader<'_> {
             match words.first().map(|word| word.text.as_str()).unwrap_or_default() {
                 "cd" => here.directories.extend(words.get(1).cloned()),
                 "export" => here.variables.extend(words[1..].iter().filter_map(assignment)),
+                _ if words.iter().all(|word| assignment(word).is_some()) => {
+                    here.variables.extend(words.iter().filter_map(assignment));
+                }
                 _ => self.program(&words, here.clone(), arguments, depth),
             }
         }

@@ -11,8 +11,9 @@ use crate::dsn::{Endpoint, Plan};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driver {
     Asyncpg,
-    /// psycopg and psycopg2, which hand every key to libpq.
-    Libpq,
+    /// Both hand every key to libpq; the older one prepares no statements.
+    Psycopg,
+    Psycopg2,
     /// pg8000, psycopg2cffi, …; or nothing says which.
     Unknown,
 }
@@ -145,7 +146,7 @@ pub(super) fn keys(deployment: &Deployment<'_>) -> Vec<Finding> {
     let url = Url::read(&text);
     let (name, refused): (_, Vec<(&str, bool)>) = match driver(deployment, &url) {
         Driver::Asyncpg => ("asyncpg", url.keys.iter().filter_map(|pair| refused_by_asyncpg(*pair)).collect()),
-        Driver::Libpq => {
+        Driver::Psycopg | Driver::Psycopg2 => {
             let takes = |key: &str, value: &str| {
                 LIBPQ_KEYS.split(' ').any(|known| known == key) || (key, value) == ("ssl", "true")
             };
@@ -225,31 +226,30 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
     } else {
         return vec![Finding::ok("DATABASE_URL names no pooler in transaction mode that is known")];
     };
-    if url.driver.is_some_and(|driver| driver.starts_with("psycopg2")) {
-        return vec![Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))];
-    }
-    let remedy = "pass connect_args={\"statement_cache_size\": 0, \"prepared_statement_cache_size\": 0} to \
-                  create_async_engine, or take the direct host";
+    let remedy = match driver(deployment, &url) {
+        Driver::Psycopg2 => return vec![Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))],
+        Driver::Psycopg => "pass connect_args={\"prepare_threshold\": None} to create_engine, or take the direct host",
+        Driver::Asyncpg | Driver::Unknown => {
+            "pass connect_args={\"statement_cache_size\": 0, \"prepared_statement_cache_size\": 0} to create_async_engine, or \
+             take the direct host"
+        }
+    };
     if url.value("prepared_statement_cache_size") == Some("0") {
         let message =
             format!("{pooler} and switches SQLAlchemy's cache off; asyncpg's own is switched off in code alone");
         return vec![Finding::unknown(message, "look for statement_cache_size=0 in connect_args")];
     }
+    let what = format!("{pooler}, where statements that one session prepared are missing in the next");
     vec![match deployment.code(&CACHE) {
         Code::Mentions(place) => Finding::unknown(
             format!("{pooler}; this may switch the cache of prepared statements off"),
             "look that it stands at the engine that the app uses, not at Alembic's",
         )
         .at(&place.file, place.line),
-        Code::Unread => {
-            Finding::unknown(format!("{pooler}: prepared statements of one session are missing in the next"), remedy)
+        Code::Silent if driver(deployment, &url) != Driver::Unknown => {
+            Finding::warning(format!("{what}: no file of the app mentions their cache"), remedy)
         }
-        Code::Silent => Finding::warning(
-            format!(
-                "{pooler}, and no file of the app mentions the cache of prepared statements, which are missing in the next session"
-            ),
-            remedy,
-        ),
+        Code::Silent | Code::Unread => Finding::unknown(what, remedy),
     }]
 }
 
@@ -257,16 +257,17 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
 fn driver(deployment: &Deployment<'_>, url: &Url<'_>) -> Driver {
     match url.driver {
         Some("asyncpg") => return Driver::Asyncpg,
-        Some("psycopg" | "psycopg2" | "psycopg_async") => return Driver::Libpq,
+        Some("psycopg" | "psycopg_async") => return Driver::Psycopg,
+        Some("psycopg2") => return Driver::Psycopg2,
         Some(_) => return Driver::Unknown,
         None => {}
     }
     let Some(app) = &deployment.app else { return Driver::Unknown };
-    let has = |name: &str| app.installed.has(name);
-    let libpq = ["psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary"].map(has);
-    match (has("asyncpg"), libpq.contains(&Some(true))) {
-        (Some(true), false) => Driver::Asyncpg,
-        (Some(false), true) => Driver::Libpq,
+    let has = |names: &[&str]| names.iter().any(|name| app.installed.has(name) == Some(true));
+    match (has(&["asyncpg"]), has(&["psycopg", "psycopg-binary"]), has(&["psycopg2", "psycopg2-binary"])) {
+        (true, false, false) => Driver::Asyncpg,
+        (false, true, false) => Driver::Psycopg,
+        (false, false, true) => Driver::Psycopg2,
         _ => Driver::Unknown,
     }
 }

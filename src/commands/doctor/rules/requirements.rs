@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use super::super::deployment::Deployment;
 use super::super::finding::{Finding, printable};
 use super::super::read::installed::{Entry, Installed};
-use super::super::read::layout::Layout;
 use super::super::read::requirement::Line;
 use super::super::read::secret;
-use super::super::read::start::{Found, Start};
 
 /// The first for Python 3.12 (its release notes).
 const OLDEST_ASYNCPG: [u32; 3] = [0, 29, 0];
@@ -21,7 +19,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(app) = &deployment.app else { return Vec::new() };
     let installed = &app.installed;
     let Some(source) = &installed.source else {
-        let from_image = matches!(&app.start, Found::Start(Start { layout: Layout::Image { .. }, .. }));
+        let from_image = app.files.roots().iter().any(|root| app.files.has(&root.join("Dockerfile")));
         let message = "there is no requirements.txt and no lock file";
         let remedy = "write one with every requirement as name==version (`pip freeze > requirements.txt`)";
         return vec![match from_image {

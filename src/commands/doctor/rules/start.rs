@@ -202,6 +202,12 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some((start, server)) = app.server() else { return Vec::new() };
     let Listens::Tcp { port, .. } = &server.listens else { return Vec::new() };
     let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
+    // `PORT=${PORT:-8080}` leaves it as it is.
+    let is_set_again = |(name, value): &(String, String)| name == "PORT" && !value.contains("PORT");
+    if server.launch.variables.iter().any(is_set_again) {
+        let message = "the script gives PORT a value of its own before it starts the app";
+        return vec![place(start, Finding::unknown(message, "look that the app listens where it is asked"))];
+    }
     let finding = if server.launch.under_run {
         let Some(ports) = deployment.ports else { return Vec::new() };
         below_run(&server, port, ports)
