@@ -1,6 +1,7 @@
 //! A start command → the programs that it starts, through shells, wrappers, start scripts and `sidepulse run`.
 
 use super::dockerfile::Form;
+use super::secret;
 use super::shell::{self, Word};
 
 /// What takes a command line as its argument after `-c`.
@@ -35,26 +36,11 @@ const WRAPPERS: [(&str, usize); 16] = [
 /// Managers that run a program within their environment: `uv run …`.
 const MANAGERS: [&str; 6] = ["uv", "poetry", "pipenv", "pdm", "hatch", "rye"];
 /// Their options that take a value.
-const WITH_VALUE: [&str; 12] = [
-    "--directory",
-    "--project",
-    "--with",
-    "--extra",
-    "--group",
-    "--env-file",
-    "--python",
-    "-p",
-    "--package",
-    "--no-group",
-    "--only-group",
-    "-C",
-];
+const WITH_VALUE: &str = "--directory --project --with --extra --group --env-file --python -p --package --no-group \
+    --only-group -C";
 /// What prepares, and ends by itself.
-const PREPARES: [&str; 30] = [
-    "echo", "cd", "export", "set", "alembic", "sleep", "true", ":", "mkdir", "cp", "mv", "rm", "chmod", "chown", "ls",
-    "pwd", "cat", "printf", "test", "[", "wait", "trap", "pip", "source", ".", "ulimit", "umask", "date", "aerich",
-    "unset",
-];
+const PREPARES: &str = "echo cd export set alembic sleep true : mkdir cp mv rm chmod chown ls pwd cat printf test [ \
+    wait trap pip source . ulimit umask date aerich unset";
 
 /// One program that is started, and what surrounds it.
 #[derive(Clone, Debug, Default)]
@@ -170,7 +156,7 @@ impl Reader<'_> {
         if name.ends_with(".sh") || name.contains("entrypoint") {
             return self.script(&words[0], &words[1..], &launch, depth);
         }
-        if !PREPARES.contains(&name) {
+        if !PREPARES.split(' ').any(|known| known == name) {
             self.steps.push(Step::Program(Launch { words: words.to_vec(), ..launch }));
         }
     }
@@ -199,11 +185,12 @@ impl Reader<'_> {
         if self.scripts > MOST_SCRIPTS {
             return self.unknown("scripts within scripts");
         }
+        let script = secret::shown(path.program(), "a script");
         let text = (self.script)(&path.text, &launch.directories).filter(|_| !path.expands_other);
         match text {
-            None => self.unknown(&format!("the script {}", path.program())),
+            None => self.unknown(&format!("{script} was not found")),
             Some(text) if text.len() > LONGEST_SCRIPT || !shell::is_simple(&text) => {
-                self.unknown(&format!("the script {}, which branches", path.program()))
+                self.unknown(&format!("{script} is more than a list of commands"))
             }
             Some(text) => self.line(&text, launch, arguments, depth + 1),
         }
@@ -221,7 +208,7 @@ fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
         && option.text.starts_with('-')
     {
         rest = others;
-        if WITH_VALUE.contains(&option.text.as_str())
+        if WITH_VALUE.split(' ').any(|known| known == option.text)
             && let [value, others @ ..] = rest
         {
             if ["--directory", "-C"].contains(&option.text.as_str()) {

@@ -32,97 +32,20 @@ const SHORTEST_PASSWORD: usize = 8;
 const FARTHEST: usize = 120;
 const LONGEST: usize = 256;
 
+/// A longer name is none.
+const LONGEST_NAME: usize = 60;
+
 /// What marks a value as one to be replaced.
-const MARKS: [&str; 20] = [
-    "change-me",
-    "change_me",
-    "changeme",
-    "change-this",
-    "change_this",
-    "changethis",
-    "placeholder",
-    "example",
-    "yourpassword",
-    "yoursecret",
-    "replace",
-    "dummy",
-    "insecure",
-    "not-a-secret",
-    "notasecret",
-    "xxx",
-    "***",
-    "...",
-    "…",
-    "<",
-];
+const MARKS: &str = "change-me change_me changeme change-this change_this changethis placeholder example yourpassword \
+    yoursecret replace dummy insecure not-a-secret notasecret xxx *** ... … <";
 /// Words that say so beside others, as people write them: your-secret-here, sua-chave-aqui, generate-with-openssl.
-const TO_BE_REPLACED: [&str; 31] = [
-    "your",
-    "yours",
-    "my",
-    "here",
-    "generate",
-    "generated",
-    "set",
-    "insert",
-    "paste",
-    "put",
-    "use",
-    "sua",
-    "seu",
-    "aqui",
-    "mude",
-    "troque",
-    "altere",
-    "coloque",
-    "gere",
-    "tu",
-    "su",
-    "cambia",
-    "cambiar",
-    "votre",
-    "ici",
-    "changer",
-    "dein",
-    "hier",
-    "tua",
-    "tuo",
-    "qui",
-];
+const TO_BE_REPLACED: &str = "your yours my here generate generated set insert paste put use sua seu aqui mude troque \
+    altere coloque gere tu su cambia cambiar votre ici changer dein hier tua tuo qui";
 /// What a value for development begins with, before a character that is no letter.
 const STAGES: [&str; 10] = ["dev", "development", "test", "testing", "local", "ci", "fake", "sample", "demo", "dummy"];
 /// Whole values that stand for any.
-const WORDS: [&str; 29] = [
-    "password",
-    "passwd",
-    "pass",
-    "pwd",
-    "pw",
-    "p",
-    "secret",
-    "token",
-    "key",
-    "user",
-    "username",
-    "u",
-    "postgres",
-    "admin",
-    "root",
-    "app",
-    "test",
-    "dev",
-    "local",
-    "none",
-    "null",
-    "mypassword",
-    "senha",
-    "segredo",
-    "secreto",
-    "geheim",
-    "passwort",
-    "motdepasse",
-    "contraseña",
-];
+const WORDS: &str = "password passwd pass pwd pw p secret token key user username u postgres admin root app test dev \
+    local none null mypassword senha segredo secreto geheim passwort motdepasse contraseña";
 /// Hosts that a password for development goes to, or that are no hosts.
 const NO_HOSTS: [&str; 6] = ["example", "xxx", "...", "<", "{", "$"];
 /// Prefixes by which their makers mark tokens, and how many characters follow at least.
@@ -291,10 +214,11 @@ pub(crate) fn is_marked(value: &str) -> bool {
     let is_name = value.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     let is_filled_in = value.starts_with(['$', '%', '[']) || value.contains(['{', '}']);
     let mut parts = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-    let says_so = lower.contains(['-', '_', ' ', '.']) && parts.any(|part| TO_BE_REPLACED.contains(&part));
+    let says_so =
+        lower.contains(['-', '_', ' ', '.']) && parts.any(|part| TO_BE_REPLACED.split(' ').any(|word| word == part));
     value.is_empty()
         || characters.all(|c| Some(c) == first)
-        || MARKS.iter().any(|mark| lower.contains(mark))
+        || MARKS.split(' ').any(|mark| lower.contains(mark))
         || is_stage
         || is_name
         || is_filled_in
@@ -303,7 +227,7 @@ pub(crate) fn is_marked(value: &str) -> bool {
 
 /// That, or a word that stands for any.
 pub(crate) fn is_placeholder(value: &str) -> bool {
-    is_marked(value) || WORDS.contains(&value.trim().to_lowercase().as_str())
+    is_marked(value) || WORDS.split(' ').any(|word| word == value.trim().to_lowercase())
 }
 
 /// Long and particular enough that a file which holds it holds it as a secret.
@@ -326,8 +250,14 @@ pub(crate) fn looks_random(value: &str, shortest: usize) -> bool {
         && !value.split(['-', '_', '.', ':', '/', ',', '+', '=']).all(is_word)
 }
 
+/// A name that stands in a file, for a message; `otherwise` where it could be a secret that landed there.
+pub(crate) fn shown(name: &str, otherwise: &str) -> String {
+    let fits = !name.is_empty() && name.len() <= LONGEST_NAME && name.split('/').all(is_wordy);
+    if fits { name.to_owned() } else { otherwise.to_owned() }
+}
+
 /// Words alone, as in a package's name.
-pub(crate) fn is_wordy(name: &str) -> bool {
+fn is_wordy(name: &str) -> bool {
     name.split(['-', '_', '.']).all(is_word)
 }
 

@@ -91,23 +91,9 @@ fn module_of_python(words: &[Word]) -> Option<usize> {
 }
 
 fn uvicorn(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 15] = [
-        "--reload",
-        "--access-log",
-        "--no-access-log",
-        "--use-colors",
-        "--no-use-colors",
-        "--proxy-headers",
-        "--no-proxy-headers",
-        "--server-header",
-        "--no-server-header",
-        "--date-header",
-        "--no-date-header",
-        "--factory",
-        "--reset-contextvars",
-        "--version",
-        "--help",
-    ];
+    const FLAGS: &str = "--reload --access-log --no-access-log --use-colors --no-use-colors --proxy-headers \
+        --no-proxy-headers --server-header --no-server-header --date-header --no-date-header --factory \
+        --reset-contextvars --version --help";
     let listens = match options.value(&["--uds", "--fd"]) {
         Some(_) => Listens::Socket,
         None => {
@@ -121,7 +107,7 @@ fn uvicorn(launch: &Launch, options: &Options<'_>) -> Server {
     let supervised = options.has("--reload") || workers.is_some_and(|workers| workers.text != "1");
     Server {
         name: "uvicorn",
-        app: module(options.positional(&FLAGS).first().copied(), "app", options.has("--factory")),
+        app: module(options.positional(FLAGS).first().copied(), "app", options.has("--factory")),
         app_dir: options.value(&["--app-dir"]),
         listens,
         speaks_asgi: true,
@@ -131,17 +117,8 @@ fn uvicorn(launch: &Launch, options: &Options<'_>) -> Server {
 }
 
 fn gunicorn(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 9] = [
-        "--reload",
-        "--preload",
-        "--daemon",
-        "-D",
-        "--no-sendfile",
-        "--capture-output",
-        "--enable-stdio-inheritance",
-        "--check-config",
-        "--print-config",
-    ];
+    const FLAGS: &str = "--reload --preload --daemon -D --no-sendfile --capture-output --enable-stdio-inheritance \
+        --check-config --print-config";
     let worker = options.value(&["-k", "--worker-class"]);
     let configured = options.value(&["-c", "--config"]).is_some() || given(launch, "GUNICORN_CMD_ARGS").is_some();
     let listens = match options.value(&["-b", "--bind"]) {
@@ -152,7 +129,7 @@ fn gunicorn(launch: &Launch, options: &Options<'_>) -> Server {
     };
     Server {
         name: "gunicorn",
-        app: module(options.positional(&FLAGS).first().copied(), "application", false),
+        app: module(options.positional(FLAGS).first().copied(), "application", false),
         app_dir: options.value(&["--chdir", "--pythonpath"]),
         listens,
         // Its default worker speaks WSGI.
@@ -164,9 +141,8 @@ fn gunicorn(launch: &Launch, options: &Options<'_>) -> Server {
 }
 
 fn fastapi(launch: &Launch, options: &Options<'_>) -> Option<Server> {
-    const FLAGS: [&str; 7] =
-        ["--reload", "--no-reload", "--proxy-headers", "--no-proxy-headers", "--help", "--verbose", "-v"];
-    let positional = options.positional(&FLAGS);
+    const FLAGS: &str = "--reload --no-reload --proxy-headers --no-proxy-headers --help --verbose -v";
+    let positional = options.positional(FLAGS);
     let development = match positional.first()?.text.as_str() {
         "run" => false,
         "dev" => true,
@@ -192,7 +168,7 @@ fn fastapi(launch: &Launch, options: &Options<'_>) -> Option<Server> {
 }
 
 fn hypercorn(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 3] = ["--debug", "--reload", "--help"];
+    const FLAGS: &str = "--debug --reload --help";
     let configured = options.value(&["-c", "--config"]).is_some();
     let listens = match options.value(&["-b", "--bind"]) {
         Some(bind) => address(&bind),
@@ -201,7 +177,7 @@ fn hypercorn(launch: &Launch, options: &Options<'_>) -> Server {
     };
     Server {
         name: "hypercorn",
-        app: module(options.positional(&FLAGS).first().copied(), "app", false),
+        app: module(options.positional(FLAGS).first().copied(), "app", false),
         app_dir: None,
         listens,
         speaks_asgi: true,
@@ -211,17 +187,7 @@ fn hypercorn(launch: &Launch, options: &Options<'_>) -> Server {
 }
 
 fn granian(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 9] = [
-        "--ws",
-        "--no-ws",
-        "--reload",
-        "--factory",
-        "--no-factory",
-        "--access-log",
-        "--no-access-log",
-        "--log",
-        "--no-log",
-    ];
+    const FLAGS: &str = "--ws --no-ws --reload --factory --no-factory --access-log --no-access-log --log --no-log";
     let listens = match options.value(&["--uds"]) {
         Some(_) => Listens::Socket,
         None => {
@@ -232,7 +198,7 @@ fn granian(launch: &Launch, options: &Options<'_>) -> Server {
     };
     Server {
         name: "granian",
-        app: module(options.positional(&FLAGS).first().copied(), "app", options.has("--factory")),
+        app: module(options.positional(FLAGS).first().copied(), "app", options.has("--factory")),
         app_dir: options.value(&["--working-dir"]),
         listens,
         // Its default interface is its own, RSGI.
@@ -312,13 +278,13 @@ impl Options<'_> {
     }
 
     /// What is no option and no option's value. An option that is none of `flags` takes the word behind it.
-    fn positional(&self, flags: &[&str]) -> Vec<&Word> {
+    fn positional(&self, flags: &str) -> Vec<&Word> {
         let mut found = Vec::new();
         let mut words = self.words.iter();
         while let Some(word) = words.next() {
             if !word.text.starts_with('-') {
                 found.push(word);
-            } else if !word.text.contains('=') && !flags.contains(&word.text.as_str()) {
+            } else if !word.text.contains('=') && !flags.split(' ').any(|flag| flag == word.text) {
                 words.next();
             }
         }

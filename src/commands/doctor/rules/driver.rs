@@ -1,7 +1,8 @@
 //! What the app's own driver makes of the database's URL.
 
 use super::super::deployment::{Code, Deployment};
-use super::super::finding::{Finding, printable};
+use super::super::finding::Finding;
+use super::super::read::secret;
 use super::super::read::url::Url;
 use super::database::EXAMPLE;
 use crate::config::settings::DATABASE_URL;
@@ -110,7 +111,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
         }];
     }
     if let Some(driver) = url.driver {
-        let message = format!("DATABASE_URL names {} as its driver, not asyncpg", printable(driver));
+        let message = format!("DATABASE_URL names {} as its driver, not asyncpg", secret::shown(driver, "another one"));
         return vec![Finding::unknown(message, "look that the app's engine is made for it")];
     }
     let what = match url.dialect {
