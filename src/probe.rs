@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 pub mod app;
 pub mod database;
-pub mod diagnosis;
+pub(crate) mod diagnosis;
 pub mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzed;
@@ -17,6 +17,9 @@ pub mod remedies;
 mod session;
 pub mod trail;
 pub mod wire;
+
+use diagnosis::Diagnosis;
+pub use remedies::Cause;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -257,6 +260,8 @@ impl Reason {
 pub struct Failure {
     /// The closed reason.
     pub reason: Reason,
+    /// What of it is known to be the matter, where that has a cure of its own.
+    pub cause: Option<Cause>,
     /// The phase in which it happened, where there was one.
     pub phase: Option<Phase>,
     /// Redacted text for the person on call.
@@ -268,7 +273,12 @@ pub struct Failure {
 impl Failure {
     /// A failure without further text.
     pub fn new(reason: Reason, phase: Phase) -> Self {
-        Failure { reason, phase: Some(phase), detail: None, unclassified: None }
+        Failure { reason, cause: None, phase: Some(phase), detail: None, unclassified: None }
+    }
+
+    /// A failure as an error was understood.
+    pub(crate) fn diagnosed(diagnosis: Diagnosis, phase: Phase) -> Self {
+        Failure { cause: diagnosis.cause, ..Failure::new(diagnosis.reason, phase) }
     }
 
     /// The same with redacted text.
@@ -278,9 +288,14 @@ impl Failure {
         self
     }
 
+    /// What to do about it, as [`Reason::remedy`] or more to the point.
+    pub fn remedy(&self) -> &'static str {
+        self.cause.map_or(self.reason.remedy(), Cause::remedy)
+    }
+
     /// The prober broke.
     pub fn internal() -> Self {
-        Failure { reason: Reason::Internal, phase: None, detail: None, unclassified: None }
+        Failure { reason: Reason::Internal, cause: None, phase: None, detail: None, unclassified: None }
     }
 }
 
