@@ -8,7 +8,7 @@ use tokio::time::Instant;
 pub mod app;
 mod attempts;
 pub mod database;
-pub mod diagnosis;
+pub(crate) mod diagnosis;
 pub(crate) mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzed;
@@ -22,6 +22,9 @@ mod wire;
 
 pub use reason::{Class, Reason};
 pub use refusal::{Addition, Refusal};
+
+use diagnosis::Diagnosis;
+pub use remedies::Cause;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -166,6 +169,8 @@ impl Progress {
 pub struct Failure {
     /// The closed reason.
     pub reason: Reason,
+    /// What of it is known to be the matter, where that has a cure of its own.
+    pub cause: Option<Cause>,
     /// The phase in which it happened, where there was one.
     pub phase: Option<Phase>,
     /// Redacted text for the person on call.
@@ -177,7 +182,12 @@ pub struct Failure {
 impl Failure {
     /// A failure without further text.
     pub fn new(reason: Reason, phase: Phase) -> Self {
-        Failure { reason, phase: Some(phase), detail: None, unclassified: None }
+        Failure { reason, cause: None, phase: Some(phase), detail: None, unclassified: None }
+    }
+
+    /// A failure as an error was understood.
+    pub(crate) fn diagnosed(diagnosis: Diagnosis, phase: Phase) -> Self {
+        Failure { cause: diagnosis.cause, ..Failure::new(diagnosis.reason, phase) }
     }
 
     /// The same with redacted text.
@@ -187,9 +197,14 @@ impl Failure {
         self
     }
 
+    /// What to do about it, as [`Reason::remedy`] or more to the point.
+    pub fn remedy(&self) -> &'static str {
+        self.cause.map_or(self.reason.remedy(), Cause::remedy)
+    }
+
     /// The prober broke.
     pub fn internal() -> Self {
-        Failure { reason: Reason::Internal, phase: None, detail: None, unclassified: None }
+        Failure { reason: Reason::Internal, cause: None, phase: None, detail: None, unclassified: None }
     }
 }
 

@@ -238,7 +238,7 @@ impl Recorder {
             .maybe("phase", failure.and_then(|f| f.phase).map(Phase::as_str))
             .maybe("attempts", outcome.map(|o| o.attempts))
             .maybe("duration_ms", outcome.map(|o| millis(o.duration)))
-            .maybe("remedy", failure.map(|f| f.reason.remedy()))
+            .maybe("remedy", failure.map(Failure::remedy))
             .send();
     }
 

@@ -128,7 +128,7 @@ impl Row {
             name: id.name(),
             status: if failure.is_some() { Status::Fail } else { Status::Pass }.as_str(),
             reason: failure.as_ref().map(|failure| failure.reason.as_str()),
-            remedy: failure.as_ref().map(|failure| failure.reason.remedy()),
+            remedy: failure.as_ref().map(Failure::remedy),
             attempts: outcome.attempts,
             duration_ms: millis(outcome.duration),
             phases_ms: outcome.phases,

@@ -104,7 +104,8 @@ impl AppProbe {
             Reach::Tcp { host, .. } => host.as_str(),
             Reach::Unix(_) => "localhost",
         };
-        let failed = |error| Failure::new(tls::diagnose(&error), Phase::Tls).with_detail(tls::chain(&error));
+        let failed =
+            |error| Failure::diagnosed(diagnosis::tls::diagnose(&error), Phase::Tls).with_detail(tls::chain(&error));
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
     }
 

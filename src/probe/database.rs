@@ -110,8 +110,11 @@ impl DatabaseProbe {
 
     /// SQL checks take the reason of a deep query that failed.
     fn not_run(&self, query: &Outcome) -> Vec<Outcome> {
-        let failure = |reason| Failure { reason, phase: None, detail: None, unclassified: None };
-        let outcome = Outcome { result: Err(failure(query.reason().unwrap_or(Reason::Internal))), ..query.clone() };
+        let failure = match &query.result {
+            Err(cause) => Failure { phase: None, detail: None, unclassified: None, ..cause.clone() },
+            Ok(_) => Failure::internal(),
+        };
+        let outcome = Outcome { result: Err(failure), ..query.clone() };
         vec![Outcome { attempts: 1, phases: Phases::default(), ..outcome }; self.settings.sql_checks.len()]
     }
 
@@ -274,7 +277,8 @@ impl DatabaseProbe {
         }
         let connector = tokio_native_tls::TlsConnector::from(connector);
         let mut stream = connector.connect(&name, socket).await.map_err(|error| {
-            Failure::new(tls::diagnose(&error), Phase::Tls).with_detail(self.redactor.clean(&tls::chain(&error)))
+            Failure::diagnosed(diagnosis::tls::diagnose(&error), Phase::Tls)
+                .with_detail(self.redactor.clean(&tls::chain(&error)))
         })?;
         progress.leave();
         let certificate = stream.get_ref().peer_certificate().ok().flatten();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::Reason;
+use super::diagnosis::Diagnosis;
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
@@ -41,8 +41,8 @@ pub(crate) struct Seen {
     planned_plaintext: bool,
     /// The server has no TLS, and that is acceptable.
     pub(crate) plaintext: bool,
-    /// Why the TLS handshake failed: the reason, and text for the person on call.
-    pub(crate) tls_failure: Option<(Reason, String)>,
+    /// Why the TLS handshake failed, and text for the person on call.
+    pub(crate) tls_failure: Option<(Diagnosis, String)>,
 }
 
 impl Seen {

@@ -35,7 +35,7 @@ pub(crate) fn wall() -> SystemTime {
 
 /// The result of a run that ended then: it failed for this reason, or passed.
 pub(crate) fn ended(at: Instant, reason: Option<Reason>) -> Outcome {
-    let failure = |reason| Failure { reason, phase: Some(Phase::Connect), detail: None, unclassified: None };
+    let failure = |reason| Failure::new(reason, Phase::Connect);
     let mut phases = Phases::default();
     phases.set(Phase::Connect, Duration::from_micros(1250));
     let result = reason.map_or(Ok(()), |reason| Err(failure(reason)));
