@@ -109,6 +109,8 @@ pub struct DatabaseSettings {
     pub idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to look deep.
     pub blind_interval: Duration,
+    /// After a deep query that passed, look for what will hurt soon.
+    pub early_warnings: bool,
 }
 
 /// How many results in a row change a verdict.

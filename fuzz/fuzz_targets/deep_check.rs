@@ -63,6 +63,7 @@ impl Plot {
             max_age: None,
             idle_handshake: None,
             blind_interval: CHECK,
+            early_warnings: true,
         };
         DatabaseProbe::new(settings, redactor)
     }

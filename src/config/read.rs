@@ -123,6 +123,7 @@ pub(super) fn read_database(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
     let max_age = optional(r.read("SIDEPULSE_ECONOMY_MAX_AGE", seconds(6 * 3600), parse::duration_or_zero));
     let idle_handshake = optional(r.read("SIDEPULSE_IDLE_HANDSHAKE", seconds(60), parse::duration_or_zero));
     let blind_interval = r.read("SIDEPULSE_ECONOMY_INTERVAL", seconds(3600), parse::duration);
+    let early_warnings = r.choice("SIDEPULSE_EARLY_WARNINGS", true, &[("on", true), ("off", false)], "off");
     if !on {
         return None;
     }
@@ -140,6 +141,7 @@ pub(super) fn read_database(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
         max_age,
         idle_handshake,
         blind_interval,
+        early_warnings,
     })
 }
 

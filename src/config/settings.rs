@@ -119,6 +119,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("SIDEPULSE_FAILURE_THRESHOLD", "N", "2", "Failed checks in a row that turn an up check down"),
     plain("SIDEPULSE_SUCCESS_THRESHOLD", "N", "1", "Good checks in a row that turn a down check up"),
+    plain(
+        "SIDEPULSE_EARLY_WARNINGS",
+        "on|off",
+        "on",
+        "Warn of what will hurt soon: few sessions left, stuck transactions, waits for locks, a full disk",
+    ),
     secret(
         "SIDEPULSE_TOKEN",
         "TOKEN",

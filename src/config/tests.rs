@@ -95,6 +95,14 @@ fn ping_needs_only_the_address() {
 }
 
 #[test]
+fn early_warnings_are_on_unless_switched_off() {
+    let early_warnings = |pairs: &[_]| load(&[&[URL], pairs].concat()).map(|c| c.database.unwrap().early_warnings);
+    assert_eq!(early_warnings(&[]), Ok(true));
+    assert_eq!(early_warnings(&[("SIDEPULSE_EARLY_WARNINGS", "off")]), Ok(false));
+    assert!(early_warnings(&[("SIDEPULSE_EARLY_WARNINGS", "never")]).is_err());
+}
+
+#[test]
 fn neon_means_economy_unless_said_otherwise() {
     let neon = (DATABASE_URL, "postgresql://u:p@ep-a-b-1.eu-central-1.aws.neon.tech/d");
     assert_eq!(load(&[neon]).unwrap().database.unwrap().mode, Mode::Economy);
