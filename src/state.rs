@@ -125,12 +125,11 @@ impl CheckState {
         let mark = Mark { at: outcome.ended.1, duration: outcome.duration, reason: outcome.reason() };
         push(&mut self.recent, mark);
         match &outcome.result {
-            Ok(facts) => {
+            Ok(()) => {
                 self.failures = 0;
                 self.successes = self.successes.saturating_add(1);
                 self.last_success = Some(outcome.ended);
                 self.retried = outcome.attempts > 1;
-                self.read_only = facts.read_only;
                 let needed = if self.level == Level::Starting { 1 } else { self.thresholds.success };
                 if self.successes >= needed {
                     self.level = Level::Up;

@@ -13,11 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::tls::TlsConnect;
 use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, SimpleQueryRow};
 
+use super::database::ServerFacts;
 use super::diagnosis;
 use super::diagnosis::server::Stage;
 use super::dial::Socket;
 use super::wire::{Decrypted, Meter, Wire};
-use super::{Failure, Phase, Reason, ServerFacts};
+use super::{Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -117,7 +118,7 @@ impl Session {
         }
         let fact = |column| facts.first().and_then(|row| row.try_get(column).ok().flatten());
         Ok(ServerFacts {
-            read_only: fact(1) == Some("t") || fact(2) == Some("on"),
+            read_only: Some(fact(1) == Some("t") || fact(2) == Some("on")),
             started: fact(0).map(|text| text.chars().take(40).collect()),
             version: self.version(),
             ready_after: Duration::ZERO,
