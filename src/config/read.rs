@@ -7,7 +7,7 @@ use super::app_target::AppTarget;
 use super::parse::{self, Wrong};
 use super::settings::{DATABASE_URL, OWN_DATABASE_URL, PORT};
 use super::{AppSettings, DEFAULT_PORT, DatabaseSettings, Fault, Gate, Lookup, Mode, Railway};
-use crate::dsn::{Plan, TlsPolicy};
+use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 use crate::{log, tls};
 
 /// Reads values one by one and collects what is wrong with them.
@@ -127,7 +127,10 @@ pub(super) fn read_database(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
         return None;
     }
     let plan = read_plan(r, warnings)?;
-    let mode = mode.unwrap_or(if plan.neon { Mode::Economy } else { Mode::Steady });
+    let mode = mode.unwrap_or(match plan.scale_to_zero {
+        ScaleToZero::Yes => Mode::Economy,
+        ScaleToZero::Perhaps(_) | ScaleToZero::No => Mode::Steady,
+    });
     Some(DatabaseSettings {
         plan,
         interval,
