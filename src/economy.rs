@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use crate::config::{DatabaseSettings, Mode};
+use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::dsn::Endpoint;
 use crate::probe::app::AppProbe;
 use crate::probe::traffic::Traffic;
@@ -178,7 +178,7 @@ pub struct Economy {
 impl Economy {
     /// For a database in economy mode; `None` in steady mode. Needs a runtime with a local set.
     pub fn of(settings: &DatabaseSettings, traffic: &Traffic, recorder: &RefCell<Recorder>) -> Option<Economy> {
-        if settings.mode != Mode::Economy {
+        if settings.mode != DatabaseMode::Economy {
             return None;
         }
         let mut sight = Sight::of(&settings.plan.endpoint, traffic);

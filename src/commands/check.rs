@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::print;
 use crate::cli::Only;
-use crate::config::{Config, DatabaseSettings, Mode};
+use crate::config::{Config, DatabaseMode, DatabaseSettings};
 use crate::economy::{app_url, app_url_uses_database};
 use crate::log::timestamp;
 use crate::probe::app::AppProbe;
@@ -72,7 +72,7 @@ pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, js
             && let Some((settings, probe)) = &mut database
         {
             rows.extend(look_deep(settings, probe).await);
-            let economy = settings.mode == Mode::Economy && rows.iter().all(|row| row.reason.is_none());
+            let economy = settings.mode == DatabaseMode::Economy && rows.iter().all(|row| row.reason.is_none());
             if economy && only.is_none() && app_url_uses_database(&mut app, &settings.plan.endpoint, &traffic).await {
                 rows[0].message = Some(app_url::REMEDY.to_owned());
             }
