@@ -104,8 +104,9 @@ impl AppProbe {
             Reach::Tcp { host, .. } => host.as_str(),
             Reach::Unix(_) => "localhost",
         };
-        let failed =
-            |error| Failure::diagnosed(diagnosis::tls::diagnose(&error), Phase::Tls).with_detail(tls::chain(&error));
+        let failed = |error| {
+            Failure::diagnosed(diagnosis::tls::diagnose_app(&error), Phase::Tls).with_detail(tls::chain(&error))
+        };
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
     }
 

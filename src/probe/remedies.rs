@@ -41,6 +41,9 @@ causes! {
     LoginMethodUnknown "The server wants a login that is no password's."
         "The server wants a login by Kerberos, GSSAPI or another method that sidepulse cannot do. Give this role a \
          line with scram-sha-256 in pg_hba.conf, or use a role that has a password";
+    PasswordMissing "The server asks for a password, and there is none."
+        "The server asks for a password, and DATABASE_URL holds none. Put it between user and host, \
+         postgresql://user:password@host/database, percent-encoded, and redeploy";
     SocketForbidden "This user may not open the Unix socket."
         "The Unix socket is there, but this user may not open it. Give sidepulse the group of the socket, or widen the \
          mode of it and of its directories (unix_socket_permissions, uvicorn's --uds)";
@@ -298,7 +301,7 @@ mod tests {
             "SIDEPULSE_DATABASE_QUERY",
         ];
         for (reason, remedy) in remedies() {
-            assert!(!remedy.contains(['<', '>', '{', '}', '@']), "{reason}: {remedy}");
+            assert!(!remedy.contains(['<', '>', '{', '}']), "{reason}: {remedy}");
             for word in remedy.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
                 assert!(!word.starts_with("SIDEPULSE_") || SETTINGS.contains(&word), "{reason}: {word}");
             }
