@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Class, Failure, Outcome, Phases};
+use super::{Failure, Outcome, Phases};
 use crate::retry::Waits;
 
 /// No attempt starts with less than this part of the check's timeout left: it could only fail.
@@ -85,7 +85,7 @@ impl<T> Attempts<T> {
             let in_time = next <= deadline - limits.check / LEAST_PART;
             let may_log_in = !limits.behind_neon || logins < MOST_NEON_LOGINS;
             if let Err(failure) = &last.result {
-                if in_time && may_log_in && failure.reason.class() == Class::Retry {
+                if in_time && may_log_in && failure.may_heal() {
                     if last.end == AttemptEnd::Answered {
                         said = Some(failure.clone());
                     }
