@@ -10,7 +10,7 @@ use crate::cli;
 use crate::config::settings::SETTINGS;
 use crate::metrics::scrape::scrape;
 use crate::metrics::{Metrics, PATHS};
-use crate::probe::{Class, Reason};
+use crate::probe::{Cause, Class, Reason};
 use crate::state::Snapshot;
 use crate::state::samples::{SQL, TOKEN, config, wall};
 
@@ -67,6 +67,16 @@ fn every_reason_has_its_class_a_meaning_and_its_remedy() {
         table("reason").into_iter().map(|row| (name(row[0]), row[1], row[3], row[2].len() > 10)).collect();
     let all = Reason::ALL.iter().map(|reason| (reason.as_str(), letter(*reason), reason.remedy(), true));
     assert_eq!(told, all.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_cause_has_its_reasons_and_its_remedy() {
+    let told: Vec<_> = table("cause").into_iter().map(|row| row[2]).collect();
+    assert_eq!(told, Cause::ALL.iter().map(|cause| cause.remedy()).collect::<Vec<_>>());
+    let reasons: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    for row in table("cause") {
+        assert!(!quoted(row[1]).is_empty() && quoted(row[1]).iter().all(|reason| reasons.contains(reason)), "{row:?}");
+    }
 }
 
 #[test]
