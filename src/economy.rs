@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::{DatabaseSettings, Mode};
 use crate::dsn::Endpoint;
 use crate::probe::app::AppProbe;
-use crate::probe::trail::Trail;
+use crate::probe::traffic::Traffic;
 use crate::retry;
 use crate::state::{Snapshot, Verdict};
 
@@ -132,8 +132,8 @@ fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instant>, 
 }
 
 /// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
-pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, trail: &Trail) -> bool {
-    let Ok(mut connections) = AppConnections::of(endpoint, trail) else { return false };
+pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traffic: &Traffic) -> bool {
+    let Ok(mut connections) = AppConnections::of(endpoint, traffic) else { return false };
     let trials = async {
         // What happened before the first dump is nobody's.
         if connections.listen().is_err() || connections.compare().is_err() {
@@ -176,7 +176,7 @@ pub(crate) struct Noticed {
 pub(crate) struct Economy {
     policy: Policy,
     interval: Duration,
-    trail: Trail,
+    traffic: Traffic,
     connections: io::Result<AppConnections>,
     blindness: Option<Blindness>,
     suspicion: app_url::Suspicion,
@@ -193,11 +193,11 @@ pub(crate) struct Economy {
 
 impl Economy {
     /// For a database in economy mode; `None` in steady mode. Needs a runtime with a local set.
-    pub(crate) fn of(settings: &DatabaseSettings, trail: &Trail) -> Option<Economy> {
+    pub(crate) fn of(settings: &DatabaseSettings, traffic: &Traffic) -> Option<Economy> {
         if settings.mode != Mode::Economy {
             return None;
         }
-        let mut connections = AppConnections::of(&settings.plan.endpoint, trail);
+        let mut connections = AppConnections::of(&settings.plan.endpoint, traffic);
         let mut warnings = Vec::new();
         if let Ok(Err(_)) = connections.as_mut().map(AppConnections::listen) {
             warnings.push(
@@ -214,7 +214,7 @@ impl Economy {
                 blind_interval: settings.blind_interval,
             },
             interval: settings.interval,
-            trail: trail.clone(),
+            traffic: traffic.clone(),
             connections,
             blindness: None,
             suspicion: app_url::Suspicion::default(),
@@ -241,7 +241,7 @@ impl Economy {
     pub(crate) fn decide(&mut self, found: Option<&Finding>, snapshot: &Snapshot, checks: &AppChecks) -> Noticed {
         let now = Instant::now();
         // A host without an address is nobody's peer, whatever the app does.
-        let known = self.trail.has_addresses();
+        let known = self.traffic.has_addresses();
         if snapshot.app.ever_up && known {
             self.app_up_since.get_or_insert(now);
         }

@@ -12,8 +12,8 @@ use crate::config::Gate;
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::millis;
-use crate::probe::database::Report;
-use crate::probe::{CheckId, Failure, Outcome, Phase, Reason, ServerFacts};
+use crate::probe::database::{DatabaseReport, Handshake, ServerFacts};
+use crate::probe::{CheckId, Failure, Outcome, Phase, Reason};
 use crate::process_state::ProcessState;
 use crate::pulse::Lane;
 use crate::readiness::{self, Now, Status};
@@ -88,11 +88,11 @@ impl Recorder {
     }
 
     /// The results of one database check.
-    pub(crate) fn database(&mut self, report: Report) {
-        if let Ok(facts) = &report.deep.result {
+    pub(crate) fn database(&mut self, report: DatabaseReport) {
+        if let Some(facts) = &report.facts {
             self.learn(facts);
         }
-        self.take(&CheckId::Database, report.deep);
+        self.take(&CheckId::Database, report.query);
         let names: Vec<CheckId> =
             self.snapshot().database.iter().flat_map(|database| &database.sql).map(|check| check.id.clone()).collect();
         for (id, outcome) in names.iter().zip(report.sql) {
@@ -109,7 +109,8 @@ impl Recorder {
     }
 
     /// The result of a handshake without a login: one that passed is not a result of the deep query.
-    pub(crate) fn handshake(&mut self, outcome: Outcome, certificate: Option<SystemTime>) {
+    pub(crate) fn handshake(&mut self, handshake: Handshake) {
+        let Handshake { outcome, certificate } = handshake;
         if outcome.result.is_err() {
             self.take(&CheckId::Database, outcome);
             return self.log_first_ready();
@@ -221,7 +222,7 @@ impl Recorder {
             .maybe("phase", failure.and_then(|f| f.phase).map(Phase::as_str))
             .maybe("attempts", outcome.map(|o| o.attempts))
             .maybe("duration_ms", outcome.map(|o| millis::whole(o.duration)))
-            .maybe("remedy", failure.map(|f| f.reason.remedy()))
+            .maybe("remedy", failure.map(Failure::remedy))
             .send();
     }
 

@@ -12,8 +12,8 @@ use crate::config::{AppSettings, DatabaseSettings};
 use crate::economy::app_url::{self, AppChecks};
 use crate::economy::{Action, Economy};
 use crate::probe::app::AppProbe;
-use crate::probe::database::{DatabaseProbe, Report};
-use crate::probe::trail::Trail;
+use crate::probe::database::{DatabaseProbe, DatabaseReport, Handshake};
+use crate::probe::traffic::Traffic;
 use crate::probe::{Failure, Outcome, Phases, Reason};
 use crate::pulse::{Lane, OVERRUN, Pulse};
 use crate::record::Recorder;
@@ -126,11 +126,11 @@ impl<'a> Schedule<'a> {
 
     /// The database's loop. Never ends.
     pub(crate) async fn check_database(&self, settings: DatabaseSettings, redactor: Arc<Redactor>) {
-        let trail = Trail::default();
-        let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor)).leaving(&trail);
+        let traffic = Traffic::default();
+        let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor)).recording(&traffic);
         let mut lane = DatabaseLane { settings: &settings, schedule: self, make: &make, probe: None };
         let mut rhythm = Rhythm::of_database(settings.interval);
-        let mut economy = Economy::of(&settings, &trail);
+        let mut economy = Economy::of(&settings, &traffic);
         let mut certificate_due = Instant::now();
         loop {
             let action = match &mut economy {
@@ -140,7 +140,7 @@ impl<'a> Schedule<'a> {
             let failure = match action {
                 Action::Query => lane.query().await,
                 Action::Handshake => {
-                    let (failure, certificate) = lane.shake_hands().await;
+                    let (failure, certificate) = lane.handshake().await;
                     if certificate {
                         certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
                     }
@@ -208,31 +208,31 @@ impl DatabaseLane<'_> {
         let started = Instant::now();
         let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
         let report = report.unwrap_or_else(|| {
-            let deep = broken(started);
-            let sql = vec![deep.clone(); self.settings.sql_checks.len()];
-            Report { deep, sql }
+            let query = broken(started);
+            let sql = vec![query.clone(); self.settings.sql_checks.len()];
+            DatabaseReport { query, facts: None, refused: Vec::new(), sql }
         });
-        let reason = report.deep.reason();
+        let reason = report.query.reason();
         self.schedule.recorder.borrow_mut().database(report);
         reason
     }
 
     /// A handshake without a login, as a check of its own. Returns why it failed, and whether a certificate was seen.
-    async fn shake_hands(&mut self) -> (Option<Reason>, bool) {
+    async fn handshake(&mut self) -> (Option<Reason>, bool) {
         let started = Instant::now();
-        let checked = self.run(self.settings.timeout, async |probe| probe.check_way().await).await;
-        let (outcome, certificate) = checked.unwrap_or_else(|| (broken(started), None));
-        let reason = outcome.reason();
-        self.schedule.recorder.borrow_mut().handshake(outcome, certificate);
-        (reason, certificate.is_some())
+        let checked = self.run(self.settings.timeout, async |probe| probe.handshake().await).await;
+        let handshake = checked.unwrap_or_else(|| Handshake { outcome: broken(started), certificate: None });
+        let (reason, certificate) = (handshake.outcome.reason(), handshake.certificate.is_some());
+        self.schedule.recorder.borrow_mut().handshake(handshake);
+        (reason, certificate)
     }
 
     /// A handshake without a login, for the certificate alone. True where it passed.
     async fn read_certificate(&mut self) -> bool {
         let limit = self.settings.attempt_timeout;
         let until = Instant::now() + limit;
-        let greeting = self.run(limit, async move |probe| probe.greet(until).await).await;
-        let Some(Ok(end)) = greeting.map(|greeting| greeting.result) else { return false };
+        let certificate = self.run(limit, async move |probe| probe.certificate(until).await).await;
+        let Some(Ok(end)) = certificate else { return false };
         self.schedule.recorder.borrow().certificate(end);
         true
     }

@@ -17,7 +17,7 @@ use crate::log::timestamp;
 use crate::millis;
 use crate::probe::app::AppProbe;
 use crate::probe::database::DatabaseProbe;
-use crate::probe::trail::Trail;
+use crate::probe::traffic::Traffic;
 use crate::probe::{CheckId, Phases, Reason};
 use crate::readiness::{self, Now, Status};
 use crate::state::{CheckState, Snapshot};
@@ -55,21 +55,21 @@ fn worst(rows: &[Row]) -> Status {
 /// The checks that were asked for.
 struct Probes<'a> {
     config: &'a Config,
-    trail: Trail,
+    traffic: Traffic,
     app: Option<AppProbe>,
     database: Option<DatabaseProbe>,
 }
 
 impl<'a> Probes<'a> {
     fn new(config: &'a Config, only: Option<Only>) -> Self {
-        let trail = Trail::default();
+        let traffic = Traffic::default();
         let app = (only != Some(Only::Database)).then(|| AppProbe::new(config.app.clone(), config.railway.present));
         let database = config
             .database
             .as_ref()
             .filter(|_| only != Some(Only::App))
-            .map(|settings| DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).leaving(&trail));
-        Probes { config, trail, app, database }
+            .map(|settings| DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).recording(&traffic));
+        Probes { config, traffic, app, database }
     }
 
     /// Runs each check once: what is known then. A check that was not asked for has no result.
@@ -84,9 +84,8 @@ impl<'a> Probes<'a> {
         };
         let certificate = match (&found, &mut self.database, &self.config.database) {
             // One connection after the other, and none for the certificate of a server that does not answer.
-            (Some(found), Some(probe), Some(settings)) if found.deep.result.is_ok() => {
-                let handshake = probe.greet(Instant::now() + settings.attempt_timeout).await;
-                handshake.result.ok().flatten()
+            (Some(found), Some(probe), Some(settings)) if found.query.result.is_ok() => {
+                probe.certificate(Instant::now() + settings.attempt_timeout).await.ok().flatten()
             }
             _ => None,
         };
@@ -95,11 +94,11 @@ impl<'a> Probes<'a> {
             snapshot.app.record(outcome);
         }
         if let (Some(found), Some(database)) = (found, &mut snapshot.database) {
-            if let Ok(facts) = &found.deep.result {
+            if let Some(facts) = &found.facts {
                 database.learn(facts);
             }
             database.certificate_expiry = certificate;
-            database.query.record(found.deep);
+            database.query.record(found.query);
             for (check, outcome) in database.sql.iter_mut().zip(found.sql) {
                 check.record(outcome);
             }
@@ -113,7 +112,7 @@ impl<'a> Probes<'a> {
         let passed = |check| readiness::judge(check, snapshot, Now::read()).status == Status::Pass;
         match (&mut self.app, &self.database, &self.config.database) {
             (Some(app), Some(_), Some(settings)) if settings.mode == Mode::Economy && snapshot.checks().all(passed) => {
-                app_url_uses_database(app, &settings.plan.endpoint, &self.trail).await
+                app_url_uses_database(app, &settings.plan.endpoint, &self.traffic).await
             }
             _ => false,
         }
@@ -163,7 +162,7 @@ impl Row {
             name: check.id.name(),
             status: judged.status,
             reason: judged.reason.map(Reason::as_str),
-            remedy: judged.reason.map(Reason::remedy),
+            remedy: judged.reason.map(|reason| check.remedy(reason)),
             attempts: outcome.attempts,
             duration_ms: millis::exact(outcome.duration),
             phases_ms: outcome.phases,

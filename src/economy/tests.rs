@@ -103,7 +103,7 @@ mod over_time {
     use super::*;
     use crate::log::{Level as LogLevel, tests::written};
     use crate::probe::Reason;
-    use crate::probe::database::Report;
+    use crate::probe::database::{DatabaseReport, Handshake};
     use crate::pulse::Lane;
     use crate::readiness::{self, Now, State};
     use crate::record::Recorder;
@@ -123,9 +123,9 @@ mod over_time {
             let config = config(variables);
             let recorder = recorder(&config, log).0;
             let settings = config.database.unwrap();
-            let trail = Trail::default();
-            trail.resolved(&["192.0.2.1:5433".parse().unwrap()], Instant::now());
-            let economy = Economy::of(&settings, &trail).unwrap();
+            let traffic = Traffic::default();
+            traffic.resolved(&["192.0.2.1:5433".parse().unwrap()], Instant::now());
+            let economy = Economy::of(&settings, &traffic).unwrap();
             let mut world = World { economy, recorder };
             world.recorder.app(ended(Instant::now(), None));
             world.query(None);
@@ -136,7 +136,7 @@ mod over_time {
         fn query(&mut self, reason: Option<Reason>) {
             let outcome = ended(Instant::now(), reason);
             let sql = self.recorder.snapshot().checks().skip(2).map(|_| outcome.clone()).collect();
-            self.recorder.database(Report { deep: outcome, sql });
+            self.recorder.database(DatabaseReport { query: outcome, facts: None, refused: Vec::new(), sql });
             if reason.is_none() {
                 self.economy.verified(15 * S);
             }
@@ -202,7 +202,7 @@ mod over_time {
         let said = warnings(&[ECONOMY, SQL], async |mut world| {
             assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
             let failed = ended(Instant::now(), Some(Reason::DnsFailure));
-            world.recorder.handshake(failed, None);
+            world.recorder.handshake(Handshake { outcome: failed, certificate: None });
             assert_eq!(world.states(), [State::Up, State::Idle], "a handshake is no SQL check's result");
             assert_eq!(world.decide_after(S).await, Action::Query);
             world.query(Some(Reason::DnsFailure));
@@ -245,6 +245,6 @@ mod over_time {
     #[test]
     fn steady_mode_looks_at_nothing() {
         let config = config(&[("SIDEPULSE_DATABASE_MODE", "steady")]);
-        assert!(Economy::of(&config.database.unwrap(), &Trail::default()).is_none());
+        assert!(Economy::of(&config.database.unwrap(), &Traffic::default()).is_none());
     }
 }
