@@ -6,7 +6,7 @@
 //!
 //! - While the app is idle no query is sent, except once in `SIDEPULSE_ECONOMY_MAX_AGE`.
 //! - What we do ourselves is never taken for the app's doing.
-//! - Where nothing can be seen, that is said, and the database is asked once in `SIDEPULSE_ECONOMY_INTERVAL`.
+//! - Where nothing can be seen, the log warns of that, and the database is asked once in `SIDEPULSE_ECONOMY_INTERVAL`.
 
 use std::time::Duration;
 use std::{io, mem};
@@ -37,8 +37,8 @@ use app_url::AppChecks;
 /// An app that is up and has not connected to the database by then may do so where we cannot see it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// A server that has said farewell closes the connection when its process ends. It need not be
-/// waited for longer than this part of the interval.
+/// A server that has said farewell closes the connection when its process ends. It need not be waited for longer than
+/// this part of the interval.
 const FAREWELL: Duration = Duration::from_millis(250);
 const FAREWELL_PART: u32 = 2;
 /// Between two checks of an app that is suspected of using the database for each.
@@ -135,7 +135,7 @@ fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instant>, 
 pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traffic: &Traffic) -> bool {
     let Ok(mut connections) = AppConnections::of(endpoint, traffic) else { return false };
     let trials = async {
-        // What happened before the first dump is nobody's.
+        // What happened before the first dump does not count.
         if connections.listen().is_err() || connections.compare().is_err() {
             return false;
         }
@@ -202,7 +202,7 @@ impl Economy {
         if let Ok(Err(_)) = connections.as_mut().map(AppConnections::listen) {
             warnings.push(
                 "economy: the kernel does not tell of connections that ended: those of the app that are opened and \
-                 closed between two looks are not seen"
+                 closed within one interval are not seen"
                     .to_owned(),
             );
         }
@@ -229,7 +229,7 @@ impl Economy {
     }
 
     /// What the app has done at the database since the last time; `None` where that cannot be seen.
-    pub(crate) async fn look(&mut self) -> Option<Finding> {
+    pub(crate) async fn observe(&mut self) -> Option<Finding> {
         let pause = FAREWELL.min(self.interval / FAREWELL_PART);
         match &mut self.connections {
             Ok(connections) => connections.compare_twice(pause).await.ok(),
@@ -240,7 +240,7 @@ impl Economy {
     /// Decides what to do now, from what was found, what is known, and when the app was checked.
     pub(crate) fn decide(&mut self, found: Option<&Finding>, snapshot: &Snapshot, checks: &AppChecks) -> Noticed {
         let now = Instant::now();
-        // A host without an address is nobody's peer, whatever the app does.
+        // Without an address of the host no socket can be known to lead there, whatever the app does.
         let known = self.traffic.has_addresses();
         if snapshot.app.ever_up && known {
             self.app_up_since.get_or_insert(now);

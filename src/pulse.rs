@@ -1,4 +1,4 @@
-//! Is the check thread alive? It ticks once a second and says how long each check may take; `/livez` reads that, and
+//! Is the check thread alive? It ticks once a second and notes how long each check may take; `/livez` reads that, and
 //! nothing else: neither the app's answer nor the database can make it fail.
 
 use std::sync::atomic::{AtomicU64, Ordering};

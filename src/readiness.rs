@@ -39,11 +39,11 @@ impl Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// SIGTERM has come.
-    pub draining: bool,
+    pub(crate) draining: bool,
     /// Why the app is not ready; `None` = ready.
-    pub app: Option<Reason>,
+    pub(crate) app: Option<Reason>,
     /// Why the database keeps us from being ready; `None` = the gate is satisfied.
-    pub database: Option<Reason>,
+    pub(crate) database: Option<Reason>,
 }
 
 impl Readiness {
@@ -179,7 +179,7 @@ pub fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
 
 /// Whether a warning applies to a check that is up.
 pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, now: Now) -> bool {
-    // What the server says of itself is shown at the deep query alone.
+    // What is known of the server itself shows at the database check alone.
     let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
     match warning {
         Reason::ReadOnly => server.is_some_and(|server| server.read_only),

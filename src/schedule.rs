@@ -176,7 +176,7 @@ impl<'a> Schedule<'a> {
 
     /// Lets economy decide, and has recorded what it noticed.
     async fn decide(&self, economy: &mut Economy) -> Action {
-        let found = economy.look().await;
+        let found = economy.observe().await;
         let mut recorder = self.recorder.borrow_mut();
         let noticed = economy.decide(found.as_ref(), &recorder.snapshot(), &self.app_checks.borrow());
         for warning in &noticed.warnings {

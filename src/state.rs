@@ -40,11 +40,11 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// When it ended.
-    pub at: SystemTime,
+    pub(crate) at: SystemTime,
     /// How long it took.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Why it failed, if it did.
-    pub reason: Option<Reason>,
+    pub(crate) reason: Option<Reason>,
 }
 
 /// A change of the verdict.
@@ -60,19 +60,19 @@ pub struct Transition {
 #[derive(Clone, Debug)]
 pub struct CheckState {
     /// Which check.
-    pub id: CheckId,
+    pub(crate) id: CheckId,
     /// Its name, made once.
     pub name: Arc<str>,
     /// Its key in `/health`, made once.
-    pub health_key: Arc<str>,
+    pub(crate) health_key: Arc<str>,
     /// The verdict of the thresholds.
     pub verdict: Verdict,
     /// It has been up since the start of the program.
     pub ever_up: bool,
     /// The newest result.
-    pub newest: Option<Outcome>,
+    pub(crate) newest: Option<Outcome>,
     /// The reason of the newest failure.
-    pub newest_failure: Option<Reason>,
+    pub(crate) newest_failure: Option<Reason>,
     /// When it last passed, by both clocks.
     pub last_success: Option<(Instant, SystemTime)>,
     /// Failures since the last success.
@@ -80,12 +80,12 @@ pub struct CheckState {
     /// Successes since the last failure.
     pub successes: u32,
     /// The newest success took more than one attempt.
-    pub retried: bool,
+    pub(crate) retried: bool,
     /// When the next check is to start, as the scheduler planned it.
     pub due: Instant,
     /// How late the next result may be: timeout + 2 × interval.
     pub grace: Duration,
-    /// Since when it is not looked at because the app does not use the database.
+    /// Since when it does not run because the app does not use the database.
     pub idle_since: Option<Instant>,
     /// The newest results, oldest first.
     pub recent: VecDeque<Mark>,
@@ -152,12 +152,12 @@ impl CheckState {
     }
 
     /// Whether the next result is overdue.
-    pub fn is_stale(&self, now: Instant) -> bool {
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
         now > self.due + self.grace
     }
 
     /// Why it is not simply passing: the newest failure, or that there is no result yet.
-    pub fn reason(&self, now: Instant) -> Reason {
+    pub(crate) fn reason(&self, now: Instant) -> Reason {
         if self.is_stale(now) { Reason::Stale } else { self.newest_failure.unwrap_or(Reason::NotRun) }
     }
 

@@ -39,12 +39,13 @@ async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>) ->
         let snapshot = probes.check().await;
         let rows: Vec<Row> = snapshot.checks().filter_map(|check| Row::of(check, &snapshot, probes.config)).collect();
         let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        if worst(&rows) != Status::Fail || left <= ROUND {
+        if worst(&rows) != Status::Fail || left.is_zero() {
             clear_progress();
             return rows;
         }
         progress(&rows, left);
-        sleep(ROUND).await;
+        // The last round begins when the time is over.
+        sleep(ROUND.min(left)).await;
     }
 }
 
@@ -249,3 +250,6 @@ fn clear_progress() {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Is the app using the database? Told from what the kernel shows of its sockets at one dump and the next. Pure.
+//! Is the app using the database? Two dumps of the kernel's sockets, one after the other, show it. Pure.
 //!
 //! - A connection that is held open, and over which nothing comes, is not activity: a suspended compute stays asleep.
 //! - Nor is the server's farewell, which it writes to every pooled connection when it suspends: of the sockets that an
@@ -52,7 +52,7 @@ pub struct Finding {
     pub(crate) moments: Vec<Instant>,
     /// The same for connections that an earlier dump had listed: perhaps only a farewell.
     pub(crate) held: Vec<(u64, Instant)>,
-    /// More ended than could be told.
+    /// More ended than the kernel could report.
     pub(crate) overflow: bool,
     /// How long the dump took: data may have come this much earlier.
     pub(crate) took: Duration,
@@ -79,7 +79,7 @@ impl Finding {
 /// What is remembered from dump to dump.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// The last two dumps: the kernel may tell an end some milliseconds late, after the next dump.
+    /// The last two dumps: the kernel may report an end some milliseconds late, after the next dump.
     dumps: [Dump; 2],
     moments: Vec<Instant>,
     overflow: bool,
@@ -115,13 +115,13 @@ impl Ledger {
         }
     }
 
-    /// Connections have ended, and nobody knows which.
+    /// Connections have ended, and it is not known which.
     pub(crate) fn lost(&mut self) {
         self.overflow = true;
     }
 
     /// A dump from `began` to `ended`: all sockets to the database's port, and whether each is one of the app's to the
-    /// database. The kernel told the ages at some moment in between.
+    /// database. The kernel read the ages at some moment in between.
     pub(crate) fn compare(&mut self, seen: &[(Sighting, bool)], began: Instant, ended: Instant) -> Finding {
         let of_app = || seen.iter().filter(|(_, of_app)| *of_app).map(|(socket, _)| socket);
         let mut held = Vec::new();
@@ -146,8 +146,8 @@ impl Ledger {
     }
 
     fn note(&mut self, moment: Instant) {
-        let told = |told: &Instant| told.max(&moment).duration_since(*told.min(&moment)) < TOGETHER;
-        if !self.moments.iter().any(told) {
+        let close = |known: &Instant| known.max(&moment).duration_since(*known.min(&moment)) < TOGETHER;
+        if !self.moments.iter().any(close) {
             self.moments.push(moment);
         }
     }

@@ -23,7 +23,7 @@ struct Observed {
 }
 
 impl Observed {
-    /// Takes an end in; `None`: one that nobody could take in time.
+    /// Takes an end in; `None`: one that was not taken in time.
     fn ended(&self, ending: Option<Ending>) {
         let Some(ending) = ending else { return self.ledger.borrow_mut().lost() };
         if self.is_of_app(ending.cookie, ending.peer, Instant::now()) {
@@ -58,7 +58,7 @@ impl AppConnections {
     /// From now on takes in the ends of connections too, at the moment at which they come. Needs a local set.
     ///
     /// # Errors
-    /// Where the kernel tells of none.
+    /// Where the kernel reports none.
     pub fn listen(&mut self) -> io::Result<()> {
         let endings = Rc::new(Endings::listen(self.observed.port)?);
         let (heard, observed) = (Rc::clone(&endings), Rc::clone(&self.observed));

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::activity::{Finding, JIFFY};
 
-/// What to say about it.
+/// The warning, with its remedy.
 pub(crate) const REMEDY: &str = "the app URL uses the database: each app check keeps it awake; set SIDEPULSE_APP_URL to a \
                           path that does not";
 /// This many times in a row is no coincidence.
@@ -23,7 +23,7 @@ const MOST_KEPT: usize = 1024;
 /// When the app was checked lately.
 #[derive(Debug, Default)]
 pub(crate) struct AppChecks {
-    /// From when to when; the newest may be under way.
+    /// From when to when; the newest may still run.
     spans: VecDeque<(Instant, Option<Instant>)>,
     aftermath: Duration,
 }
@@ -47,7 +47,7 @@ impl AppChecks {
         }
     }
 
-    /// Whether a check was under way at this moment, or had just ended; the moment may be this much earlier.
+    /// Whether a check ran at this moment, or had just ended; the moment may be this much earlier.
     pub(crate) fn include(&self, moment: Instant, or_earlier: Duration) -> bool {
         let within = |(begun, end): &(Instant, Option<Instant>)| {
             *begun <= moment + JIFFY && end.is_none_or(|end| moment <= end + self.aftermath + or_earlier)

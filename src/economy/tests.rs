@@ -146,7 +146,7 @@ mod over_time {
         async fn decide_after(&mut self, time: Duration) -> Action {
             advance(time).await;
             self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
-            let found = self.economy.look().await;
+            let found = self.economy.observe().await;
             let noticed = self.economy.decide(found.as_ref(), &self.recorder.snapshot(), &AppChecks::default());
             noticed.warnings.iter().for_each(|warning| self.recorder.warn(warning));
             self.recorder.idle(noticed.idle);

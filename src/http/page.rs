@@ -146,7 +146,7 @@ fn section(check: &CheckState, view: View<'_>) -> String {
     };
     let (name, state) = (escaped(&check.name), judged.state.as_str());
     let mut text = format!("<section class=\"{class}\" aria-labelledby=\"{name}\">\n");
-    let _ = writeln!(text, "<h2 id=\"{name}\">{name} <span class=\"word\">{state}</span></h2>");
+    let _ = writeln!(text, "<h2 id=\"{name}\">{name} <span class=\"state\">{state}</span></h2>");
     if let Some(reason) = judged.reason {
         let remedy = escaped(check.remedy(reason));
         let _ = writeln!(text, "<p class=\"reason\"><strong>{reason}</strong>: {remedy}.</p>");
@@ -206,7 +206,7 @@ fn failures(check: &CheckState) -> String {
     }
 }
 
-/// What the database said of itself.
+/// What is known of the server itself.
 fn server(database: &Deep, now: SystemTime) -> String {
     let mut parts = Vec::new();
     if let Some(version) = &database.server_version {

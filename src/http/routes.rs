@@ -40,7 +40,7 @@ struct Route {
     answer: fn(&Ask<'_>, View<'_>) -> (u16, Body),
 }
 
-/// All of them. `/metrics` and `/` are never 503: who asks for numbers or for the page gets them.
+/// All of them. `/metrics` and `/` are never 503: a scraper and a person get their answer whatever the verdict.
 const ROUTES: [Route; 9] = [
     open("/livez", |_, view| livez(view)),
     open("/startupz", |_, view| startupz(view)),

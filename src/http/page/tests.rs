@@ -73,7 +73,7 @@ fn idle_is_calm_and_says_why_and_since_when() {
     assert!(page.contains("<section class=\"idle\" aria-labelledby=\"database\">"), "{page}");
     let database = part(&page, "database");
     for words in [
-        "<span class=\"word\">idle</span>",
+        "<span class=\"state\">idle</span>",
         "<p>idle for 1m 20s: the app does not use the database.</p>",
         "checked 1m 30s ago · last success 1m 30s ago · next in 5s",
     ] {
