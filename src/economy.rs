@@ -14,7 +14,7 @@ use std::{io, mem};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use crate::config::{DatabaseSettings, Mode};
+use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::dsn::Endpoint;
 use crate::probe::app::AppProbe;
 use crate::probe::traffic::Traffic;
@@ -194,7 +194,7 @@ pub(crate) struct Economy {
 impl Economy {
     /// For a database in economy mode; `None` in steady mode. Needs a runtime with a local set.
     pub(crate) fn of(settings: &DatabaseSettings, traffic: &Traffic) -> Option<Economy> {
-        if settings.mode != Mode::Economy {
+        if settings.mode != DatabaseMode::Economy {
             return None;
         }
         let mut connections = AppConnections::of(&settings.plan.endpoint, traffic);

@@ -40,6 +40,8 @@ mod pulse;
 pub mod readiness;
 mod record;
 pub mod redact;
+#[cfg(test)]
+mod reference;
 mod retry;
 pub mod schedule;
 pub mod state;

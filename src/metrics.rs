@@ -12,7 +12,7 @@ use prometheus::{
 };
 use tokio::time::Instant;
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, DatabaseMode};
 use crate::probe::{CheckId, Outcome, Phase, Reason};
 use crate::readiness::{self, Now, State};
 use crate::state::{CheckState, Snapshot, Verdict};
@@ -188,7 +188,7 @@ impl Metrics {
             .collect();
 
         let has_database = snapshot.database.is_some();
-        let economy = config.database.as_ref().is_some_and(|database| database.mode == Mode::Economy);
+        let economy = config.database.as_ref().is_some_and(|database| database.mode == DatabaseMode::Economy);
         let only = |wanted: bool| wanted.then_some(());
         let answered =
             counters("sidepulse_http_requests_total", "Requests answered, by path and status.", &["path", "code"])?;

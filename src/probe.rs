@@ -197,6 +197,12 @@ impl Failure {
         self
     }
 
+    /// Whether another attempt may help: not where an alert of TLS has said what it takes.
+    pub(crate) fn may_heal(&self) -> bool {
+        let settled = matches!(self.cause, Some(Cause::ClientCertificateRequired | Cause::AlpnRefused));
+        self.reason.class() == Class::Retry && !settled
+    }
+
     /// What to do about it, as [`Reason::remedy`] or more to the point.
     pub fn remedy(&self) -> &'static str {
         self.cause.map_or(self.reason.remedy(), Cause::remedy)

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use sidepulse::config::{DatabaseSettings, Gate, Mode};
+use sidepulse::config::{DatabaseSettings, Gate, DatabaseMode};
 use sidepulse::dsn::Plan;
 use sidepulse::probe::database::DatabaseProbe;
 use sidepulse::redact::Redactor;
@@ -58,11 +58,12 @@ impl Plot {
             attempt_timeout: ATTEMPT,
             query: "SELECT 1".to_owned(),
             gate: Gate::Always,
-            mode: Mode::Steady,
+            mode: DatabaseMode::Steady,
             sql_checks: vec![(Arc::from("check"), "SELECT true".to_owned()); self.sql_checks],
             max_age: None,
             idle_handshake: None,
             blind_interval: CHECK,
+            early_warnings: true,
         };
         DatabaseProbe::new(settings, redactor)
     }

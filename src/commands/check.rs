@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::print;
 use crate::cli::Only;
-use crate::config::{Config, Mode};
+use crate::config::{Config, DatabaseMode};
 use crate::dsn::Plan;
 use crate::economy::{app_url, app_url_uses_database};
 use crate::log::timestamp;
@@ -112,7 +112,9 @@ impl<'a> Probes<'a> {
     async fn app_uses_database(&mut self, snapshot: &Snapshot) -> bool {
         let passed = |check| readiness::judge(check, snapshot, Now::read()).status == Status::Pass;
         match (&mut self.app, &self.database, &self.config.database) {
-            (Some(app), Some(_), Some(settings)) if settings.mode == Mode::Economy && snapshot.checks().all(passed) => {
+            (Some(app), Some(_), Some(settings))
+                if settings.mode == DatabaseMode::Economy && snapshot.checks().all(passed) =>
+            {
                 app_url_uses_database(app, &settings.plan.endpoint, &self.traffic).await
             }
             _ => false,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Class, Failure, Outcome, Phases};
+use super::{Failure, Outcome, Phases};
 use crate::retry::Waits;
 
 /// No attempt starts with less than this part of the check's timeout left: it could only fail.
@@ -46,7 +46,7 @@ impl<T> Attempts<T> {
             let last = attempt(deadline.min(Instant::now() + limits.attempt)).await;
             let next = Instant::now() + waits.draw();
             let in_time = next <= deadline - limits.check / LEAST_PART;
-            if in_time && last.result.as_ref().is_err_and(|failure| failure.reason.class() == Class::Retry) {
+            if in_time && last.result.as_ref().is_err_and(|failure| failure.may_heal()) {
                 sleep(next - Instant::now()).await;
                 continue;
             }
