@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{AppSettings, ChildSettings, Config, OnUnresponsive};
-use crate::lifecycle::{self, Daemon, Heard, Signals};
+use crate::lifecycle::{self, Daemon, Heard, Signals, code_of, signal_name};
 use crate::log::{Level, Log};
 use crate::probe::app::AppProbe;
 use crate::record::Shared;
@@ -29,7 +29,7 @@ mod request_limit;
 mod silence;
 
 use child::Child;
-use course::{Course, Rest, Step, Times, signal_name};
+use course::{Course, Rest, Step, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
 /// Sent by the terminal to everyone in the foreground.
@@ -54,7 +54,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
     };
     if let Some(signal) = signals.came_already().await {
         log.line(Level::Info, "stopped", format!("{} came before CMD was started", signal_name(signal))).send();
-        return ExitCode::from(course::code_of(signal));
+        return ExitCode::from(code_of(signal));
     }
     child::adopt_orphans();
     let leads = !child::at_terminal();
@@ -186,7 +186,7 @@ impl Supervisor {
         let now = Instant::now();
         match event {
             Event::Heard(Heard::Stop(number)) => Ok(self.stop(number, now)),
-            Event::Heard(Heard::PassOn(number)) => Ok(self.pass_on(number, now)),
+            Event::Heard(Heard::Other(number)) => Ok(self.pass_on(number, now)),
             Event::Heard(Heard::Child) => self.reap(now),
             Event::Due => Ok(self.course.pass(now)),
             Event::Checked => {

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::config::OnCleanExit;
+use crate::lifecycle::{code_of, signal_name};
 use crate::log::Level;
 
 /// What the child left behind has this long after SIGTERM where nobody asked for a stop: the platform is to restart the
@@ -17,8 +18,6 @@ const REST_TIME: Duration = Duration::from_secs(1);
 const LEFT_BY_SERVER_TIME: Duration = Duration::from_millis(250);
 /// The kernel ends what got SIGKILL at once, unless it hangs in the kernel itself: then nothing helps, and we leave.
 const KILLED_TIME: Duration = Duration::from_secs(2);
-/// What a shell adds to a signal's number.
-const SIGNALLED: u8 = 128;
 /// The exit code instead of a 0 that nobody asked for.
 const CLEAN_BUT_UNASKED: u8 = 1;
 /// The exit code where sidepulse ended an unresponsive child (`EX_SOFTWARE` of sysexits.h).
@@ -323,33 +322,6 @@ fn unasked(ended: Ended, on_clean_exit: OnCleanExit) -> &'static str {
         Ended::Signal(9) => ", which did not come from sidepulse: out of memory?",
         Ended::Code(_) | Ended::Signal(_) => ", and nobody asked it to",
     }
-}
-
-/// The code that a shell gives to what a signal ended.
-pub(super) fn code_of(signal: i32) -> u8 {
-    SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0))
-}
-
-/// A signal's name.
-pub(super) fn signal_name(number: i32) -> String {
-    const NAMES: [(Signal, &str); 14] = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::TERM, "SIGTERM"),
-    ];
-    let known = NAMES.iter().find(|(signal, _)| signal.as_raw() == number);
-    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]
