@@ -15,6 +15,7 @@ use crate::redact::Redactor;
 
 pub mod app_target;
 pub mod parse;
+pub(crate) mod ports;
 mod read;
 mod service_links;
 pub mod settings;
