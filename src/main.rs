@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     log_panics(&log);
     let code = match lifecycle::runtime() {
         Ok(runtime) => runtime.block_on(perform(line.task.clone(), &lookup, &log)),
-        Err(error) => fail(&log, 1, &format!("cannot start: {error}")),
+        Err(error) => fail(&log, 1, &error.to_string()),
     };
     lifecycle::flush(&log);
     code
