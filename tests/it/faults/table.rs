@@ -7,7 +7,7 @@ use crate::support::fake_postgres::{At, Auth, Behaviour, Fault};
 
 use Channel::{Bound, Direct, Plain, Prefer, Refused, Tls};
 
-fn case(
+pub(super) fn case(
     name: &'static str,
     channel: Channel,
     behaviour: Behaviour,
@@ -15,7 +15,7 @@ fn case(
 ) -> Case {
     // Before the StartupMessage there is no login.
     let logins = usize::from(!phase.starts_with("tls"));
-    Case { name, channel, behaviour, password: None, reason, phase, class, logins }
+    Case { name, channel, behaviour, password: None, reason, phase, class, logins, remedy: "" }
 }
 
 fn at(point: At, fault: Fault) -> Behaviour {
