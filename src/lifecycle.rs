@@ -20,13 +20,14 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::config::{Config, Gate};
-use crate::http::{self, Astray, Site};
+use crate::http::{self, Astray, Site, routes};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
+use crate::process_state::ProcessState;
 use crate::pulse::TICK;
 use crate::readiness;
-use crate::record::{Recorder, Shared};
-use crate::schedule;
+use crate::record::Recorder;
+use crate::schedule::Schedule;
 use crate::state::Snapshot;
 
 mod signals;
@@ -136,18 +137,26 @@ impl Daemon {
         let address = listener.local_addr().map_err(|error| internal(error.to_string()))?;
         let started = Instant::now();
         let snapshot = Snapshot::new(config, started);
-        let metrics = Metrics::new(config, &snapshot).map_err(|error| internal(error.to_string()))?;
+        let metrics =
+            Metrics::new(config, &snapshot, routes::answers(config)).map_err(|error| internal(error.to_string()))?;
         let (sender, board) = watch::channel(Arc::new(snapshot));
         let site = Arc::new(Site {
             board,
-            shared: Arc::new(Shared::new(started)),
+            process: Arc::new(ProcessState::new(started)),
             metrics: Arc::new(metrics),
             gate: config.database.as_ref().map_or(Gate::Never, |database| database.gate),
             token: config.token.clone(),
             astray: Astray::of(config),
             log: log.clone(),
         });
-        let checks = Checks { config: config.clone(), board: sender, site: Arc::clone(&site), log: log.clone() };
+        let checks = Checks {
+            config: config.clone(),
+            board: sender,
+            process: Arc::clone(&site.process),
+            metrics: Arc::clone(&site.metrics),
+            gate: site.gate,
+            log: log.clone(),
+        };
         let (tell, begun) = mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("checks".into())
@@ -157,9 +166,9 @@ impl Daemon {
         Ok(Daemon { listener, site, gate_timeout: config.railway.gate_timeout, started, log: log.clone() })
     }
 
-    /// What the two threads share.
-    pub fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.site.shared)
+    /// What is known of this process itself.
+    pub fn process(&self) -> Arc<ProcessState> {
+        Arc::clone(&self.site.process)
     }
 
     /// The newest snapshot, and word of each new one.
@@ -186,7 +195,7 @@ pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let shared = daemon.shared();
+    let process = daemon.process();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = daemon.serve(async {
         let _ = stopped.await;
@@ -194,7 +203,7 @@ pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
     let mut alone = Alone { signals, log: log.clone(), has_said: false };
     let control = async {
         let name = alone.next_stop().await;
-        shared.draining.store(true, Ordering::Relaxed);
+        process.draining.store(true, Ordering::Relaxed);
         let delay = humantime::format_duration(config.drain_delay);
         log.line(Level::Info, "draining", format!("{name}: readiness is red from now on; stopping in {delay}")).send();
         tokio::select! {
@@ -246,7 +255,7 @@ async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration,
     let mut next = started + WAITING_INTERVAL;
     loop {
         sleep_until(next).await;
-        if site.shared.ever_ready.load(Ordering::Relaxed) || site.shared.is_draining() {
+        if site.process.ever_ready.load(Ordering::Relaxed) || site.process.is_draining() {
             return std::future::pending().await;
         }
         let snapshot = Arc::clone(&site.board.borrow());
@@ -265,7 +274,9 @@ async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration,
 struct Checks {
     config: Config,
     board: watch::Sender<Arc<Snapshot>>,
-    site: Arc<Site>,
+    process: Arc<ProcessState>,
+    metrics: Arc<Metrics>,
+    gate: Gate,
     log: Log,
 }
 
@@ -303,23 +314,20 @@ impl Checks {
 
     async fn schedule(&self) {
         let config = &self.config;
-        let (shared, metrics) = (&self.site.shared, &self.site.metrics);
         let private = config.database.as_ref().is_none_or(|database| database.plan.private);
         let recorder = RefCell::new(Recorder::new(
             self.board.clone(),
-            Arc::clone(shared),
-            Arc::clone(metrics),
+            Arc::clone(&self.process),
+            Arc::clone(&self.metrics),
             self.log.clone(),
-            self.site.gate,
+            self.gate,
             private,
         ));
-        let app = schedule::app_loop(config.app.clone(), config.railway.present, &shared.pulse, &recorder);
+        let schedule = Schedule::new(&self.process.pulse, &recorder);
+        let app = schedule.check_app(config.app.clone(), config.railway.present);
         let database = async {
             match &config.database {
-                Some(database) => {
-                    let redactor = Arc::clone(&config.redactor);
-                    schedule::database_loop(database.clone(), redactor, &shared.pulse, &recorder).await;
-                }
+                Some(database) => schedule.check_database(database.clone(), Arc::clone(&config.redactor)).await,
                 None => std::future::pending().await,
             }
         };
@@ -335,11 +343,11 @@ impl Checks {
             tokio::select! {
                 planned = ticks.tick() => {
                     let now = Instant::now();
-                    self.site.shared.pulse.tick(now, now.saturating_duration_since(planned));
+                    self.process.pulse.tick(now, now.saturating_duration_since(planned));
                     recorder.borrow().add_down_time(now - before);
                     before = now;
                 }
-                () = self.site.metrics.process.wanted() => self.site.metrics.process.take(),
+                () = self.metrics.process.wanted() => self.metrics.process.take(),
             }
         }
     }

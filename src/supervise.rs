@@ -18,7 +18,7 @@ use crate::config::{AppSettings, ChildSettings, Config, OnUnresponsive};
 use crate::lifecycle::{self, Daemon, Heard, Signals, code_of, signal_name};
 use crate::log::{Level, Log};
 use crate::probe::app::AppProbe;
-use crate::record::Shared;
+use crate::process_state::ProcessState;
 use crate::state::Snapshot;
 
 mod child;
@@ -73,7 +73,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         silence: Silence::new(config.child.unresponsive_after),
         last_request: None,
         board: daemon.board(),
-        shared: daemon.shared(),
+        process: daemon.process(),
         app: config.app,
         settings: config.child,
         times,
@@ -124,7 +124,7 @@ struct Supervisor {
     silence: Silence,
     last_request: Option<oneshot::Receiver<LastRequest>>,
     board: watch::Receiver<Arc<Snapshot>>,
-    shared: Arc<Shared>,
+    process: Arc<ProcessState>,
     app: AppSettings,
     settings: ChildSettings,
     times: Times,
@@ -221,7 +221,7 @@ impl Supervisor {
         let was_running = self.course.is_running();
         let step = self.course.stop(signal, already_sent, now);
         // First of all: from here on nobody is to be sent to us.
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.process.draining.store(true, Ordering::Relaxed);
         let (came, name) = (signal_name(number), &self.name);
         let said = match step {
             Step::Kill => format!("{came} again: {name} is killed"),
@@ -251,7 +251,7 @@ impl Supervisor {
         match self.child.reap() {
             Ok(None) => Ok(self.course.orphaned()),
             Ok(Some(how)) => {
-                self.shared.draining.store(true, Ordering::Relaxed);
+                self.process.draining.store(true, Ordering::Relaxed);
                 let step = self.course.end(how, now);
                 self.tell_the_end();
                 Ok(step)
@@ -271,7 +271,7 @@ impl Supervisor {
 
     fn look_at_app(&mut self) {
         let snapshot = self.board.borrow_and_update();
-        let app = snapshot.app();
+        let app = &snapshot.app;
         if let Some(outcome) = &app.newest {
             self.silence.take(app.ever_up, outcome);
         }
@@ -291,7 +291,7 @@ impl Supervisor {
         let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
         let (step, consequence) = match self.settings.on_unresponsive {
             OnUnresponsive::Exit => {
-                self.shared.draining.store(true, Ordering::Relaxed);
+                self.process.draining.store(true, Ordering::Relaxed);
                 (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
             }
             OnUnresponsive::Report => (Step::Wait, "SIDEPULSE_ON_UNRESPONSIVE=exit would end it"),
