@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::Reason;
+use super::diagnosis::Diagnosis;
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
@@ -20,7 +20,7 @@ const FRAME: usize = 5;
 
 /// Why the stream ended the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The answer to SSLRequest was `N`.
     NoTls,
     /// Bytes that are not PostgreSQL's, or more of them than any check needs.
@@ -31,34 +31,56 @@ pub enum Fault {
 
 /// What has been seen so far; shared between the stream and the attempt that owns it.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     received: usize,
     /// The first bad thing.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// When the TLS handshake was done.
-    pub tls_done: Option<Instant>,
+    pub(crate) tls_done: Option<Instant>,
     /// No TLS was wanted.
     planned_plaintext: bool,
     /// The server has no TLS, and that is acceptable.
-    pub plaintext: bool,
-    /// Why the TLS handshake failed: the reason, and text for the person on call.
-    pub tls_failure: Option<(Reason, String)>,
+    pub(crate) plaintext: bool,
+    /// Why the TLS handshake failed, and text for the person on call.
+    pub(crate) tls_failure: Option<(Diagnosis, String)>,
+    /// Of the messages.
+    messages: Passing,
 }
 
 impl Seen {
     /// The handshake is over, or there is none.
-    pub fn logging_in(&self) -> bool {
+    pub(crate) fn logging_in(&self) -> bool {
         self.planned_plaintext || self.plaintext || self.tls_done.is_some()
     }
+
+    /// The client's last SASL message is due or sent, and the server has not answered it. Neon's proxy is silent here
+    /// until the compute is up.
+    pub(crate) fn awaits_login(&self) -> bool {
+        self.messages.sasl_continued
+    }
+
+    /// The newest ReadyForQuery said that a transaction is open, or has failed.
+    pub(crate) fn in_transaction(&self) -> bool {
+        matches!(self.messages.transaction, b'T' | b'E')
+    }
+}
+
+/// What the messages that passed so far tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passing {
+    /// The newest one is AuthenticationSASLContinue, whole.
+    sasl_continued: bool,
+    /// The status in the newest ReadyForQuery: `I`, `T` or `E`.
+    transaction: u8,
 }
 
 /// A handle to what a connection's streams have seen.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Mutex<Seen>>);
+pub(crate) struct Meter(Arc<Mutex<Seen>>);
 
 impl Meter {
     /// The current state. The lock is never held across an await.
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,6 +107,7 @@ struct Frames {
     header: [u8; FRAME + 4],
     have: usize,
     body_left: usize,
+    passing: Passing,
 }
 
 impl Frames {
@@ -95,6 +118,7 @@ impl Frames {
                 self.have = 0;
             }
             if self.have < FRAME {
+                self.passing.sasl_continued = false;
                 self.header[self.have] = bytes[0];
                 self.have += 1;
                 bytes = &bytes[1..];
@@ -112,13 +136,28 @@ impl Frames {
                 if !encrypted && self.have == self.header.len() && self.header == *b"R\0\0\0\x08\0\0\0\x03" {
                     return Err(Fault::CleartextPassword);
                 }
+                self.note();
                 continue;
             }
             let skip = self.body_left.min(bytes.len());
             self.body_left -= skip;
             bytes = &bytes[skip..];
+            self.note();
         }
         Ok(())
+    }
+
+    /// Takes note of a message that is whole.
+    fn note(&mut self) {
+        if self.body_left > 0 {
+            return;
+        }
+        match self.header {
+            [b'Z', ..] => self.passing.transaction = self.header[FRAME],
+            // AuthenticationSASLContinue is code 11.
+            [b'R', .., 0, 0, 0, 11] => self.passing.sasl_continued = true,
+            _ => {}
+        }
     }
 
     /// The length of the body that the header announces.
@@ -135,7 +174,7 @@ impl Frames {
 
 /// How the conversation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub(crate) enum Opening {
     /// With the startup message.
     Plain,
     /// With SSLRequest; `must` = plaintext is not acceptable.
@@ -149,7 +188,7 @@ pub enum Opening {
 
 /// The stream under the driver.
 #[derive(Debug)]
-pub struct Wire<S> {
+pub(crate) struct Wire<S> {
     inner: S,
     expect: Expect,
     meter: Meter,
@@ -157,7 +196,7 @@ pub struct Wire<S> {
 
 impl<S> Wire<S> {
     /// Watches a fresh connection.
-    pub fn new(inner: S, opening: Opening, meter: Meter) -> Self {
+    pub(crate) fn new(inner: S, opening: Opening, meter: Meter) -> Self {
         meter.seen().planned_plaintext = opening == Opening::Plain;
         let expect = match opening {
             Opening::Plain => Expect::Messages(Frames::default()),
@@ -192,7 +231,11 @@ impl<S> Wire<S> {
             bytes = &bytes[1..];
         }
         match &mut self.expect {
-            Expect::Messages(frames) => frames.scan(bytes, false).or_else(|fault| self.meter.fail(fault)),
+            Expect::Messages(frames) => {
+                let scanned = frames.scan(bytes, false);
+                self.meter.seen().messages = frames.passing;
+                scanned.or_else(|fault| self.meter.fail(fault))
+            }
             _ => Ok(()),
         }
     }
@@ -200,7 +243,7 @@ impl<S> Wire<S> {
 
 /// The decrypted side of a TLS connection, with the same look at each message.
 #[derive(Debug)]
-pub struct Decrypted<T> {
+pub(crate) struct Decrypted<T> {
     inner: T,
     frames: Frames,
     meter: Meter,
@@ -208,7 +251,7 @@ pub struct Decrypted<T> {
 
 impl<T> Decrypted<T> {
     /// Watches what TLS yields.
-    pub fn new(inner: T, meter: Meter) -> Self {
+    pub(crate) fn new(inner: T, meter: Meter) -> Self {
         Decrypted { inner, frames: Frames::default(), meter }
     }
 }
@@ -235,7 +278,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let Decrypted { frames, meter, .. } = &mut *self;
-                Poll::Ready(frames.scan(&buf.filled()[before..], true).or_else(|fault| meter.fail(fault)))
+                let scanned = frames.scan(&buf.filled()[before..], true);
+                meter.seen().messages = frames.passing;
+                Poll::Ready(scanned.or_else(|fault| meter.fail(fault)))
             }
             other => other,
         }
