@@ -47,7 +47,10 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Ok(listen) => ping::run(listen, &path).await,
             Err(faults) => refuse(&faults, log),
         },
-        Task::Doctor { json, backend } => doctor::run(lookup, &variable_names(), backend.as_deref(), json),
+        Task::Doctor { explain: Some(rule), .. } => doctor::explain(&rule),
+        Task::Doctor { json, backend, explain: None } => {
+            doctor::run(lookup, &variable_names(), backend.as_deref(), json)
+        }
     }
 }
 
