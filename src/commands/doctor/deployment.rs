@@ -8,7 +8,7 @@ use super::read::server::{self, Server};
 use super::read::start::{self, Found, Start};
 use crate::config::ports::Ports;
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
-use crate::config::{Config, Fault, Lookup as Variables, Need};
+use crate::config::{BadSetting, Config, Lookup as Variables, Need};
 use crate::dsn::Plan;
 
 /// Stages that are nobody's production; the backend holds any other name to what production is held to.
@@ -17,10 +17,10 @@ const RELAXED: [&str; 2] = ["development", "test"];
 /// A deployment before it is one.
 pub(super) struct Deployment<'a> {
     /// What the daemon would load, or why it would not start.
-    pub(super) config: Result<Config, Vec<Fault>>,
+    pub(super) config: Result<Config, Vec<BadSetting>>,
     /// What does not depend on the database, where the rest cannot be loaded.
     pub(super) ports: Option<Ports>,
-    variables: Variables<'a>,
+    pub(super) variables: Variables<'a>,
     /// The names of all variables.
     pub(super) names: &'a [String],
     /// What `--backend DIR` shows.
@@ -100,7 +100,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// Why the daemon would not start, as far as these variables or flags go.
-    pub(super) fn faults(&self, named: impl Fn(&str) -> bool) -> impl Iterator<Item = &Fault> {
+    pub(super) fn faults(&self, named: impl Fn(&str) -> bool) -> impl Iterator<Item = &BadSetting> {
         self.config.as_ref().err().into_iter().flatten().filter(move |fault| named(&fault.named))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::deployment::{Code, Deployment};
 use super::super::finding::Finding;
 use super::super::read::url;
-use crate::config::Mode;
+use crate::config::DatabaseMode;
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
 use crate::dsn::{Endpoint, Plan, TlsPolicy};
 
@@ -85,10 +85,10 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
     if !database.plan.neon {
         return Vec::new();
     }
-    let steady = database.mode == Mode::Steady;
+    let steady = database.mode == DatabaseMode::Steady;
     let (mode, variable, period) = match database.mode {
-        Mode::Steady => ("steady mode", "SIDEPULSE_DATABASE_INTERVAL", Some(database.interval)),
-        Mode::Economy => ("economy mode", "SIDEPULSE_ECONOMY_MAX_AGE", database.max_age),
+        DatabaseMode::Steady => ("steady mode", "SIDEPULSE_DATABASE_INTERVAL", Some(database.interval)),
+        DatabaseMode::Economy => ("economy mode", "SIDEPULSE_ECONOMY_MAX_AGE", database.max_age),
     };
     let awake = period.map_or(0.0, share_awake);
     if compute_hours(awake) >= WORTH_A_WARNING {
@@ -127,7 +127,7 @@ pub(super) fn scale_to_zero(deployment: &Deployment<'_>) -> Vec<Finding> {
 /// No pool opens its connections again whenever the compute has gone to sleep.
 pub(super) fn pool_minimum(deployment: &Deployment<'_>) -> Vec<Finding> {
     let sleeps = match &deployment.config {
-        Ok(config) => config.database.as_ref().is_some_and(|database| database.mode == Mode::Economy),
+        Ok(config) => config.database.as_ref().is_some_and(|database| database.mode == DatabaseMode::Economy),
         Err(_) => deployment.plan().is_some_and(|plan| plan.neon),
     };
     if !sleeps {

@@ -77,7 +77,7 @@ pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
 
 /// No `SIDEPULSE_*` variable is misspelt.
 pub(super) fn unknown_variables(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let unknown = config::unknown_variables(deployment.names.iter().map(String::as_str));
+    let unknown = config::unknown_variables(deployment.names.iter().map(String::as_str), deployment.variables);
     if unknown.is_empty() {
         return vec![Finding::ok("every SIDEPULSE_* variable is a setting")];
     }
