@@ -109,7 +109,7 @@ fn open_brackets(line: &str, before: usize) -> usize {
 fn assigned(line: &str, python: bool) -> Option<Secret> {
     let dockerfile = line.trim_start().strip_prefix("ENV ").and_then(|rest| rest.trim_start().split_once(' '));
     if let Some((name, rest)) = dockerfile
-        && let Some(value) = value(rest.trim_start(), false)
+        && let Some((value, _)) = value(rest.trim_start(), false)
         && let Some(kind) = given(name, value, false)
     {
         return Some(kind);
@@ -119,17 +119,17 @@ fn assigned(line: &str, python: bool) -> Option<Secret> {
         from = at + 1;
         let Some((name, default)) = name_before(line, at, python) else { continue };
         let rest = line[from..].trim_start();
-        let Some(value) = value(rest, python) else { continue };
+        let Some((value, end)) = value(rest, python) else { continue };
         if let Some(kind) = given(name, value, default) {
             return Some(kind);
         }
         // What stands within a value is part of it.
-        from = line.len() - rest.len() + value.len();
+        from = line.len() - rest.len() + end;
     }
     // `os.getenv("JWT_SECRET") or "…"`.
     let (before, after) = line.split_once(") or ")?;
     let name = identifiers(tail(before)).next()?;
-    given(name, value(after.trim_start(), python)?, true)
+    given(name, value(after.trim_start(), python)?.0, true)
 }
 
 /// The name that asks for what follows the sign at `at`, and whether what follows is its default alone.
@@ -167,14 +167,18 @@ fn tail(text: &str) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(FARTHEST))..]
 }
 
-/// A value that begins here: in quotes, or where `python` is false up to a blank or comma. Of bounded length.
-fn value(rest: &str, python: bool) -> Option<&str> {
+/// A value that begins here, in quotes or where `python` is false up to a blank or comma, and where it ends. Of bounded
+/// length.
+fn value(rest: &str, python: bool) -> Option<(&str, usize)> {
     let rest = &rest[..rest.floor_char_boundary(LONGEST)];
-    let quoted = rest.strip_prefix(['r', 'b', 'u']).filter(|_| python).unwrap_or(rest);
-    match quoted.chars().next()? {
-        quote @ ('"' | '\'') => quoted[1..].split(quote).next(),
+    let prefix = usize::from(python && rest.starts_with(['r', 'b', 'u']));
+    match rest[prefix..].chars().next()? {
+        quote @ ('"' | '\'') => {
+            let value = rest[prefix + 1..].split(quote).next()?;
+            Some((value, prefix + 1 + value.len()))
+        }
         _ if python => None,
-        _ => rest.split([' ', '\t', ',', ';']).next(),
+        _ => rest.split([' ', '\t', ',', ';']).next().map(|value| (value, value.len())),
     }
 }
 
@@ -339,6 +343,7 @@ mod tests {
             (" 'postgresql://a:hunter2@db.acme.com/x')", (1, Url)),
             ("'''\nuse ghp_16C7e42F292c6912E7710c838347Ae178B4a\n'''", (2, Token)),
             ("x = 'known-to-us-4711'", (1, Known)),
+            ("TOKEN = 'é é é', SECRET_KEY='hunter2'", (1, SigningKey)),
         ] {
             assert_eq!(kinds(text, true), [expected], "{text}");
         }
