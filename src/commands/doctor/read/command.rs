@@ -55,7 +55,7 @@ pub(crate) struct Launch {
     pub(crate) expanded_too_early: bool,
     /// What each `cd` before it names, in order.
     pub(crate) directories: Vec<Word>,
-    /// `NAME=value` before it, and what was exported.
+    /// `NAME=value` before it, what was exported, and what the image and the environment set.
     pub(crate) variables: Vec<(String, String)>,
 }
 
@@ -73,12 +73,13 @@ pub(crate) enum Step {
 /// Reads a start script by the path that the command names.
 pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<String>;
 
-/// Everything that a start command starts.
-pub(crate) fn steps(form: &Form, script: Script<'_>) -> Vec<Step> {
+/// Everything that a start command starts. `variables` are there before it.
+pub(crate) fn steps(form: &Form, variables: Vec<(String, String)>, script: Script<'_>) -> Vec<Step> {
+    let begin = Launch { variables, ..Launch::default() };
     let mut reader = Reader { script, steps: Vec::new(), commands: 0, scripts: 0 };
     match form {
-        Form::Shell(line) => reader.line(line, &Launch::default(), &[], 0),
-        Form::Exec(words) => reader.program(words, Launch::default(), &[], 0),
+        Form::Shell(line) => reader.line(line, &begin, &[], 0),
+        Form::Exec(words) => reader.program(words, begin, &[], 0),
     }
     reader.steps
 }

@@ -83,7 +83,7 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
             return vec![place(Finding::unknown(message, "look that it finds the app"))];
         }
         App::File(file) => (vec![file.clone()], "app", false),
-        App::Module { module, attribute, factory } => (paths(start, &server, module), attribute.as_str(), *factory),
+        App::Module { module, attribute, factory } => (paths(&server, module), attribute.as_str(), *factory),
     };
     let Some(paths) = Some(paths).filter(|_| !server.app_dir.as_ref().is_some_and(|dir| dir.expands_other)) else {
         return vec![place(Finding::unknown(
@@ -103,11 +103,10 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
 }
 
 /// The files that may be the module, from the directory where the command runs.
-fn paths(start: &Start, server: &Server, module: &str) -> Vec<String> {
+fn paths(server: &Server, module: &str) -> Vec<String> {
     let mut roots = vec![server.app_dir.as_ref().map_or_else(String::new, |dir| dir.text.clone())];
-    let python_path =
-        server.launch.variables.iter().find(|(name, _)| name == "PYTHONPATH").map(|(_, value)| value.as_str());
-    let python_path = python_path.or_else(|| start.layout.variable("PYTHONPATH")).unwrap_or_default();
+    let python_path = server.launch.variables.iter().rev().find(|(name, _)| name == "PYTHONPATH");
+    let python_path = python_path.map_or("", |(_, value)| value.as_str());
     roots.extend(python_path.split(':').filter(|root| !root.is_empty()).map(str::to_owned));
     let module = module.replace('.', "/");
     let join = |root: &str, below: String| if root.is_empty() { below } else { format!("{root}/{below}") };
