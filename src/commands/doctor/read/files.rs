@@ -69,7 +69,8 @@ impl Files {
         let mut walk = Walk::default();
         walk.visit(&files.dir, 0);
         for above in files.above().skip(1) {
-            walk.list(above);
+            // Code there is another service's.
+            walk.list(above, is_settings);
         }
         files.cuts = walk.cuts();
         let mut too_large = 0;
@@ -165,6 +166,12 @@ fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py")
 }
 
+/// The app's; tests are left out by the names under which pytest finds them.
+fn is_code(name: &str) -> bool {
+    let is_test = name.starts_with("test_") || name.ends_with("_test.py") || name == "conftest.py";
+    name.ends_with(".py") && !is_test
+}
+
 fn is_settings(name: &str) -> bool {
     let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
     SETTINGS.split(' ').any(|known| known == name) || is_requirements || name.starts_with(".env")
@@ -181,7 +188,7 @@ struct Walk {
 
 impl Walk {
     fn visit(&mut self, dir: &Path, depth: usize) {
-        for below in self.list(dir) {
+        for below in self.list(dir, |name| is_settings(name) || is_code(name)) {
             if depth + 1 < DEEPEST && self.entries < MOST_ENTRIES {
                 self.visit(&below, depth + 1);
             } else {
@@ -191,7 +198,7 @@ impl Walk {
     }
 
     /// Notes the files of one directory; returns the directories to go into.
-    fn list(&mut self, dir: &Path) -> Vec<PathBuf> {
+    fn list(&mut self, dir: &Path, is_wanted: fn(&str) -> bool) -> Vec<PathBuf> {
         let room = MOST_ENTRIES.saturating_sub(self.entries);
         let mut entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().take(room).collect();
         self.entries += entries.len();
@@ -206,7 +213,7 @@ impl Walk {
                 if !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) {
                     directories.push(path);
                 }
-            } else if is_python(&path) || is_settings(&name) {
+            } else if is_wanted(&name) {
                 if self.found.len() < MOST_FILES {
                     self.found.push(path);
                 } else {
