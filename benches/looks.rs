@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use sidepulse::dsn::Endpoint;
 use sidepulse::economy::Sight;
-use sidepulse::probe::trail::Trail;
+use sidepulse::probe::traffic::Traffic;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -46,9 +46,9 @@ fn main() -> io::Result<()> {
 fn looks() -> io::Result<()> {
     let (web, database) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     let address = database.local_addr()?;
-    let trail = Trail::default();
-    trail.resolved(&[address], Instant::now());
-    let mut sight = Sight::of(&Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: address.port() }, &trail)?;
+    let traffic = Traffic::default();
+    traffic.resolved(&[address], Instant::now());
+    let mut sight = Sight::of(&Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: address.port() }, &traffic)?;
     let mut look = |expected: usize| {
         let found = sight.glance()?;
         assert_eq!(found.connections, expected);

@@ -18,7 +18,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use policy::{Roots, TlsPlan, TlsPolicy, Verify};
+pub use policy::{ClientCertificate, Roots, TlsPlan, TlsPolicy, Verify};
 
 /// The form to copy: what a fault without a better example shows.
 const EXAMPLE: &str = "postgresql://user:password@host:5432/dbname?sslmode=verify-full";
@@ -151,7 +151,7 @@ impl Plan {
         let Some(user) = merge("user", given.user, keys.user, &mut warnings) else {
             return Err(Fault::new("the user name is missing", EXAMPLE));
         };
-        let pasted = given.password_as_pasted.into_iter().chain(keys.password_as_pasted).map(Secret::new).collect();
+        let pasted = given.password_as_pasted.into_iter().chain(keys.secrets_as_pasted).map(Secret::new).collect();
         let password = merge("password", given.password, keys.password, &mut warnings).map(Secret::new);
         let database = merge("dbname", given.database, keys.database, &mut warnings).unwrap_or_else(|| user.clone());
         let channel_binding = keys.channel_binding.unwrap_or(ChannelBinding::Prefer);
@@ -210,12 +210,14 @@ impl Plan {
         self.name.as_deref()
     }
 
-    /// Everything that must not appear in a text we show: the password as it is, as pasted and as software encodes it
-    /// anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the password.
+    /// Everything that must not appear in a text we show: the password and the key's passphrase as they are, as pasted
+    /// and as software encodes them anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the
+    /// password.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut found: Vec<String> = self.pasted.iter().map(|pasted| pasted.0.clone()).collect();
         let whole = self.password.as_ref().map(|password| password.0.as_str());
-        for raw in whole.into_iter().chain(whole.and_then(password_after_endpoint)) {
+        let passphrase = self.tls.client.as_ref().and_then(|client| client.passphrase.as_ref()).map(Secret::expose);
+        for raw in whole.into_iter().chain(whole.and_then(password_after_endpoint)).chain(passphrase) {
             found.push(raw.to_owned());
             for set in [NON_ALPHANUMERIC, UNRESERVED] {
                 let upper = utf8_percent_encode(raw, set).to_string();

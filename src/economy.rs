@@ -15,10 +15,10 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use crate::config::{DatabaseSettings, Mode};
+use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::dsn::Endpoint;
 use crate::probe::app::AppProbe;
-use crate::probe::trail::Trail;
+use crate::probe::traffic::Traffic;
 use crate::record::Recorder;
 use crate::retry;
 use crate::state::Level;
@@ -132,8 +132,8 @@ pub fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instan
 }
 
 /// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
-pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, trail: &Trail) -> bool {
-    let Ok(mut sight) = Sight::of(endpoint, trail) else { return false };
+pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traffic: &Traffic) -> bool {
+    let Ok(mut sight) = Sight::of(endpoint, traffic) else { return false };
     let trials = async {
         // What happened before the first look is nobody's.
         if sight.listen().is_err() || sight.glance().is_err() {
@@ -161,7 +161,7 @@ pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, trai
 pub struct Economy {
     policy: Policy,
     interval: Duration,
-    trail: Trail,
+    traffic: Traffic,
     sight: io::Result<Sight>,
     blindness: Option<Blindness>,
     suspicion: app_url::Suspicion,
@@ -177,11 +177,11 @@ pub struct Economy {
 
 impl Economy {
     /// For a database in economy mode; `None` in steady mode. Needs a runtime with a local set.
-    pub fn of(settings: &DatabaseSettings, trail: &Trail, recorder: &RefCell<Recorder>) -> Option<Economy> {
-        if settings.mode != Mode::Economy {
+    pub fn of(settings: &DatabaseSettings, traffic: &Traffic, recorder: &RefCell<Recorder>) -> Option<Economy> {
+        if settings.mode != DatabaseMode::Economy {
             return None;
         }
-        let mut sight = Sight::of(&settings.plan.endpoint, trail);
+        let mut sight = Sight::of(&settings.plan.endpoint, traffic);
         if let Ok(Err(_)) = sight.as_mut().map(Sight::listen) {
             recorder.borrow().say(
                 "economy: the kernel does not tell of connections that ended: those of the app that are opened and \
@@ -196,7 +196,7 @@ impl Economy {
                 blind_interval: settings.blind_interval,
             },
             interval: settings.interval,
-            trail: trail.clone(),
+            traffic: traffic.clone(),
             sight,
             blindness: None,
             suspicion: app_url::Suspicion::default(),
@@ -220,7 +220,7 @@ impl Economy {
         let mut recorder = recorder.borrow_mut();
         let snapshot = recorder.snapshot();
         // A host without an address is nobody's peer, whatever the app does.
-        let known = self.trail.has_addresses();
+        let known = self.traffic.has_addresses();
         if snapshot.app().ever_up && known {
             self.app_up_since.get_or_insert(now);
         }

@@ -38,6 +38,8 @@ pub mod pulse;
 pub mod readiness;
 pub mod record;
 pub mod redact;
+#[cfg(test)]
+mod reference;
 pub mod retry;
 pub mod schedule;
 pub mod state;

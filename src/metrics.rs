@@ -179,7 +179,7 @@ impl Metrics {
             .collect();
 
         let has_database = snapshot.database().is_some();
-        let economy = config.database.as_ref().is_some_and(|d| d.mode == crate::config::Mode::Economy);
+        let economy = config.database.as_ref().is_some_and(|d| d.mode == crate::config::DatabaseMode::Economy);
         let only = |wanted: bool| wanted.then_some(());
         let requests =
             counters("sidepulse_http_requests_total", "Requests answered, by path and status.", &["path", "code"])?;

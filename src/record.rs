@@ -12,8 +12,8 @@ use crate::config::Gate;
 use crate::economy::app_url::AppChecks;
 use crate::log::{Level as LogLevel, Log};
 use crate::metrics::Metrics;
-use crate::probe::database::Report;
-use crate::probe::{Failure, Outcome, Phase, Reason, ServerFacts};
+use crate::probe::database::{DatabaseReport, Handshake, ServerFacts};
+use crate::probe::{Failure, Outcome, Phase, Reason};
 use crate::pulse::Pulse;
 use crate::readiness::{self, Now};
 use crate::state::{CheckState, Level, Snapshot, Transition};
@@ -115,11 +115,11 @@ impl Recorder {
     }
 
     /// The results of one database check.
-    pub fn database(&mut self, report: Report) {
-        if let Ok(facts) = &report.deep.result {
-            self.learn(&facts.clone());
+    pub fn database(&mut self, report: DatabaseReport) {
+        if let Some(facts) = &report.facts {
+            self.learn(facts);
         }
-        self.take(1, report.deep);
+        self.take(1, report.query);
         for (i, outcome) in report.sql.into_iter().enumerate() {
             self.take(2 + i, outcome);
         }
@@ -133,8 +133,9 @@ impl Recorder {
         }
     }
 
-    /// The way to the database was checked, without a login: a good result is none of the deep query's.
-    pub fn way(&mut self, outcome: Outcome, certificate: Option<SystemTime>) {
+    /// A handshake without a login: a good result is none of the deep query's.
+    pub fn handshake(&mut self, handshake: Handshake) {
+        let Handshake { outcome, certificate } = handshake;
         if outcome.result.is_err() {
             self.take(1, outcome);
             return self.check_ready();
@@ -185,6 +186,7 @@ impl Recorder {
     }
 
     fn learn(&mut self, facts: &ServerFacts) {
+        self.change(|snapshot| snapshot.checks[1].read_only = facts.read_only == Some(true));
         if facts.plaintext && !self.private_database && !self.said_plaintext {
             self.said_plaintext = true;
             self.log.warning(
@@ -236,7 +238,7 @@ impl Recorder {
             .maybe("phase", failure.and_then(|f| f.phase).map(Phase::as_str))
             .maybe("attempts", outcome.map(|o| o.attempts))
             .maybe("duration_ms", outcome.map(|o| millis(o.duration)))
-            .maybe("remedy", failure.map(|f| f.reason.remedy()))
+            .maybe("remedy", failure.map(Failure::remedy))
             .send();
     }
 

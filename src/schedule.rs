@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::config::{AppSettings, DatabaseSettings};
 use crate::economy::{Economy, Look};
 use crate::probe::app::AppProbe;
-use crate::probe::database::{DatabaseProbe, Report};
-use crate::probe::trail::Trail;
+use crate::probe::database::{DatabaseProbe, DatabaseReport, Handshake};
+use crate::probe::traffic::Traffic;
 use crate::probe::{Failure, Outcome, Phases, Reason};
 use crate::pulse::{Lane, OVERRUN, Pulse};
 use crate::record::Recorder;
@@ -115,11 +115,11 @@ pub async fn database_loop(
     pulse: &Pulse,
     recorder: &RefCell<Recorder>,
 ) {
-    let trail = Trail::default();
-    let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor)).leaving(&trail);
+    let traffic = Traffic::default();
+    let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor)).recording(&traffic);
     let mut lane = DatabaseLane { settings: &settings, pulse, recorder, make: &make, probe: None };
     let mut rhythm = Rhythm::of_database(settings.interval);
-    let mut economy = Economy::of(&settings, &trail, recorder);
+    let mut economy = Economy::of(&settings, &traffic, recorder);
     let mut certificate_due = Instant::now();
     loop {
         let look = match &mut economy {
@@ -129,7 +129,7 @@ pub async fn database_loop(
         let failure = match look {
             Look::Deep => lane.look_deep().await,
             Look::Handshake => {
-                let (failure, certificate) = lane.check_way().await;
+                let (failure, certificate) = lane.handshake().await;
                 if certificate {
                     certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
                 }
@@ -179,33 +179,33 @@ impl DatabaseLane<'_> {
         let started = Instant::now();
         let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
         let report = report.unwrap_or_else(|| {
-            let deep = broken(started);
-            let sql = vec![deep.clone(); self.settings.sql_checks.len()];
-            Report { deep, sql }
+            let query = broken(started);
+            let sql = vec![query.clone(); self.settings.sql_checks.len()];
+            DatabaseReport { query, facts: None, refused: Vec::new(), sql }
         });
-        let reason = report.deep.reason();
+        let reason = report.query.reason();
         self.recorder.borrow_mut().database(report);
         reason
     }
 
-    /// The way without a login, as a check of its own. Gives back why it failed, and whether a certificate was seen.
-    async fn check_way(&mut self) -> (Option<Reason>, bool) {
+    /// The handshake without a login, as a check of its own. Gives back why it failed, and whether a certificate was seen.
+    async fn handshake(&mut self) -> (Option<Reason>, bool) {
         let started = Instant::now();
-        let checked = self.run(self.settings.timeout, async |probe| probe.check_way().await).await;
-        let (outcome, certificate) = checked.unwrap_or_else(|| (broken(started), None));
-        let reason = outcome.reason();
-        self.recorder.borrow_mut().way(outcome, certificate);
-        (reason, certificate.is_some())
+        let checked = self.run(self.settings.timeout, async |probe| probe.handshake().await).await;
+        let handshake = checked.unwrap_or_else(|| Handshake { outcome: broken(started), certificate: None });
+        let (reason, certificate) = (handshake.outcome.reason(), handshake.certificate.is_some());
+        self.recorder.borrow_mut().handshake(handshake);
+        (reason, certificate)
     }
 
-    /// The way without a login, for the certificate alone. True where it could be walked.
+    /// The handshake without a login, for the certificate alone. True where it passed.
     async fn read_certificate(&mut self) -> bool {
         let limit = self.settings.attempt_timeout;
         let until = Instant::now() + limit;
-        let greeting = self.run(limit, async move |probe| probe.greet(until).await).await;
-        let certificate = greeting.and_then(|greeting| greeting.result.ok());
-        certificate.into_iter().for_each(|end| self.recorder.borrow().certificate(end));
-        certificate.is_some()
+        let certificate = self.run(limit, async move |probe| probe.certificate(until).await).await;
+        let Some(Ok(end)) = certificate else { return false };
+        self.recorder.borrow().certificate(end);
+        true
     }
 
     /// Lets the prober work in a task of its own. `None`: it broke.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::config::{Config, Thresholds};
-use crate::probe::{CheckId, Class, Outcome, Reason};
+use crate::probe::{CheckId, Class, Failure, Outcome, Reason};
 
 /// Results kept for the status page. Failures are kept in a list of their own, so that successes never push them out.
 pub const KEPT: usize = 30;
@@ -125,12 +125,11 @@ impl CheckState {
         let mark = Mark { at: outcome.ended.1, duration: outcome.duration, reason: outcome.reason() };
         push(&mut self.recent, mark);
         match &outcome.result {
-            Ok(facts) => {
+            Ok(()) => {
                 self.failures = 0;
                 self.successes = self.successes.saturating_add(1);
                 self.last_success = Some(outcome.ended);
                 self.retried = outcome.attempts > 1;
-                self.read_only = facts.read_only;
                 let needed = if self.level == Level::Starting { 1 } else { self.thresholds.success };
                 if self.successes >= needed {
                     self.level = Level::Up;
@@ -162,6 +161,12 @@ impl CheckState {
     /// Why it is not simply passing: the newest failure, or that there is no result yet.
     pub fn reason(&self, now: Instant) -> Reason {
         if self.is_stale(now) { Reason::Stale } else { self.newest_failure.unwrap_or(Reason::NotRun) }
+    }
+
+    /// What to do about a reason that this check shows: more to the point where the newest result tells the cause.
+    pub(crate) fn remedy(&self, reason: Reason) -> &'static str {
+        let newest = self.newest.as_ref().and_then(|outcome| outcome.result.as_ref().err());
+        newest.filter(|failure| failure.reason == reason).map_or(reason.remedy(), Failure::remedy)
     }
 }
 

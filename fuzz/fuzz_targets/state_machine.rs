@@ -11,7 +11,7 @@ use hyper::Method;
 use libfuzzer_sys::fuzz_target;
 use sidepulse::config::{Config, Gate, Given, Need};
 use sidepulse::http::routes::{Ask, View, respond};
-use sidepulse::probe::{Class, Failure, Outcome, Phase, Phases, Reason, ServerFacts};
+use sidepulse::probe::{Class, Failure, Outcome, Phase, Phases, Reason};
 use sidepulse::readiness::{Judgement, Now, Scope, State, Status, health, judge};
 use sidepulse::schedule::Rhythm;
 use sidepulse::state::{CheckState, KEPT, Level, Snapshot};
@@ -123,10 +123,9 @@ impl World {
 
     /// A result of a check, and the plan that follows it.
     fn result(&mut self, index: usize, failure: Option<Reason>, attempts: u32, read_only: bool) {
-        let facts = ServerFacts { read_only: read_only && index > 0, ..ServerFacts::default() };
         let failed = |reason| Failure { reason, phase: Some(Phase::Query), detail: None, unclassified: None };
         let outcome = Outcome {
-            result: failure.map_or(Ok(facts), |reason| Err(failed(reason))),
+            result: failure.map_or(Ok(()), |reason| Err(failed(reason))),
             attempts,
             duration: Duration::from_millis(3),
             phases: Phases::default(),
@@ -137,6 +136,9 @@ impl World {
         let before = model.level();
         model.take(failure, thresholds);
         let change = self.snapshot.checks[index].record(outcome);
+        if failure.is_none() {
+            self.snapshot.checks[index].read_only = read_only && index > 0;
+        }
         let told = change.map(|change| (change.from, change.to));
         assert_eq!(told, (before != model.level()).then_some((before, model.level())), "a change, and only a change");
         if index < 2 {

@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep};
 
 use super::print;
 use crate::cli::Only;
-use crate::config::{Config, DatabaseSettings, Mode};
+use crate::config::{Config, DatabaseMode, DatabaseSettings};
 use crate::economy::{app_url, app_url_uses_database};
 use crate::log::timestamp;
 use crate::probe::app::AppProbe;
 use crate::probe::database::DatabaseProbe;
-use crate::probe::trail::Trail;
+use crate::probe::traffic::Traffic;
 use crate::probe::{CheckId, Failure, Outcome, Phases, Reason};
 use crate::readiness::{CERTIFICATE_WARNING, Status};
 
@@ -58,9 +58,9 @@ fn millis(duration: Duration) -> f64 {
 pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
     let mut app = AppProbe::new(config.app.clone(), config.railway.present);
-    let trail = Trail::default();
+    let traffic = Traffic::default();
     let mut database = config.database.clone().map(|settings| {
-        let probe = DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).leaving(&trail);
+        let probe = DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).recording(&traffic);
         (settings, probe)
     });
     loop {
@@ -72,8 +72,8 @@ pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, js
             && let Some((settings, probe)) = &mut database
         {
             rows.extend(look_deep(settings, probe).await);
-            let economy = settings.mode == Mode::Economy && rows.iter().all(|row| row.reason.is_none());
-            if economy && only.is_none() && app_url_uses_database(&mut app, &settings.plan.endpoint, &trail).await {
+            let economy = settings.mode == DatabaseMode::Economy && rows.iter().all(|row| row.reason.is_none());
+            if economy && only.is_none() && app_url_uses_database(&mut app, &settings.plan.endpoint, &traffic).await {
                 rows[0].message = Some(app_url::REMEDY.to_owned());
             }
         }
@@ -93,18 +93,17 @@ pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, js
 /// The database check, then its certificate's handshake: one connection after the other.
 async fn look_deep(settings: &DatabaseSettings, probe: &mut DatabaseProbe) -> Vec<Row> {
     let report = probe.check().await;
-    let facts = report.deep.result.as_ref().ok().cloned();
-    let mut row = Row::of(&CheckId::Database, report.deep);
-    let greeting = probe.greet(Instant::now() + settings.attempt_timeout).await;
-    if let Ok(Some(end)) = greeting.result {
+    let mut row = Row::of(&CheckId::Database, report.query);
+    let certificate = probe.certificate(Instant::now() + settings.attempt_timeout).await;
+    if let Ok(Some(end)) = certificate {
         row.certificate_expiry = Some(timestamp(end));
         if end < SystemTime::now() + CERTIFICATE_WARNING {
             row.warn(Reason::CertificateExpiring);
         }
     }
-    if let Some(facts) = facts {
-        row.server_version.clone_from(&facts.version);
-        if facts.read_only {
+    if let Some(facts) = report.facts {
+        row.server_version = facts.version;
+        if facts.read_only == Some(true) {
             row.warn(Reason::ReadOnly);
         }
     }
@@ -129,7 +128,7 @@ impl Row {
             name: id.name(),
             status: if failure.is_some() { Status::Fail } else { Status::Pass }.as_str(),
             reason: failure.as_ref().map(|failure| failure.reason.as_str()),
-            remedy: failure.as_ref().map(|failure| failure.reason.remedy()),
+            remedy: failure.as_ref().map(Failure::remedy),
             attempts: outcome.attempts,
             duration_ms: millis(outcome.duration),
             phases_ms: outcome.phases,

@@ -6,7 +6,7 @@ use tokio_postgres::config::ChannelBinding;
 
 use super::policy::{Mode, Wish};
 use super::split::{decode, some};
-use super::{EXAMPLE, Fault, Roots, Warning, host};
+use super::{EXAMPLE, Fault, Roots, Secret, Warning, host};
 
 /// Keys of libpq and of drivers that say nothing about how to reach the server, or that a probe decides for itself.
 /// `pool_*` belongs to them too.
@@ -52,7 +52,8 @@ pub(super) struct Keys {
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
-    pub(super) password_as_pasted: Option<String>,
+    /// The password and `sslpassword` before decoding.
+    pub(super) secrets_as_pasted: Vec<String>,
     pub(super) database: Option<String>,
     pub(super) options: Option<String>,
     pub(super) channel_binding: Option<ChannelBinding>,
@@ -82,7 +83,7 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
             "user" => keys.user = Some(value),
             "password" => {
                 keys.password = Some(value);
-                keys.password_as_pasted = Some(pasted.to_owned());
+                keys.secrets_as_pasted.push(pasted.to_owned());
             }
             // `database` is asyncpg's word for it.
             "dbname" | "database" => keys.database = Some(value),
@@ -91,6 +92,13 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
             "ssl" => ssl = Some(mode(&value, "ssl")?),
             "sslrootcert" if value == "system" => keys.tls.roots = Some(Roots::System),
             "sslrootcert" => keys.tls.roots = Some(Roots::File(PathBuf::from(value))),
+            "sslcert" => keys.tls.certificate = Some(PathBuf::from(value)),
+            "sslkey" => keys.tls.key = Some(PathBuf::from(value)),
+            "sslpassword" => {
+                keys.tls.passphrase = Some(Secret::new(value));
+                keys.secrets_as_pasted.push(pasted.to_owned());
+            }
+            "sslcertmode" => keys.tls.without_certificate = without_certificate(&value)?,
             "sslnegotiation" => keys.tls.direct = direct(&value)?,
             "channel_binding" => keys.channel_binding = Some(channel_binding(&value)?),
             _ if twice => continue,
@@ -162,6 +170,15 @@ fn direct(value: &str) -> Result<bool, Fault> {
         "postgres" => Ok(false),
         "direct" => Ok(true),
         _ => Err(Fault::new("sslnegotiation is neither postgres nor direct", EXAMPLE)),
+    }
+}
+
+/// `require` is what a server that asks for a certificate enforces by itself.
+fn without_certificate(value: &str) -> Result<bool, Fault> {
+    match value.to_ascii_lowercase().as_str() {
+        "disable" => Ok(true),
+        "allow" | "require" => Ok(false),
+        _ => Err(Fault::new("sslcertmode is not one of disable, allow, require", EXAMPLE)),
     }
 }
 

@@ -32,6 +32,10 @@ fn describe(plan: &Plan) -> String {
     if let Roots::File(path) = &plan.tls.roots {
         line += &format!(" roots {}", path.display());
     }
+    if let Some(ClientCertificate { certificate, key, passphrase }) = &plan.tls.client {
+        line += &format!(" client {} {}", certificate.display(), key.display());
+        line += passphrase.as_ref().map_or("", Secret::expose);
+    }
     if let Some(options) = config.get_options() {
         line += &format!(" options {options}");
     }
@@ -147,6 +151,12 @@ const ACCEPTED: &[Accepted] = &[
     ("postgres://u:p@h/d?sslnegotiation=postgres", "u:p@h:5432/d offered None private", &[]),
     ("postgres://u:p@h/d?channel_binding=require", "u:p@h:5432/d offered None binding Require private", &[]),
     ("postgres://u:p@h/d?channel_binding=disable&sslmode=disable", "u:p@h:5432/d off binding Disable private", &[]),
+    // The client's own certificate.
+    ("postgres://u@a.io/d?sslmode=verify-full&sslcert=/c.crt&sslkey=%2Fc.key", "u:-@a.io:5432/d required Full client /c.crt /c.key", &[]),
+    ("postgres://u@h/d?sslcert=c&sslkey=k&sslpassword=%3App&sslcertmode=allow", "u:-@h:5432/d offered None client c k:pp private", &[]),
+    ("postgres://u@h/d?sslmode=disable&sslcert=c&sslkey=k", "u:-@h:5432/d off private", &["without TLS"]),
+    ("postgres://u@/d?host=/run&sslcert=c", "u:-@unix /run/.s.PGSQL.5432/d off private", &["without TLS"]),
+    ("postgres://u@h/d?sslcert=c&sslkey=k&sslcertmode=disable", "u:-@h:5432/d offered None private", &["sslcertmode=disable"]),
     // Neon.
     ("postgresql://o:p@ep-x.eu-central-1.aws.neon.tech/d?sslmode=require&channel_binding=require",
         "o:p@ep-x.eu-central-1.aws.neon.tech:5432/d required Full binding Require neon", &[]),
@@ -268,6 +278,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("postgres://u:p@h/d?ssl=require&sslmode=disable", "say different things"),
     ("postgres://u:p@h/d?sslnegotiation=s3cretT0ken", "neither postgres nor direct"),
     ("postgres://u:p@h/d?channel_binding=s3cretT0ken", "channel_binding is not one of"),
+    ("postgres://u:p@h/d?sslcert=s3cretT0ken", "belong together"),
+    ("postgres://u:p@h/d?sslkey=s3cretT0ken", "belong together"),
+    ("postgres://u:p@h/d?sslcertmode=s3cretT0ken", "sslcertmode is not one of"),
     ("postgres://u:p@h/d?channel_binding=require&sslmode=disable", "needs TLS"),
     ("postgres://u:p@/d?channel_binding=require&host=/run", "needs TLS"),
     ("postgres://u:p@h/d?sslnegotiation=direct&sslmode=prefer", "needs sslmode=require"),
@@ -351,6 +364,7 @@ fn secrets_are_the_password_in_every_form() {
     {
         assert!(neon.iter().any(|secret| secret == form), "{form} in {neon:?}");
     }
+    assert_eq!(secrets("postgres://u@h/d?sslcert=c&sslkey=k&sslpassword=%71%2F"), ["%71%2F", "q%2F", "q%2f", "q/"]);
     // A password that a later one replaced is still one that was pasted.
     assert_eq!(secrets("postgres://u:old@h/d?password=new"), ["new", "old"]);
 }
@@ -360,7 +374,7 @@ fn a_secret_is_never_shown() {
     let secret = Secret::new(SECRET);
     assert_eq!(format!("{secret} {secret:?} {:#?}", Some(&secret)), "*** *** Some(\n    ***,\n)");
     let (plan, _) =
-        Plan::parse("postgres://the_user:s3cretT0ken@the.host/the_db?options=the_options&sslrootcert=the_file")
+        Plan::parse("postgres://the_user:s3cretT0ken@the.host/the_db?options=the_options&sslrootcert=the_file&sslcert=the_cert&sslkey=the_key&sslpassword=the_pass")
             .expect("a URL");
     for shown in [format!("{plan:?}"), format!("{plan:#?}")] {
         assert!(!shown.contains("the") && !shown.contains(SECRET), "{shown}");
@@ -438,6 +452,7 @@ fn url_like() -> impl Strategy<Value = String> {
             "port=1",
             "channel_binding=require",
             "Bad=1",
+            "sslcert=c&sslkey=k",
         ]),
         0..4,
     );

@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep};
 use super::activity::{Ending, Finding, Ledger};
 use super::kernel::{self, Endings};
 use crate::dsn::Endpoint;
-use crate::probe::trail::Trail;
+use crate::probe::traffic::Traffic;
 
 /// What both the looks and the listener have a hand in.
 struct Shared {
     port: u16,
-    trail: Trail,
+    traffic: Traffic,
     ledger: RefCell<Ledger>,
 }
 
@@ -32,7 +32,7 @@ impl Shared {
     }
 
     fn is_of_app(&self, cookie: u64, peer: IpAddr, now: Instant) -> bool {
-        self.trail.leads_to(peer, now) && !self.trail.is_ours(cookie)
+        self.traffic.reaches_database(peer, now) && !self.traffic.is_ours(cookie)
     }
 }
 
@@ -44,14 +44,14 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// A view of what a prober of this endpoint would share the database with; the prober leaves the trail.
+    /// A view of who else uses the database at this endpoint; `traffic` is that of the probe.
     ///
     /// # Errors
     /// Where the kernel shows nothing, or the database is not reached over TCP.
-    pub fn of(endpoint: &Endpoint, trail: &Trail) -> io::Result<Sight> {
+    pub fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<Sight> {
         let Endpoint::Tcp { port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         kernel::sockets(*port)?;
-        let shared = Shared { port: *port, trail: trail.clone(), ledger: RefCell::default() };
+        let shared = Shared { port: *port, traffic: traffic.clone(), ledger: RefCell::default() };
         Ok(Sight { shared: Rc::new(shared), endings: None, listener: None })
     }
 
@@ -81,7 +81,7 @@ impl Sight {
     /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
     pub fn glance(&mut self) -> io::Result<Finding> {
         let shared = &self.shared;
-        if !shared.trail.is_complete() {
+        if !shared.traffic.is_complete() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         // What the listener has not come to yet.

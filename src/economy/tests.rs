@@ -103,7 +103,7 @@ mod over_time {
     use super::*;
     use crate::log::{Level as LogLevel, tests::written};
     use crate::probe::Reason;
-    use crate::probe::database::Report;
+    use crate::probe::database::{DatabaseReport, Handshake};
     use crate::readiness::{self, Now, State};
     use crate::state::samples::{SQL, config, ended, recorder, silent};
 
@@ -120,9 +120,9 @@ mod over_time {
             let config = config(variables);
             let recorder = RefCell::new(recorder(&config, log).0);
             let settings = config.database.unwrap();
-            let trail = Trail::default();
-            trail.resolved(&["192.0.2.1:5433".parse().unwrap()], Instant::now());
-            let economy = Economy::of(&settings, &trail, &recorder).unwrap();
+            let traffic = Traffic::default();
+            traffic.resolved(&["192.0.2.1:5433".parse().unwrap()], Instant::now());
+            let economy = Economy::of(&settings, &traffic, &recorder).unwrap();
             let mut world = World { economy, recorder };
             world.recorder.borrow_mut().app(ended(Instant::now(), None));
             world.query(None);
@@ -133,7 +133,12 @@ mod over_time {
         fn query(&mut self, reason: Option<Reason>) {
             let outcome = ended(Instant::now(), reason);
             let sql = self.recorder.borrow().snapshot().checks.iter().skip(2).map(|_| outcome.clone()).collect();
-            self.recorder.borrow_mut().database(Report { deep: outcome, sql });
+            self.recorder.borrow_mut().database(DatabaseReport {
+                query: outcome,
+                facts: None,
+                refused: Vec::new(),
+                sql,
+            });
             if reason.is_none() {
                 self.economy.verified(15 * S);
             }
@@ -190,7 +195,7 @@ mod over_time {
         let said = warnings(&[ECONOMY, SQL], async |mut world| {
             assert_eq!(world.look_after(15 * S).await, Look::Stay);
             let failed = ended(Instant::now(), Some(Reason::DnsFailure));
-            world.recorder.borrow_mut().way(failed, None);
+            world.recorder.borrow_mut().handshake(Handshake { outcome: failed, certificate: None });
             assert_eq!(world.states(), [State::Up, State::Idle], "a handshake is no SQL check's result");
             assert_eq!(world.look_after(S).await, Look::Deep);
             world.query(Some(Reason::DnsFailure));
@@ -234,6 +239,6 @@ mod over_time {
     fn steady_mode_looks_at_nothing() {
         let config = config(&[("SIDEPULSE_DATABASE_MODE", "steady")]);
         let recorder = RefCell::new(recorder(&config, silent()).0);
-        assert!(Economy::of(&config.database.unwrap(), &Trail::default(), &recorder).is_none());
+        assert!(Economy::of(&config.database.unwrap(), &Traffic::default(), &recorder).is_none());
     }
 }

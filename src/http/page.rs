@@ -149,7 +149,7 @@ fn section(check: &CheckState, view: View<'_>) -> String {
     let mut text = format!("<section class=\"{class}\" aria-labelledby=\"{name}\">\n");
     let _ = writeln!(text, "<h2 id=\"{name}\">{name} <span class=\"word\">{state}</span></h2>");
     if let Some(reason) = judged.reason {
-        let remedy = escaped(reason.remedy());
+        let remedy = escaped(check.remedy(reason));
         let _ = writeln!(text, "<p class=\"reason\"><strong>{reason}</strong>: {remedy}.</p>");
     }
     if check.id == CheckId::App && view.snapshot.app_uses_database {

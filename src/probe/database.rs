@@ -4,52 +4,62 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::attempts::{Attempt, Attempts, Limits};
 use super::dial::{self, Resolver, Socket};
 use super::session::{ANSWER_MARGIN, Session, TimedTls};
-use super::trail::Trail;
+use super::traffic::Traffic;
 use super::wire::{Meter, Opening, Wire};
-use super::{Class, Failure, Outcome, Phase, Phases, Progress, Reason, ServerFacts, diagnosis};
+use super::{Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
 use crate::config::DatabaseSettings;
 use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
-use crate::retry::Waits;
 use crate::tls;
 
 /// The 8 bytes that ask a PostgreSQL server for TLS (protocol documentation, "SSLRequest").
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-/// No attempt starts with less than this part of the check's timeout left: it could only fail.
-const LEAST_PART: u32 = 10;
+/// What the server tells of itself in a deep query that passed; what it does not tell is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// In recovery, or `default_transaction_read_only`.
+    pub read_only: Option<bool>,
+    /// `pg_postmaster_start_time()` as the server wrote it; a change means a restart.
+    pub started: Option<String>,
+    /// The `server_version` parameter, e.g. `16.4`.
+    pub version: Option<String>,
+    /// From the check's start to ReadyForQuery of the attempt that passed.
+    pub ready_after: Duration,
+    /// The login went over the network without TLS, because the server has none.
+    pub plaintext: bool,
+}
 
-/// The result of one database check: the deep query's, and that of each SQL check in their order.
+/// The result of one database check.
 #[derive(Debug)]
-pub struct Report {
+pub struct DatabaseReport {
     /// The deep query.
-    pub deep: Outcome,
-    /// `SIDEPULSE_SQL_CHECKS`.
+    pub query: Outcome,
+    /// What it learned of the server, if it passed.
+    pub facts: Option<ServerFacts>,
+    /// What of our own the server refuses, as far as is known: checks do without it.
+    pub refused: Vec<Refusal>,
+    /// `SIDEPULSE_SQL_CHECKS`, in their order.
     pub sql: Vec<Outcome>,
 }
 
-/// What came of one connection.
-struct Attempt {
-    result: Result<ServerFacts, Failure>,
-    phases: Phases,
-    /// The end of the deep query: what the SQL checks take is their own.
-    ended: Instant,
-    /// Empty where the deep query failed.
-    sql: Vec<Outcome>,
+/// The result of a handshake without a login.
+#[derive(Debug)]
+pub struct Handshake {
+    /// Whether it passed; its phases are `resolve`, `connect` and `tls`.
+    pub outcome: Outcome,
+    /// When the server's certificate ends, where there is one and it can be read.
+    pub certificate: Option<SystemTime>,
 }
 
-/// The result of a handshake without login.
-#[derive(Debug)]
-pub struct Greeting {
-    /// When the server's certificate ends, where there is one and it can be read.
-    pub result: Result<Option<SystemTime>, Failure>,
-    /// `resolve`, `connect`, `tls`.
-    pub phases: Phases,
-    /// The whole of it.
-    pub duration: Duration,
+/// What a deep query that passed found in its session.
+struct Passed {
+    facts: ServerFacts,
+    sql: Vec<Outcome>,
 }
 
 /// Makes database checks, one connection at a time.
@@ -59,57 +69,57 @@ pub struct DatabaseProbe {
     redactor: Arc<Redactor>,
     resolver: Resolver,
     connector: Option<native_tls::TlsConnector>,
-    trail: Trail,
+    traffic: Traffic,
 }
 
 impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
     pub fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
-        DatabaseProbe { settings, redactor, resolver: Resolver::default(), connector: None, trail: Trail::default() }
+        DatabaseProbe {
+            settings,
+            redactor,
+            resolver: Resolver::default(),
+            connector: None,
+            traffic: Traffic::default(),
+        }
     }
 
-    /// The same prober, whose addresses and sockets shall be known through this trail.
+    /// The same prober; what it resolves and opens is noted here.
     #[must_use]
-    pub fn leaving(self, trail: &Trail) -> Self {
-        DatabaseProbe { trail: trail.clone(), ..self }
+    pub(crate) fn recording(self, traffic: &Traffic) -> Self {
+        DatabaseProbe { traffic: traffic.clone(), ..self }
     }
 
     /// One whole check.
-    pub async fn check(&mut self) -> Report {
+    pub async fn check(&mut self) -> DatabaseReport {
         // Loading the roots takes longer than a whole check: it is done before the clock starts. Where it fails, the
         // attempt says so.
         let _ = self.connector();
         let started = Instant::now();
-        let deadline = started + self.settings.timeout;
-        let mut waits = Waits::between_attempts();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let until = deadline.min(Instant::now() + self.settings.attempt_timeout);
-            let Attempt { result, phases, ended, sql } = self.attempt(started, until).await;
-            if let Err(failure) = &result {
-                let next = Instant::now() + waits.draw();
-                let latest = deadline - self.settings.timeout / LEAST_PART;
-                if failure.reason.class() == Class::Retry && next <= latest {
-                    sleep(next - Instant::now()).await;
-                    continue;
-                }
-            }
-            let deep = Outcome { duration: ended - started, ..Outcome::now(result, attempts, started, phases) };
-            let sql = if sql.is_empty() { self.not_run(&deep) } else { sql };
-            return Report { deep, sql };
+        let attempts = Attempts::make(self.limits(), async |until| self.attempt(started, until).await).await;
+        let (query, passed) = attempts.finish();
+        match passed {
+            Some(Passed { facts, sql }) => DatabaseReport { query, facts: Some(facts), refused: Vec::new(), sql },
+            None => DatabaseReport { sql: self.not_run(&query), query, facts: None, refused: Vec::new() },
         }
     }
 
+    fn limits(&self) -> Limits {
+        Limits { check: self.settings.timeout, attempt: self.settings.attempt_timeout }
+    }
+
     /// SQL checks take the reason of a deep query that failed.
-    fn not_run(&self, deep: &Outcome) -> Vec<Outcome> {
-        let failure = |reason| Failure { reason, phase: None, detail: None, unclassified: None };
-        let outcome = Outcome { result: Err(failure(deep.reason().unwrap_or(Reason::Internal))), ..deep.clone() };
+    fn not_run(&self, query: &Outcome) -> Vec<Outcome> {
+        let failure = match &query.result {
+            Err(cause) => Failure { phase: None, detail: None, unclassified: None, ..cause.clone() },
+            Ok(_) => Failure::internal(),
+        };
+        let outcome = Outcome { result: Err(failure), ..query.clone() };
         vec![Outcome { attempts: 1, phases: Phases::default(), ..outcome }; self.settings.sql_checks.len()]
     }
 
     /// One attempt: one connection, one login at most, closed at its end.
-    async fn attempt(&mut self, check_started: Instant, deadline: Instant) -> Attempt {
+    async fn attempt(&mut self, check_started: Instant, deadline: Instant) -> Attempt<Passed> {
         let mut progress = Progress::default();
         let meter = Meter::default();
         let conversed = timeout_at(deadline, async {
@@ -122,25 +132,25 @@ impl DatabaseProbe {
         })
         .await;
         let ended = Instant::now();
-        let failure = match conversed {
+        let result = match conversed {
             Ok(Ok((mut session, deep))) => {
-                let sql = match &deep {
-                    Ok(_) => self.sql_checks(&mut session, deadline).await,
-                    Err(_) => Vec::new(),
+                let result = match deep {
+                    Ok(facts) => Ok(Passed { facts, sql: self.sql_checks(&mut session, deadline).await }),
+                    Err(failure) => {
+                        session.roll_back(deadline).await;
+                        Err(failure)
+                    }
                 };
-                if deep.is_err() {
-                    session.roll_back(deadline).await;
-                }
                 session.close(deadline).await;
-                return Attempt { result: deep, phases: progress.phases(), ended, sql };
+                result
             }
-            Ok(Err(failure)) => failure,
+            Ok(Err(failure)) => Err(failure),
             Err(_) => {
                 settle(&mut progress, &meter);
-                timed_out(progress.phase())
+                Err(timed_out(progress.phase()))
             }
         };
-        Attempt { result: Err(failure), phases: progress.phases(), ended, sql: Vec::new() }
+        Attempt { result, phases: progress.phases(), ended }
     }
 
     /// DNS, TCP, TLS and authentication.
@@ -182,9 +192,9 @@ impl DatabaseProbe {
                 progress.enter(Phase::Resolve);
                 match self.resolver.resolve(host, *port, deadline).await {
                     Ok(addresses) => {
-                        self.trail.resolved(&addresses, Instant::now());
+                        self.traffic.resolved(&addresses, Instant::now());
                         progress.enter(Phase::Connect);
-                        dial::connect_on(&self.trail, &addresses, deadline)
+                        dial::connect_on(&self.traffic, &addresses, deadline)
                             .await
                             .map(|stream| Box::new(stream) as Socket)
                     }
@@ -220,41 +230,30 @@ impl DatabaseProbe {
             }
             let mut phases = Phases::default();
             phases.set(Phase::Query, started.elapsed());
-            outcomes.push(Outcome::now(result.map(|()| ServerFacts::default()), 1, started, phases));
+            outcomes.push(Outcome::now(result, 1, started, phases));
         }
         outcomes
     }
 
-    /// Proves DNS, TCP, TLS and the certificate without logging in: no password is needed, and a suspended Neon
-    /// compute stays asleep (its proxy wakes it only after authentication).
-    pub async fn greet(&mut self, deadline: Instant) -> Greeting {
-        let started = Instant::now();
-        let mut progress = Progress::default();
-        let result = timeout_at(deadline, self.shake_hands(deadline, &mut progress)).await;
-        let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
-        Greeting { result, phases: progress.phases(), duration: started.elapsed() }
+    /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no
+    /// password is needed, and a suspended Neon compute stays asleep (its proxy wakes it only after authentication).
+    pub async fn handshake(&mut self) -> Handshake {
+        let attempts = Attempts::make(self.limits(), async |until| {
+            let mut progress = Progress::default();
+            let result = timeout_at(until, self.shake_hands(until, &mut progress)).await;
+            let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+            Attempt { result, phases: progress.phases(), ended: Instant::now() }
+        });
+        let (outcome, certificate) = attempts.await.finish();
+        Handshake { outcome, certificate: certificate.flatten() }
     }
 
-    /// Checks the way alone, as [`check`](Self::check) checks everything: tried again while that may help, inside the
-    /// check's timeout. Gives back the certificate's end as well.
-    pub async fn check_way(&mut self) -> (Outcome, Option<SystemTime>) {
-        let started = Instant::now();
-        let deadline = started + self.settings.timeout;
-        let mut waits = Waits::between_attempts();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let greeting = self.greet(deadline.min(Instant::now() + self.settings.attempt_timeout)).await;
-            let next = Instant::now() + waits.draw();
-            let latest = deadline - self.settings.timeout / LEAST_PART;
-            if next <= latest && greeting.result.as_ref().is_err_and(|f| f.reason.class() == Class::Retry) {
-                sleep(next - Instant::now()).await;
-                continue;
-            }
-            let certificate = greeting.result.as_ref().ok().copied().flatten();
-            let result = greeting.result.map(|_| ServerFacts::default());
-            return (Outcome::now(result, attempts, started, greeting.phases), certificate);
-        }
+    /// When the server's certificate ends, by one handshake without a login; `Ok(None)` where there is no certificate,
+    /// or none that can be read.
+    pub(crate) async fn certificate(&mut self, deadline: Instant) -> Result<Option<SystemTime>, Failure> {
+        let mut progress = Progress::default();
+        let result = timeout_at(deadline, self.shake_hands(deadline, &mut progress)).await;
+        result.unwrap_or_else(|_| Err(timed_out(progress.phase())))
     }
 
     async fn shake_hands(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Option<SystemTime>, Failure> {
@@ -278,7 +277,8 @@ impl DatabaseProbe {
         }
         let connector = tokio_native_tls::TlsConnector::from(connector);
         let mut stream = connector.connect(&name, socket).await.map_err(|error| {
-            Failure::new(tls::diagnose(&error), Phase::Tls).with_detail(self.redactor.clean(&tls::chain(&error)))
+            Failure::diagnosed(diagnosis::tls::diagnose(&error), Phase::Tls)
+                .with_detail(self.redactor.clean(&tls::chain(&error)))
         })?;
         progress.leave();
         let certificate = stream.get_ref().peer_certificate().ok().flatten();

@@ -13,10 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::tls::TlsConnect;
 use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, SimpleQueryRow};
 
-use super::diagnosis::{self, Complaint, Stage};
+use super::database::ServerFacts;
+use super::diagnosis;
+use super::diagnosis::server::Stage;
 use super::dial::Socket;
-use super::wire::{Decrypted, Fault, Meter, Wire};
-use super::{Failure, Phase, Reason, ServerFacts};
+use super::wire::{Decrypted, Meter, Wire};
+use super::{Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -50,7 +52,7 @@ impl TlsConnect<Wire<Socket>> for TimedTls {
                     Ok(Decrypted::new(stream, self.meter))
                 }
                 Err(error) => {
-                    self.meter.seen().tls_failure = Some((tls::diagnose(&error), tls::chain(&error)));
+                    self.meter.seen().tls_failure = Some((diagnosis::tls::diagnose(&error), tls::chain(&error)));
                     Err(error)
                 }
             }
@@ -89,7 +91,7 @@ impl Session {
             Ok((client, connection)) => {
                 Ok(Session { client, connection, open: true, in_transaction: false, meter, redactor })
             }
-            Err(error) => Err(diagnose(&error, Stage::Login, &meter, &redactor)),
+            Err(error) => Err(diagnosis::driver::diagnose(&error, Stage::Login, &meter, &redactor)),
         }
     }
 
@@ -116,7 +118,7 @@ impl Session {
         }
         let fact = |column| facts.first().and_then(|row| row.try_get(column).ok().flatten());
         Ok(ServerFacts {
-            read_only: fact(1) == Some("t") || fact(2) == Some("on"),
+            read_only: Some(fact(1) == Some("t") || fact(2) == Some("on")),
             started: fact(0).map(|text| text.chars().take(40).collect()),
             version: self.version(),
             ready_after: Duration::ZERO,
@@ -185,7 +187,7 @@ impl Session {
                 (answered, Ok(())) => answered,
             }
         });
-        answered.await.map_err(|error| diagnose(&error, Stage::Query, &self.meter, &self.redactor))
+        answered.await.map_err(|error| diagnosis::driver::diagnose(&error, Stage::Query, &self.meter, &self.redactor))
     }
 
     /// After an error: leaves no transaction behind, not even for a pooler to find. Where there is none, the server would
@@ -219,56 +221,4 @@ impl TlsConnect<Wire<Socket>> for NeverTls {
     fn connect(self, _: Wire<Socket>) -> Self::Future {
         std::future::ready(Err(io::Error::other("this connection has no TLS")))
     }
-}
-
-/// What an error of the driver means. Its kind is private, so that its fixed `Display` has to serve; what the wire has
-/// seen comes first, since the driver only knows that the stream ended.
-fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor: &Redactor) -> Failure {
-    let phase = match stage {
-        Stage::Query => Phase::Query,
-        Stage::Login if meter.seen().logging_in() => Phase::Auth,
-        Stage::Login => Phase::Tls,
-    };
-    let tell = |reason: Reason, phase: Phase, text: &str| Failure::new(reason, phase).with_detail(redactor.clean(text));
-    if let Some(db) = error.as_db_error() {
-        // `severity` is translated by the server; the parsed one is not, but old servers do not send it.
-        let severity = db.parsed_severity().map_or(db.severity().to_owned(), |severity| severity.to_string());
-        let (code, message) = (db.code().code(), db.message());
-        let diagnosis = diagnosis::classify(stage, &Complaint { severity: &severity, sqlstate: code, message });
-        let mut failure = tell(diagnosis.reason, phase, &format!("{severity} {code}: {message}"));
-        failure.unclassified = Some(code.chars().filter(char::is_ascii_alphanumeric).take(5).collect())
-            .filter(|_: &String| !diagnosis.known);
-        return failure;
-    }
-    let mut seen = meter.seen();
-    if let Some((reason, text)) = seen.tls_failure.take() {
-        return tell(reason, Phase::Tls, &text);
-    }
-    if let Some(fault) = seen.fault {
-        let (reason, text) = match fault {
-            Fault::NoTls => (Reason::TlsUnsupported, "the server does not offer TLS"),
-            Fault::NotPostgres => (Reason::ProtocolError, "the server does not speak PostgreSQL's protocol"),
-            Fault::CleartextPassword => (Reason::AuthFailed, "the server asked for a cleartext password without TLS"),
-        };
-        return tell(reason, phase, text);
-    }
-    let text = tls::chain(error);
-    let reason = match error.to_string().as_str() {
-        "authentication error" | "invalid configuration" => Reason::AuthFailed,
-        "error parsing response from server" | "unexpected message from server" => Reason::ProtocolError,
-        "error performing TLS handshake" => Reason::TlsFailed,
-        // A login method that is newer than the driver.
-        _ if text.contains("unknown authentication tag") => Reason::AuthFailed,
-        _ if phase != Phase::Tls && is_nonsense(error) => Reason::ProtocolError,
-        _ => Reason::ConnectionLost,
-    };
-    tell(reason, phase, &text)
-}
-
-/// What the driver's parser says of a message that is none, once the handshake is over: a real end of the stream has
-/// another kind.
-fn is_nonsense(error: &tokio_postgres::Error) -> bool {
-    use io::ErrorKind as Kind;
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| matches!(cause.kind(), Kind::InvalidInput | Kind::InvalidData | Kind::UnexpectedEof))
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::Reason;
+use super::diagnosis::Diagnosis;
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
@@ -20,7 +20,7 @@ const FRAME: usize = 5;
 
 /// Why the stream ended the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The answer to SSLRequest was `N`.
     NoTls,
     /// Bytes that are not PostgreSQL's, or more of them than any check needs.
@@ -31,34 +31,34 @@ pub enum Fault {
 
 /// What has been seen so far; shared between the stream and the attempt that owns it.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     received: usize,
     /// The first bad thing.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// When the TLS handshake was done.
-    pub tls_done: Option<Instant>,
+    pub(crate) tls_done: Option<Instant>,
     /// No TLS was wanted.
     planned_plaintext: bool,
     /// The server has no TLS, and that is acceptable.
-    pub plaintext: bool,
-    /// Why the TLS handshake failed: the reason, and text for the person on call.
-    pub tls_failure: Option<(Reason, String)>,
+    pub(crate) plaintext: bool,
+    /// Why the TLS handshake failed, and text for the person on call.
+    pub(crate) tls_failure: Option<(Diagnosis, String)>,
 }
 
 impl Seen {
     /// The handshake is over, or there is none.
-    pub fn logging_in(&self) -> bool {
+    pub(crate) fn logging_in(&self) -> bool {
         self.planned_plaintext || self.plaintext || self.tls_done.is_some()
     }
 }
 
 /// A handle to what a connection's streams have seen.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Mutex<Seen>>);
+pub(crate) struct Meter(Arc<Mutex<Seen>>);
 
 impl Meter {
     /// The current state. The lock is never held across an await.
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,7 +135,7 @@ impl Frames {
 
 /// How the conversation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub(crate) enum Opening {
     /// With the startup message.
     Plain,
     /// With SSLRequest; `must` = plaintext is not acceptable.
@@ -149,7 +149,7 @@ pub enum Opening {
 
 /// The stream under the driver.
 #[derive(Debug)]
-pub struct Wire<S> {
+pub(crate) struct Wire<S> {
     inner: S,
     expect: Expect,
     meter: Meter,
@@ -157,7 +157,7 @@ pub struct Wire<S> {
 
 impl<S> Wire<S> {
     /// Watches a fresh connection.
-    pub fn new(inner: S, opening: Opening, meter: Meter) -> Self {
+    pub(crate) fn new(inner: S, opening: Opening, meter: Meter) -> Self {
         meter.seen().planned_plaintext = opening == Opening::Plain;
         let expect = match opening {
             Opening::Plain => Expect::Messages(Frames::default()),
@@ -200,7 +200,7 @@ impl<S> Wire<S> {
 
 /// The decrypted side of a TLS connection, with the same look at each message.
 #[derive(Debug)]
-pub struct Decrypted<T> {
+pub(crate) struct Decrypted<T> {
     inner: T,
     frames: Frames,
     meter: Meter,
@@ -208,7 +208,7 @@ pub struct Decrypted<T> {
 
 impl<T> Decrypted<T> {
     /// Watches what TLS yields.
-    pub fn new(inner: T, meter: Meter) -> Self {
+    pub(crate) fn new(inner: T, meter: Meter) -> Self {
         Decrypted { inner, frames: Frames::default(), meter }
     }
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::routes::{Ask, View, respond};
-use crate::probe::{Outcome, ServerFacts};
+use crate::probe::Outcome;
 use crate::state::samples::{NO_DATABASE, SQL, config, ended, wall};
 
 const S: Duration = Duration::from_secs(1);
@@ -154,9 +154,9 @@ fn a_check_is_judged_by_its_level_unless_it_is_overdue() {
 /// A database that is up, with these four warnings.
 fn warned(read_only: bool, expiring: bool, unverified: bool, retried: bool) -> (Snapshot, Now) {
     let (mut snapshot, mut now) = known(&[SQL], &[Up, NotRun, Up], &[false; 3]);
-    let facts = ServerFacts { read_only, ..ServerFacts::default() };
     let attempts = if retried { 2 } else { 1 };
-    snapshot.checks[1].record(Outcome { attempts, result: Ok(facts), ..ended(now.instant, None) });
+    snapshot.checks[1].record(Outcome { attempts, ..ended(now.instant, None) });
+    snapshot.checks[1].read_only = read_only;
     if expiring {
         snapshot.certificate_expiry = Some(now.wall + 13 * 24 * 3600 * S);
     }

@@ -12,9 +12,9 @@ const PUBLIC: (&str, &str) = ("DATABASE_URL", "postgresql://alice:hunter2@db.exa
 const FAILS: Option<Reason> = Some(Reason::QueryFailed);
 
 /// The result of the deep query; the SQL checks all pass.
-fn report(recorder: &Recorder, deep: Outcome) -> Report {
+fn report(recorder: &Recorder, query: Outcome) -> DatabaseReport {
     let sql = recorder.snapshot().checks.iter().skip(2).map(|_| ended(Instant::now(), None)).collect();
-    Report { deep, sql }
+    DatabaseReport { query, facts: None, refused: Vec::new(), sql }
 }
 
 fn database(recorder: &mut Recorder, reason: Option<Reason>) {
@@ -24,8 +24,8 @@ fn database(recorder: &mut Recorder, reason: Option<Reason>) {
 
 /// A success that learned this.
 fn learned(recorder: &mut Recorder, facts: ServerFacts) {
-    let report = report(recorder, Outcome { result: Ok(facts), ..ended(Instant::now(), None) });
-    recorder.database(report);
+    let report = report(recorder, ended(Instant::now(), None));
+    recorder.database(DatabaseReport { facts: Some(facts), ..report });
 }
 
 fn app(recorder: &mut Recorder, reason: Option<Reason>) {
@@ -127,13 +127,13 @@ fn ready_is_told_once() {
 
 #[test]
 fn a_warning_is_told_when_it_appears() {
-    let read_only = |yes| ServerFacts { read_only: yes, ..ServerFacts::default() };
+    let read_only = |yes| ServerFacts { read_only: Some(yes), ..ServerFacts::default() };
     let lines = lines(LogLevel::Warn, &[], |recorder| {
         for yes in [true, true, false, true] {
             learned(recorder, read_only(yes));
         }
         let retried = report(recorder, Outcome { attempts: 2, ..ended(Instant::now(), None) });
-        recorder.database(retried);
+        recorder.database(DatabaseReport { facts: Some(read_only(false)), ..retried });
     });
     let warning = |message| ["warn", "warning", message];
     let expected = ["database: read_only", "database: read_only", "database: recovered_after_retry"];
@@ -217,7 +217,7 @@ fn results_plans_and_facts_reach_the_snapshot() {
     let start = Instant::now();
     app(&mut recorder, Some(Reason::BadStatus));
     let sql = vec![ended(start, Some(Reason::UnexpectedResult))];
-    recorder.database(Report { deep: ended(start, None), sql });
+    recorder.database(DatabaseReport { query: ended(start, None), facts: None, refused: Vec::new(), sql });
     let reasons = |recorder: &Recorder| {
         recorder
             .snapshot()

@@ -10,7 +10,7 @@ use super::Snapshot;
 use crate::config::{Config, Gate, Given, Need};
 use crate::log::{Format, Level, Log, Settings};
 use crate::metrics::Metrics;
-use crate::probe::{Failure, Outcome, Phase, Phases, Reason, ServerFacts};
+use crate::probe::{Failure, Outcome, Phase, Phases, Reason};
 use crate::record::{Recorder, Shared};
 
 /// Its parts must never be seen in a body, a label or a log line.
@@ -35,10 +35,10 @@ pub(crate) fn wall() -> SystemTime {
 
 /// The result of a run that ended then: it failed for this reason, or passed.
 pub(crate) fn ended(at: Instant, reason: Option<Reason>) -> Outcome {
-    let failure = |reason| Failure { reason, phase: Some(Phase::Connect), detail: None, unclassified: None };
+    let failure = |reason| Failure::new(reason, Phase::Connect);
     let mut phases = Phases::default();
     phases.set(Phase::Connect, Duration::from_micros(1250));
-    let result = reason.map_or(Ok(ServerFacts::default()), |reason| Err(failure(reason)));
+    let result = reason.map_or(Ok(()), |reason| Err(failure(reason)));
     Outcome { result, attempts: 1, duration: Duration::from_millis(2), phases, ended: (at, wall()) }
 }
 

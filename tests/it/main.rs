@@ -13,6 +13,7 @@ mod faults;
 mod pooler;
 mod postgres_for_real;
 mod prometheus;
+mod reference;
 mod run;
 mod secrets;
 mod serve;

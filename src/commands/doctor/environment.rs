@@ -201,7 +201,7 @@ pub(super) fn settings(environment: &Environment<'_>, backend: Option<&Backend>)
 
 /// No `SIDEPULSE_*` variable is misspelt.
 pub(super) fn unknown_variables(environment: &Environment<'_>, _: Option<&Backend>) -> Vec<Finding> {
-    let unknown = config::unknown_variables(environment.names.iter().map(String::as_str));
+    let unknown = config::unknown_variables(environment.names.iter().map(String::as_str), environment.lookup);
     if unknown.is_empty() {
         return vec![Finding::ok("every SIDEPULSE_* variable is a setting")];
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::probe::{Failure, Phase, Phases, ServerFacts};
+use crate::probe::{Failure, Phase, Phases};
 
 const AFTER: Duration = Duration::from_secs(30);
 
@@ -9,7 +9,7 @@ fn seconds(n: u64) -> Duration {
 
 /// A check that took 2 s and ended then.
 fn outcome(ended: Instant, reason: Option<Reason>) -> Outcome {
-    let result = reason.map_or(Ok(ServerFacts::default()), |reason| Err(Failure::new(reason, Phase::Response)));
+    let result = reason.map_or(Ok(()), |reason| Err(Failure::new(reason, Phase::Response)));
     let mut outcome = Outcome::now(result, 1, ended, Phases::default());
     outcome.ended.0 = ended;
     outcome.duration = seconds(2);

@@ -1,0 +1,64 @@
+//! What an error of the PostgreSQL driver means.
+
+use std::io;
+
+use super::Diagnosis;
+use super::server::{self, Complaint, Stage};
+use crate::probe::wire::{Fault, Meter};
+use crate::probe::{Failure, Phase, Reason};
+use crate::redact::Redactor;
+use crate::tls;
+
+/// What an error of the driver means. Its kind is private, so that its fixed `Display` has to serve; what the wire has
+/// seen comes first, since the driver only knows that the stream ended.
+pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor: &Redactor) -> Failure {
+    let phase = match stage {
+        Stage::Query => Phase::Query,
+        Stage::Login if meter.seen().logging_in() => Phase::Auth,
+        Stage::Login => Phase::Tls,
+    };
+    let tell = |diagnosis: Diagnosis, phase: Phase, text: &str| {
+        Failure::diagnosed(diagnosis, phase).with_detail(redactor.clean(text))
+    };
+    if let Some(db) = error.as_db_error() {
+        // `severity` is translated by the server; the parsed one is not, but old servers do not send it.
+        let severity = db.parsed_severity().map_or(db.severity().to_owned(), |severity| severity.to_string());
+        let (code, message) = (db.code().code(), db.message());
+        let diagnosis = server::classify(stage, &Complaint { severity: &severity, sqlstate: code, message });
+        let mut failure = tell(diagnosis, phase, &format!("{severity} {code}: {message}"));
+        failure.unclassified = Some(code.chars().filter(char::is_ascii_alphanumeric).take(5).collect())
+            .filter(|_: &String| server::is_catch_all(diagnosis.reason));
+        return failure;
+    }
+    let mut seen = meter.seen();
+    if let Some((diagnosis, text)) = seen.tls_failure.take() {
+        return tell(diagnosis, Phase::Tls, &text);
+    }
+    if let Some(fault) = seen.fault {
+        let (reason, text) = match fault {
+            Fault::NoTls => (Reason::TlsUnsupported, "the server does not offer TLS"),
+            Fault::NotPostgres => (Reason::ProtocolError, "the server does not speak PostgreSQL's protocol"),
+            Fault::CleartextPassword => (Reason::AuthFailed, "the server asked for a cleartext password without TLS"),
+        };
+        return tell(reason.into(), phase, text);
+    }
+    let text = tls::chain(error);
+    let reason = match error.to_string().as_str() {
+        "authentication error" | "invalid configuration" => Reason::AuthFailed,
+        "error parsing response from server" | "unexpected message from server" => Reason::ProtocolError,
+        "error performing TLS handshake" => Reason::TlsFailed,
+        // A login method that is newer than the driver.
+        _ if text.contains("unknown authentication tag") => Reason::AuthFailed,
+        _ if phase != Phase::Tls && is_nonsense(error) => Reason::ProtocolError,
+        _ => Reason::ConnectionLost,
+    };
+    tell(reason.into(), phase, &text)
+}
+
+/// What the driver's parser says of a message that is none, once the handshake is over: a real end of the stream has
+/// another kind.
+fn is_nonsense(error: &tokio_postgres::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), Kind::InvalidInput | Kind::InvalidData | Kind::UnexpectedEof))
+}
