@@ -5,60 +5,27 @@
 
 use std::time::Duration;
 
+use crate::config::WarnAt;
 use crate::probe::Reason;
 use crate::probe::vitals::{Limit, Room, Vitals};
 
-/// When to warn, and how often to look.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WarnAt {
-    /// `connections_scarce`: fewer free sessions than the limit divided by this.
-    pub scarce_part: u64,
-    /// `connections_scarce`: fewer free sessions than this, however low the limit is.
-    pub scarce_sessions: u64,
-    /// `transaction_stuck`: a session idle in a transaction for longer.
-    pub stuck_after: Duration,
-    /// `lock_wait`: a session that waits for a lock for longer.
-    pub lock_wait_after: Duration,
-    /// `storage_scarce`: at least this percentage of the limit is used.
-    pub storage_percent: u64,
-    /// From one look to the next, at least.
-    pub look_every: Duration,
-    /// From one question for the size to the next, at least: it is the dear one.
-    pub storage_every: Duration,
-}
-
-impl Default for WarnAt {
-    fn default() -> Self {
-        WarnAt {
-            scarce_part: 10,
-            scarce_sessions: 3,
-            stuck_after: Duration::from_secs(60),
-            lock_wait_after: Duration::from_secs(10),
-            storage_percent: 90,
-            look_every: Duration::from_secs(60),
-            storage_every: Duration::from_secs(5 * 60),
-        }
-    }
-}
-
-impl WarnAt {
-    /// The warnings of one look, in the order in which they are shown.
-    pub(crate) fn seen_in(&self, vitals: &Vitals) -> Vec<Reason> {
-        let longer = |wait: Option<Duration>, limit: Duration| wait.is_some_and(|wait| wait > limit);
-        let scarce = vitals.room.is_some_and(|room| {
-            room.free() < self.scarce_sessions || room.free().saturating_mul(self.scarce_part) < room.limit
-        });
-        let full = vitals.stored.zip(vitals.storage_limit).is_some_and(|(stored, limit)| {
-            u128::from(stored) * 100 >= u128::from(limit) * u128::from(self.storage_percent)
-        });
-        let seen = [
-            (Reason::ConnectionsScarce, scarce),
-            (Reason::TransactionStuck, longer(vitals.idle_in_transaction, self.stuck_after)),
-            (Reason::LockWait, longer(vitals.lock_wait, self.lock_wait_after)),
-            (Reason::StorageScarce, full),
-        ];
-        seen.into_iter().filter(|(_, seen)| *seen).map(|(reason, _)| reason).collect()
-    }
+/// The warnings that one look sees, in the order in which they are shown.
+fn seen(vitals: &Vitals, at: &WarnAt) -> Vec<Reason> {
+    let longer = |wait: Option<Duration>, limit: Duration| wait.is_some_and(|wait| wait > limit);
+    let scarce = vitals.room.is_some_and(|room| {
+        room.free() < at.scarce_sessions || room.free().saturating_mul(at.scarce_part) < room.limit
+    });
+    let full = vitals
+        .stored
+        .zip(vitals.storage_limit)
+        .is_some_and(|(stored, limit)| u128::from(stored) * 100 >= u128::from(limit) * u128::from(at.storage_percent));
+    let looked_for = [
+        (Reason::ConnectionsScarce, scarce),
+        (Reason::TransactionStuck, longer(vitals.idle_in_transaction, at.stuck_after)),
+        (Reason::LockWait, longer(vitals.lock_wait, at.lock_wait_after)),
+        (Reason::StorageScarce, full),
+    ];
+    looked_for.into_iter().filter(|(_, seen)| *seen).map(|(reason, _)| reason).collect()
 }
 
 /// What the looks so far have shown.
@@ -75,7 +42,7 @@ impl EarlyWarnings {
         if vitals.stored.is_none() && vitals.storage_limit.is_some() {
             vitals.stored = self.newest.as_ref().and_then(|known| known.stored);
         }
-        let seen = warn_at.seen_in(&vitals);
+        let seen = seen(&vitals, warn_at);
         self.standing = seen.iter().copied().filter(|reason| self.seen.contains(reason)).collect();
         self.seen = seen;
         self.newest = Some(vitals);
@@ -148,7 +115,7 @@ mod tests {
 
     #[test]
     fn connections_are_scarce_below_a_tenth_or_below_three() {
-        let scarce = |limit, used| WarnAt::default().seen_in(&with_room(limit, used)) == [Reason::ConnectionsScarce];
+        let scarce = |limit, used| seen(&with_room(limit, used), &WarnAt::default()) == [Reason::ConnectionsScarce];
         assert!(!scarce(97, 87));
         assert!(scarce(97, 88));
         assert!(!scarce(20, 17));
@@ -156,27 +123,27 @@ mod tests {
         assert!(scarce(20, 25));
         assert!(!scarce(5, 2));
         assert!(scarce(5, 3));
-        assert!(WarnAt::default().seen_in(&Vitals::default()).is_empty());
+        assert!(seen(&Vitals::default(), &WarnAt::default()).is_empty());
     }
 
     #[test]
     fn what_lasts_too_long_is_seen_and_what_is_short_is_not() {
         let warn_at = WarnAt::default();
         let stuck = |seconds| Vitals { idle_in_transaction: Some(Duration::from_secs(seconds)), ..Vitals::default() };
-        assert!(warn_at.seen_in(&stuck(60)).is_empty());
-        assert_eq!(warn_at.seen_in(&stuck(61)), [Reason::TransactionStuck]);
+        assert!(seen(&stuck(60), &warn_at).is_empty());
+        assert_eq!(seen(&stuck(61), &warn_at), [Reason::TransactionStuck]);
         let waits = |seconds| Vitals { lock_wait: Some(Duration::from_secs(seconds)), ..Vitals::default() };
-        assert!(warn_at.seen_in(&waits(10)).is_empty());
-        assert_eq!(warn_at.seen_in(&waits(11)), [Reason::LockWait]);
+        assert!(seen(&waits(10), &warn_at).is_empty());
+        assert_eq!(seen(&waits(11), &warn_at), [Reason::LockWait]);
         let old = Vitals { oldest_transaction: Some(Duration::from_secs(9999)), ..Vitals::default() };
-        assert!(warn_at.seen_in(&old).is_empty(), "a long transaction that works is not stuck");
+        assert!(seen(&old, &warn_at).is_empty(), "a long transaction that works is not stuck");
     }
 
     #[test]
     fn storage_is_scarce_from_nine_tenths_on() {
         let full = |stored, limit| {
             let vitals = Vitals { stored: Some(stored), storage_limit: limit, ..Vitals::default() };
-            !WarnAt::default().seen_in(&vitals).is_empty()
+            !seen(&vitals, &WarnAt::default()).is_empty()
         };
         assert!(!full(899, Some(1000)));
         assert!(full(900, Some(1000)));

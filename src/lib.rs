@@ -28,6 +28,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod dsn;
+pub mod early_warnings;
 pub mod economy;
 pub mod http;
 pub mod lifecycle;

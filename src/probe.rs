@@ -13,11 +13,13 @@ pub(crate) mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod listeners;
+mod looks;
 mod reason;
 mod refusal;
 mod remedies;
 mod session;
 pub mod traffic;
+pub(crate) mod vitals;
 mod wire;
 
 pub use reason::{Class, Reason};

@@ -8,8 +8,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, Attempts, Limits};
 use super::dial::{self, Resolver, Socket};
+use super::looks::{Kept, Looks};
 use super::session::{ANSWER_MARGIN, Session, TimedTls};
 use super::traffic::Traffic;
+use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
 use super::{Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
 use crate::config::DatabaseSettings;
@@ -70,17 +72,22 @@ pub struct DatabaseProbe {
     resolver: Resolver,
     connector: Option<native_tls::TlsConnector>,
     traffic: Traffic,
+    looks: Looks,
+    /// The session of a check that passed, until its vitals are asked for.
+    kept: Option<Kept>,
 }
 
 impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
     pub fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
         DatabaseProbe {
+            looks: Looks::at(settings.early_warnings.as_ref()),
             settings,
             redactor,
             resolver: Resolver::default(),
             connector: None,
             traffic: Traffic::default(),
+            kept: None,
         }
     }
 
@@ -141,7 +148,12 @@ impl DatabaseProbe {
                         Err(failure)
                     }
                 };
-                session.close(deadline).await;
+                match &result {
+                    Ok(passed) if self.looks.are_due(passed.facts.started.as_deref(), Instant::now()) => {
+                        self.kept = Some(Kept { session, deadline });
+                    }
+                    _ => session.close(deadline).await,
+                }
                 result
             }
             Ok(Err(failure)) => Err(failure),
@@ -178,6 +190,9 @@ impl DatabaseProbe {
 
     /// DNS and TCP, or the Unix socket.
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
+        if let Some(Kept { session, .. }) = self.kept.take() {
+            session.close(deadline).await;
+        }
         #[cfg(fuzzing)]
         if let Some(socket) = super::fuzzed::connect() {
             progress.enter(Phase::Connect);
@@ -233,6 +248,20 @@ impl DatabaseProbe {
             outcomes.push(Outcome::now(result, 1, started, phases));
         }
         outcomes
+    }
+
+    /// Asks what will hurt soon, in the session of the check that has just passed, and closes it. `None`: it is not yet
+    /// due. The check's own result was given before: this can neither delay nor fail it.
+    pub(crate) async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
+        let kept = self.kept.take()?;
+        Some(self.looks.look(kept, Instant::now()).await)
+    }
+
+    /// The same, whether it is due or not, with the sessions of this role that harm most.
+    pub(crate) async fn vitals_and_sessions(&mut self) -> Option<(Result<Vitals, Failure>, Vec<OwnSession>)> {
+        let mut kept = self.kept.take()?;
+        let sessions = Looks::sessions(&mut kept).await;
+        Some((self.looks.look(kept, Instant::now()).await, sessions))
     }
 
     /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no

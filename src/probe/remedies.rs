@@ -239,6 +239,23 @@ impl Reason {
                 "The server's certificate ends within 14 days. Neon renews its own: if it is still there in a week, \
                  write to Neon support. Elsewhere: renew it and reload PostgreSQL"
             }
+            Reason::ConnectionsScarce => {
+                "Few more sessions can be opened, then logins fail. Keep (pool_size + max_overflow) x workers x \
+                 replicas under the limit, or use a pooler; sidepulse check shows the numbers"
+            }
+            Reason::TransactionStuck => {
+                "A session idles in a transaction: it holds locks and keeps Neon awake. SELECT \
+                 pg_terminate_backend(PID), PID by sidepulse check; set idle_in_transaction_session_timeout \
+                 (pooler: find its client)"
+            }
+            Reason::LockWait => {
+                "A session waits for a lock. sidepulse check names its PID and who blocks it: end that one by \
+                 SELECT pg_terminate_backend(PID) if it will not end by itself, and give migrations a lock_timeout"
+            }
+            Reason::StorageScarce => {
+                "The server's limit of storage is nearly reached: then every write fails. Delete what is not needed \
+                 and run VACUUM FULL, or raise the limit (on Neon the plan's)"
+            }
             Reason::IdleUnverified => {
                 "No fault: the app is idle, sidepulse lets Neon sleep, and the last full check is old. Any use of \
                  the app renews it; SIDEPULSE_DATABASE_MODE=steady checks always, and costs compute time"

@@ -61,7 +61,7 @@ impl TlsConnect<Wire<Socket>> for TimedTls {
 }
 
 /// The rows of one statement.
-type Rows = Vec<SimpleQueryRow>;
+pub(super) type Rows = Vec<SimpleQueryRow>;
 
 /// A connection that is logged in.
 pub(super) struct Session {
@@ -135,6 +135,12 @@ impl Session {
             _ => Err(Failure::new(Reason::UnexpectedResult, Phase::Query)
                 .with_detail("the first column of the first row is not true")),
         }
+    }
+
+    /// The rows of one statement of our own, bounded on the server as a check is.
+    pub(super) async fn rows(&mut self, sql: &str, timeout: Duration) -> Result<Rows, Failure> {
+        let mut statements = self.transaction(&[sql], timeout).await?;
+        Ok(statements.pop().unwrap_or_default())
     }
 
     /// Runs statements read-only and bounded on the server; gives back the rows of each.

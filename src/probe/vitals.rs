@@ -226,7 +226,21 @@ mod tests {
     #[test]
     fn the_numbers_of_a_row_are_read() {
         let vitals = Vitals::read(&row(&[
-            "14", "6", "9", "1", "2", "3", "75.25", "61", "1", "12.5", "97", "-1", "-1", "512MB", "500000000",
+            "14",
+            "6",
+            "9",
+            "1",
+            "2",
+            "3",
+            "75.25",
+            "61",
+            "1",
+            "12.5",
+            "97",
+            "-1",
+            "-1",
+            "512MB",
+            "500000000",
         ]));
         let expected = Vitals {
             sessions: Sessions { active: 1, idle: 2, idle_in_transaction: 3, other: 8 },
