@@ -69,8 +69,17 @@ causes! {
         "Neon is working on the project: an operation or maintenance is under way. Wait for its end in the console \
          under Operations; if it lasts over ten minutes, see neonstatus.com and write to support";
     CircuitBreaker "Supavisor blocks logins after too many that failed."
-        "Supabase's pooler blocks logins for some minutes after too many that failed. Find what logs in with a wrong \
-         password or user (an old deployment, a job), correct it, then wait two minutes";
+        "Supabase's pooler blocks logins for up to two minutes after too many that failed. Find what logs in wrongly \
+         (an old deployment, a job), or whether the project is paused; mend it, then wait";
+    SupavisorFull "Supavisor has no place for another client."
+        "Supabase's pooler has no free place. Use its transaction mode (port 6543) rather than session mode (5432), \
+         close idle clients, or raise the pool size in the dashboard under Database";
+    CloudToken "A cloud's IAM login failed."
+        "The cloud's IAM login was refused. A token ends within an hour, so it cannot stand in DATABASE_URL: use a \
+         role with a password of its own; otherwise look at the IAM policy of this role";
+    ClusterUnknown "CockroachDB's proxy does not know the cluster."
+        "CockroachDB Cloud's proxy does not know this cluster. Copy the connection string from its console again: \
+         the host, and options=--cluster= where it has one";
     CertificateExpired "The certificate is not valid at this time."
         "The server's certificate has ended, or has not begun. Compare the clock of this machine; if it is right, \
          renew the certificate on the server and reload it there";
