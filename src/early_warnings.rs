@@ -38,7 +38,7 @@ pub struct EarlyWarnings {
 
 impl EarlyWarnings {
     /// Takes a look in. The size is not asked at every look: what was known of it stands until it is.
-    pub(crate) fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
+    pub fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
         if vitals.stored.is_none() && vitals.storage_limit.is_some() {
             vitals.stored = self.newest.as_ref().and_then(|known| known.stored);
         }
@@ -49,7 +49,7 @@ impl EarlyWarnings {
     }
 
     /// Forgets everything: the server was restarted, or does not answer any more.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         *self = EarlyWarnings::default();
     }
 

@@ -19,7 +19,7 @@ mod refusal;
 mod remedies;
 mod session;
 pub mod traffic;
-pub(crate) mod vitals;
+pub mod vitals;
 mod wire;
 
 pub use reason::{Class, Reason};

@@ -252,7 +252,7 @@ impl DatabaseProbe {
 
     /// Asks what will hurt soon, in the session of the check that has just passed, and closes it. `None`: it is not yet
     /// due. The check's own result was given before: this can neither delay nor fail it.
-    pub(crate) async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
+    pub async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
         let kept = self.kept.take()?;
         Some(self.looks.look(kept, Instant::now()).await)
     }

@@ -8,6 +8,7 @@ mod addresses;
 mod attack;
 mod beside_uvicorn;
 mod commands;
+mod early_warnings;
 mod economy;
 mod faults;
 mod pooler;
