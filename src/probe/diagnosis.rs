@@ -65,6 +65,16 @@ pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Reason {
     }
 }
 
+/// What an error of a Unix socket means while it connects.
+pub(crate) fn of_unix_socket(error: &io::Error) -> Diagnosis {
+    let cause = match error.kind() {
+        io::ErrorKind::PermissionDenied => Some(Cause::SocketForbidden),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Some(Cause::SocketMissing),
+        _ => None,
+    };
+    Diagnosis { reason: from_io(error, Phase::Connect), cause }
+}
+
 /// The reason when the attempt's time ends in a phase.
 pub(crate) const fn timed_out(phase: Phase) -> Reason {
     match phase {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::SimpleQueryRow;
 
-use super::session::{ANSWER_MARGIN, Session};
+use super::query::{ANSWER_MARGIN, Asker};
 use super::vitals::{self, OwnSession, Vitals};
 use super::{Failure, Phase, Reason, diagnosis};
 use crate::config::WarnAt;
@@ -24,7 +24,7 @@ const REFUSALS: [Reason; 4] =
 
 /// The session of a check that passed, and when its attempt must be over.
 pub(super) struct Kept {
-    pub(super) session: Session,
+    pub(super) asker: Asker,
     pub(super) deadline: Instant,
 }
 
@@ -71,9 +71,9 @@ impl Looks {
 
     /// Looks, and closes the session.
     pub(super) async fn look(&mut self, kept: Kept, now: Instant) -> Result<Vitals, Failure> {
-        let Kept { mut session, deadline } = kept;
+        let Kept { mut asker, deadline } = kept;
         let storage = now >= self.next_with_storage;
-        let asked = ask(&mut session, deadline, &vitals::statement(storage)).await;
+        let asked = ask(&mut asker, deadline, &vitals::statement(storage)).await;
         let vitals = asked.and_then(|rows| {
             let odd = || Failure::new(Reason::UnexpectedResult, Phase::Query).with_detail("no row of numbers");
             rows.first().and_then(|row| Vitals::read(&columns(row))).ok_or_else(odd)
@@ -85,29 +85,29 @@ impl Looks {
                 self.next_with_storage = now + every.storage;
             }
         }
-        session.close(deadline).await;
+        asker.close(deadline).await;
         vitals
     }
 
     /// The role's own sessions, none where the server does not tell.
     pub(super) async fn sessions(kept: &mut Kept) -> Vec<OwnSession> {
-        let rows = ask(&mut kept.session, kept.deadline, &vitals::sessions_statement()).await.unwrap_or_default();
+        let rows = ask(&mut kept.asker, kept.deadline, &vitals::sessions_statement()).await.unwrap_or_default();
         rows.iter().filter_map(|row| OwnSession::read(&columns(row))).collect()
     }
 }
 
 /// One statement with its share of the time that is left.
-async fn ask(session: &mut Session, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+async fn ask(asker: &mut Asker, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
     let now = Instant::now();
     let share = LONGEST.min(deadline.saturating_duration_since(now) / 2);
     let timed_out = || Failure::new(diagnosis::timed_out(Phase::Query), Phase::Query);
     if share < SHORTEST {
         return Err(timed_out());
     }
-    let answer = timeout_at(now + share, session.rows(sql, share - ANSWER_MARGIN)).await;
+    let answer = timeout_at(now + share, asker.rows(sql, share - ANSWER_MARGIN)).await;
     let answer = answer.unwrap_or_else(|_| Err(timed_out()));
     if answer.is_err() {
-        session.roll_back(deadline).await;
+        asker.roll_back(deadline).await;
     }
     answer
 }
