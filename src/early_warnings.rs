@@ -28,6 +28,10 @@ fn seen(vitals: &Vitals, at: &WarnAt) -> Vec<Reason> {
     looked_for.into_iter().filter(|(_, seen)| *seen).map(|(reason, _)| reason).collect()
 }
 
+/// The early warnings, in the order in which the first that applies is shown.
+pub(crate) const ALL: [Reason; 4] =
+    [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait, Reason::StorageScarce];
+
 /// What the looks so far have shown.
 #[derive(Clone, Debug, Default)]
 pub struct EarlyWarnings {
@@ -37,6 +41,12 @@ pub struct EarlyWarnings {
 }
 
 impl EarlyWarnings {
+    /// Of one look alone, for the person who asks now.
+    pub(crate) fn of_one_look(vitals: Vitals, warn_at: &WarnAt) -> Self {
+        let seen = seen(&vitals, warn_at);
+        EarlyWarnings { newest: Some(vitals), standing: seen.clone(), seen }
+    }
+
     /// Takes a look in. The size is not asked at every look: what was known of it stands until it is.
     pub fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
         if vitals.stored.is_none() && vitals.storage_limit.is_some() {

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::Gate;
+use crate::config::{Gate, WarnAt};
+use crate::early_warnings;
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::millis;
 use crate::probe::database::{DatabaseReport, Handshake, ServerFacts};
+use crate::probe::vitals::Vitals;
 use crate::probe::{CheckId, Failure, Outcome, Phase, Reason};
 use crate::process_state::ProcessState;
 use crate::pulse::Lane;
@@ -36,6 +38,7 @@ pub(crate) struct Recorder {
     private_database: bool,
     said_plaintext: bool,
     server_started: Option<String>,
+    said_no_vitals: bool,
 }
 
 impl Recorder {
@@ -60,6 +63,7 @@ impl Recorder {
             private_database,
             said_plaintext: false,
             server_started: None,
+            said_no_vitals: false,
         }
     }
 
@@ -106,6 +110,34 @@ impl Recorder {
         if end.is_some() {
             self.change_database(|database| database.certificate_expiry = end);
         }
+    }
+
+    /// What a look at the database's vitals found. It is no result of a check.
+    pub(crate) fn vitals(&mut self, looked: Result<Vitals, Failure>, warn_at: &WarnAt) {
+        let vitals = match looked {
+            Ok(vitals) => vitals,
+            Err(failure) => return self.log_no_vitals(&failure),
+        };
+        let shown_before = self.snapshot();
+        self.change_database(|database| database.early.take(vitals, warn_at));
+        let snapshot = self.snapshot();
+        let shows = |snapshot: &Snapshot, warning| snapshot.database.as_ref().is_some_and(|d| d.early.shows(warning));
+        for warning in early_warnings::ALL {
+            if shows(&snapshot, warning) && !shows(&shown_before, warning) {
+                self.log_warning_of(&CheckId::Database.name(), warning);
+            }
+        }
+    }
+
+    /// The server does not tell what will hurt soon. That is said once: nothing follows from it.
+    fn log_no_vitals(&mut self, failure: &Failure) {
+        if self.said_no_vitals || !self.log.wants(Level::Debug) {
+            return;
+        }
+        self.said_no_vitals = true;
+        let detail = failure.detail.as_ref().map_or(String::new(), |text| format!(" ({text})"));
+        let text = format!("no early warnings: the server does not tell its numbers: {}{detail}", failure.reason);
+        self.log.line(Level::Debug, "warning", text).field("check", "database").send();
     }
 
     /// The result of a handshake without a login: one that passed is not a result of the deep query.
@@ -179,6 +211,7 @@ impl Recorder {
         if facts.started.is_some() && facts.started != self.server_started {
             if self.server_started.is_some() {
                 self.metrics.restarted(facts.ready_after);
+                self.change_database(|database| database.early.forget());
             }
             self.server_started.clone_from(&facts.started);
         }
@@ -199,6 +232,9 @@ impl Recorder {
         let Some(check) = snapshot.check(id) else { return };
         if let Some(transition) = transition {
             self.metrics.transition(id, transition.to);
+            if *id == CheckId::Database && transition.to == Verdict::Down {
+                self.change_database(|database| database.early.forget());
+            }
             self.log_transition(check, transition, failure.as_ref());
         }
         if let Some(failure) = &failure {
@@ -259,14 +295,20 @@ impl Recorder {
             self.warned.remove(&check.id);
             return;
         };
-        if self.warned.insert(check.id.clone(), reason) != Some(reason) {
-            self.log
-                .line(Level::Warn, "warning", format!("{}: {reason}", check.name))
-                .field("check", &*check.name)
-                .field("reason", reason.as_str())
-                .field("remedy", reason.remedy())
-                .send();
+        // An early warning was logged when the look that it came from was taken in.
+        let known = self.warned.insert(check.id.clone(), reason) == Some(reason);
+        if !known && !early_warnings::ALL.contains(&reason) {
+            self.log_warning_of(&check.name, reason);
         }
+    }
+
+    fn log_warning_of(&self, check: &str, reason: Reason) {
+        self.log
+            .line(Level::Warn, "warning", format!("{check}: {reason}"))
+            .field("check", check)
+            .field("reason", reason.as_str())
+            .field("remedy", reason.remedy())
+            .send();
     }
 
     /// Logs that readiness is green for the first time.
