@@ -89,13 +89,15 @@ pub(crate) struct ServerError {
     pub(crate) severity: String,
     pub(crate) code: String,
     pub(crate) message: String,
+    /// Where in the text, in characters from 1.
+    pub(crate) position: Option<usize>,
 }
 
 impl ServerError {
     /// From severity (`FATAL`, `ERROR`), SQLSTATE and message.
     pub(crate) fn new(severity: &str, code: &str, message: &str) -> ServerError {
         let [severity, code, message] = [severity, code, message].map(str::to_owned);
-        ServerError { severity, code, message }
+        ServerError { severity, code, message, position: None }
     }
 
     /// Whether a session ends with it.

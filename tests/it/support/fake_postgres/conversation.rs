@@ -286,7 +286,12 @@ impl Conversation {
                     self.status = b'I';
                     reply.extend(messages::complete(&word));
                 }
-                "SET" => reply.extend(messages::complete("SET")),
+                "SET" => {
+                    if behaviour.dialect.fails_unsaid(statement) {
+                        self.status = b'E';
+                    }
+                    reply.extend(messages::complete("SET"));
+                }
                 _ if is_ours(statement) => reply.extend(facts(&behaviour, statement)),
                 _ if at == Some(At::SqlCheck) => reply.extend(table(BOOL, &behaviour.sql_check_rows)),
                 _ => {
