@@ -23,8 +23,10 @@ const FRAME: usize = 5;
 pub(crate) enum Fault {
     /// The answer to SSLRequest was `N`.
     NoTls,
-    /// Bytes that are not PostgreSQL's, or more of them than any check needs.
+    /// Bytes that are not PostgreSQL's, or more of them than a login needs.
     NotPostgres,
+    /// After the login more came, or was announced, than a check reads.
+    TooMuch,
     /// The server asked for a cleartext password on a connection without TLS.
     CleartextPassword,
 }
@@ -72,6 +74,12 @@ struct Passing {
     sasl_continued: bool,
     /// The status in the newest ReadyForQuery: `I`, `T` or `E`.
     transaction: u8,
+}
+
+impl Passing {
+    fn has_logged_in(self) -> bool {
+        self.transaction != 0
+    }
 }
 
 /// A handle to what a connection's streams have seen.
@@ -165,8 +173,11 @@ impl Frames {
         let [kind, a, b, c, d, ..] = self.header;
         let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
         // Every backend message type is a letter or a digit, and the length counts itself.
-        if !kind.is_ascii_alphanumeric() || !(4..=MOST_RECEIVED).contains(&length) {
+        if !kind.is_ascii_alphanumeric() || length < 4 {
             return Err(Fault::NotPostgres);
+        }
+        if length > MOST_RECEIVED {
+            return Err(if self.passing.has_logged_in() { Fault::TooMuch } else { Fault::NotPostgres });
         }
         Ok(length - 4)
     }
@@ -216,7 +227,8 @@ impl<S> Wire<S> {
             seen.received
         };
         if received > MOST_RECEIVED {
-            return self.meter.fail(Fault::NotPostgres);
+            let logged_in = self.meter.seen().messages.has_logged_in();
+            return self.meter.fail(if logged_in { Fault::TooMuch } else { Fault::NotPostgres });
         }
         if let Expect::SslAnswer { must } = self.expect {
             self.expect = match bytes[0] {
@@ -287,23 +299,41 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
     }
 }
 
-macro_rules! write_through {
-    ($name:ident) => {
-        impl<S: AsyncWrite + Unpin> AsyncWrite for $name<S> {
-            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.inner).poll_write(cx, buf)
-            }
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.inner).poll_flush(cx)
-            }
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.inner).poll_shutdown(cx)
-            }
+/// What is written to a connection that the peer has reset goes nowhere, and that is no error here: what the peer said
+/// before, an alert of TLS or a complaint, is still to be read, and so is the end (libpq does the same, fe-secure.c).
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.inner).poll_write(cx, buf) {
+            Poll::Ready(Err(error)) if is_reset(&error) => Poll::Ready(Ok(buf.len())),
+            other => other,
         }
-    };
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.inner).poll_flush(cx) {
+            Poll::Ready(Err(error)) if is_reset(&error) => Poll::Ready(Ok(())),
+            other => other,
+        }
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
 }
-write_through!(Wire);
-write_through!(Decrypted);
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Decrypted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -351,9 +381,39 @@ mod tests {
         assert_eq!(look(Opening::Plain, &[b"D\x40\0\0\0"]), Some(Fault::NotPostgres), "1 GB announced");
         assert_eq!(look(Opening::Plain, &[b"D\0\0\0\x03"]), Some(Fault::NotPostgres), "shorter than its own length");
         assert_eq!(look(Opening::Plain, &[b"D\xff\xff\xff\xff"]), Some(Fault::NotPostgres), "negative");
-        let flood = vec![READY.repeat(1000); 50];
+        let flood = vec![AUTH_OK.repeat(1000); 50];
         let chunks: Vec<&[u8]> = flood.iter().map(Vec::as_slice).collect();
-        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
+        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "450 kB of a login");
+    }
+
+    #[test]
+    fn after_the_login_it_may_be_too_much() {
+        assert_eq!(look(Opening::Plain, &[READY, b"D\x40\0\0\0"]), Some(Fault::TooMuch), "1 GB announced");
+        let chunks = vec![READY; 50_000];
+        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::TooMuch), "300 kB of honest messages");
+        assert_eq!(look(Opening::Plain, &[READY, b"HTTP/"]), Some(Fault::NotPostgres));
+    }
+
+    #[test]
+    fn the_status_and_the_last_message_of_a_login_are_noted_however_they_are_cut() {
+        const CONTINUE: &[u8] = b"R\0\0\0\x0b\0\0\0\x0br=a";
+        for (bytes, awaits_login, in_transaction) in [
+            (CONTINUE.to_vec(), true, false),
+            (CONTINUE[..CONTINUE.len() - 1].to_vec(), false, false),
+            ([CONTINUE, b"R"].concat(), false, false),
+            ([CONTINUE, AUTH_OK, READY].concat(), false, false),
+            ([READY, b"Z\0\0\0\x05T"].concat(), false, true),
+            ([READY, b"Z\0\0\0\x05E"].concat(), false, true),
+            ([b"Z\0\0\0\x05E", READY].concat(), false, false),
+        ] {
+            for size in 1..=bytes.len() {
+                let meter = Meter::default();
+                let mut wire = Wire::new((), Opening::Plain, meter.clone());
+                bytes.chunks(size).for_each(|chunk| wire.look(chunk).unwrap());
+                let seen = meter.seen();
+                assert_eq!((seen.awaits_login(), seen.in_transaction()), (awaits_login, in_transaction), "{bytes:?}");
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod addresses;
 mod attack;
 mod beside_uvicorn;
+mod client_certificates;
 mod commands;
 mod dialects;
 mod economy;

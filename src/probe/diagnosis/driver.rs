@@ -38,6 +38,10 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         let (diagnosis, text) = match fault {
             Fault::NoTls => (Reason::TlsUnsupported.into(), "the server does not offer TLS"),
             Fault::NotPostgres => (Reason::ProtocolError.into(), "the server does not speak PostgreSQL's protocol"),
+            Fault::TooMuch => (
+                Diagnosis { reason: Reason::ProtocolError, cause: Some(Cause::ResultTooLarge) },
+                "the server sent more than 256 KiB",
+            ),
             Fault::CleartextPassword => (
                 Diagnosis { reason: Reason::AuthFailed, cause: Some(Cause::CleartextWithoutTls) },
                 "the server asked for a cleartext password without TLS",
