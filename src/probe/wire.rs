@@ -177,7 +177,9 @@ impl Frames {
             return Err(Fault::NotPostgres);
         }
         if length > MOST_RECEIVED {
-            return Err(if self.passing.has_logged_in() { Fault::TooMuch } else { Fault::NotPostgres });
+            // A row, or the description of one.
+            let of_a_result = self.passing.has_logged_in() && matches!(kind, b'D' | b'T');
+            return Err(if of_a_result { Fault::TooMuch } else { Fault::NotPostgres });
         }
         Ok(length - 4)
     }

@@ -12,6 +12,7 @@ mod commands;
 mod dialects;
 mod economy;
 mod faults;
+mod neon;
 mod pooler;
 mod postgres_for_real;
 mod prometheus;
