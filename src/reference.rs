@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use crate::cli;
 use crate::config::settings::SETTINGS;
+use crate::http::routes;
+use crate::metrics::Metrics;
 use crate::metrics::scrape::scrape;
-use crate::metrics::{Metrics, PATHS};
-use crate::probe::{Cause, Class, Reason};
+use crate::probe::{Cause, CheckId, Class, Reason};
 use crate::state::Snapshot;
-use crate::state::samples::{SQL, TOKEN, config, wall};
+use crate::state::samples::{SQL, TOKEN, config, deep, ended, wall};
 
 const REFERENCE: &str = include_str!("../docs/reference.md");
 
@@ -119,19 +120,20 @@ fn every_command_and_option_is_there() {
 #[test]
 fn every_path_is_there() {
     let told: Vec<&str> = table("path").iter().map(|row| name(row[0])).chain(["other"]).collect();
-    assert_eq!(told, PATHS);
+    let mut paths: Vec<&str> = routes::answers(&config(&[TOKEN])).map(|(path, _)| path).collect();
+    paths.dedup();
+    assert_eq!(told, paths);
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_metric_has_its_type_and_labels() {
     let config = config(&[SQL, TOKEN, ("SIDEPULSE_DATABASE_MODE", "economy")]);
     let mut snapshot = Snapshot::new(&config, Instant::now());
-    let metrics = Metrics::new(&config, &snapshot).unwrap();
+    let metrics = Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap();
     // What appears only when first known.
-    snapshot.certificate_expiry = Some(wall());
+    deep(&mut snapshot).certificate_expiry = Some(wall());
     metrics.app_connections(1);
-    metrics.ran("app", wall());
-    metrics.record(0, "app", &crate::state::samples::ended(Instant::now(), None));
+    metrics.record(&CheckId::App, &ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
 
     let mut all: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();

@@ -59,6 +59,14 @@ enum Try {
 /// The values of [`Addition::FACTS`], each absent where it was not told.
 type Facts = [Option<String>; 3];
 
+/// Why several statements in one message are not tried any more in this session: either they, or one of them, were
+/// refused.
+struct Doubt {
+    sqlstate: String,
+    /// How much was left out before.
+    left_out: usize,
+}
+
 /// Asks queries in one session.
 pub(super) struct Asker {
     session: Session,
@@ -66,8 +74,7 @@ pub(super) struct Asker {
     refused: Vec<Refusal>,
     /// What failed for another reason than that the server does not know it: left out in this session alone.
     skipped: Vec<Addition>,
-    /// The SQLSTATE for which several statements in one message are not tried in this session.
-    doubt: Option<String>,
+    doubt: Option<Doubt>,
     facts: Facts,
     /// The place of the query in the message under way.
     query_at: usize,
@@ -80,7 +87,7 @@ pub(super) struct Asker {
 impl Asker {
     /// `after_cut`: the connection before this one ended over several statements in one message.
     pub(super) fn new(session: Session, refused: Vec<Refusal>, after_cut: bool) -> Self {
-        let doubt = after_cut.then(|| CUT.to_owned());
+        let doubt = after_cut.then(|| Doubt { sqlstate: CUT.to_owned(), left_out: refused.len() });
         let (skipped, facts) = (Vec::new(), Facts::default());
         Asker { session, refused, skipped, doubt, facts, query_at: 0, passed: None, cut: false }
     }
@@ -218,7 +225,7 @@ impl Asker {
                 return Try::Rows(completed.swap_remove(self.query_at));
             }
             Ok(()) => {
-                self.doubt = Some(MISCOUNTED.to_owned());
+                self.doubt(MISCOUNTED);
                 return Try::Again;
             }
             Err(trouble) => trouble,
@@ -235,9 +242,9 @@ impl Asker {
             return Try::Failed(if at == 0 { self.cut_off(trouble) } else { trouble.failure });
         }
         match purpose {
-            Purpose::Query if trouble.has_code(IN_FAILED_TRANSACTION) => self.doubt = Some(trouble.code()),
+            Purpose::Query if trouble.has_code(IN_FAILED_TRANSACTION) => self.doubt(&trouble.code()),
             Purpose::Begin if trouble.is_refusal() && !is_about(steps, self.query_at, &trouble) => {
-                self.doubt = Some(trouble.code());
+                self.doubt(&trouble.code());
             }
             Purpose::Setting(addition) => self.leave_out(addition, &trouble),
             _ => return Try::Failed(trouble.failure),
@@ -248,14 +255,9 @@ impl Asker {
 
     /// One statement a message: whatever is refused, it is plain what.
     async fn step_by_step(&mut self, steps: &[Step]) -> Try {
-        let left_out = self.refused.len() + self.skipped.len();
         for Step { purpose, sql } in steps {
             // A fact that was refused has ended the transaction.
             if *purpose == Purpose::End && !self.session.is_in_transaction() {
-                continue;
-            }
-            if *purpose == Purpose::Facts {
-                self.ask_for_facts().await;
                 continue;
             }
             match (self.session.send(sql).await, purpose) {
@@ -266,8 +268,12 @@ impl Asker {
                     }
                     self.passed = completed.pop();
                 }
+                (Ok(()), Purpose::Facts) => {
+                    let rows = self.session.answer.completed.pop().unwrap_or_default();
+                    self.learn(self.wanted().collect(), &rows);
+                }
                 (Ok(()), _) => {}
-                (Err(trouble), Purpose::End) => self.after_query(Purpose::End, &trouble).await,
+                (Err(trouble), Purpose::Facts | Purpose::End) => self.after_query(*purpose, &trouble).await,
                 (Err(trouble), _) if !self.session.is_open() => return Try::Failed(trouble.failure),
                 (Err(trouble), purpose) => {
                     match purpose {
@@ -288,11 +294,13 @@ impl Asker {
                 }
             }
         }
-        if let Some(code) = &self.doubt
-            && left_out == self.refused.len() + self.skipped.len()
-            && !self.refused.iter().any(|refusal| refusal.addition == Addition::OneMessage)
+        // What was found to be refused by itself may be all that was wrong with the message.
+        if let Some(doubt) = &self.doubt
+            && doubt.left_out == self.left_out()
         {
-            self.refused.push(Refusal::new(Addition::OneMessage, code));
+            let refusal = Refusal::new(Addition::OneMessage, &doubt.sqlstate);
+            self.refused.push(refusal);
+            self.doubt = None;
         }
         Try::Rows(self.passed.take().unwrap_or_default())
     }
@@ -339,6 +347,14 @@ impl Asker {
                 self.facts[place] = value.map(str::to_owned);
             }
         }
+    }
+
+    fn doubt(&mut self, sqlstate: &str) {
+        self.doubt = Some(Doubt { sqlstate: sqlstate.to_owned(), left_out: self.left_out() });
+    }
+
+    fn left_out(&self) -> usize {
+        self.refused.len() + self.skipped.len()
     }
 
     fn leave_out(&mut self, addition: Addition, trouble: &Trouble) {
