@@ -365,6 +365,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Decrypted<T> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn look(opening: Opening, chunks: &[&[u8]]) -> Option<Fault> {
@@ -383,6 +385,25 @@ mod tests {
     const AUTH_OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
     const READY: &[u8] = b"Z\0\0\0\x05I";
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+
+    /// Closed with bytes that were never read, a socket is reset: here before the client has written its last message.
+    #[tokio::test]
+    async fn what_was_said_before_a_reset_is_read() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut wire = Wire::new(client, Opening::Plain, Meter::default());
+        wire.write_all(b"not read").await.unwrap();
+        server.write_all(b"E\0\0\0\x05\0").await.unwrap();
+        server.readable().await.unwrap();
+        drop(server);
+        wire.inner.ready(tokio::io::Interest::ERROR).await.unwrap();
+        wire.write_all(b"too late").await.unwrap();
+        let mut said = [0; 6];
+        wire.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"E\0\0\0\x05\0");
+        assert!(!matches!(wire.read(&mut said).await, Ok(1..)), "and then the end");
+    }
 
     #[test]
     fn the_answer_to_sslrequest() {
