@@ -11,7 +11,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use openssl::symm::Cipher;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name};
@@ -149,8 +149,16 @@ impl ServerCertificate {
         ServerCertificate::new(claims, None)
     }
 
+    /// The same, signed with Ed25519: like RSA-PSS an algorithm that names no digest, so that nothing can be bound to it.
+    pub(crate) fn ed25519(claims: &Claims) -> ServerCertificate {
+        ServerCertificate::with_key(claims, PKey::generate_ed25519().expect("make a key"), None)
+    }
+
     fn new(claims: &Claims, issuer: Option<(&X509, &PKey<Private>)>) -> ServerCertificate {
-        let key = new_key().expect("make a key");
+        ServerCertificate::with_key(claims, new_key().expect("make a key"), issuer)
+    }
+
+    fn with_key(claims: &Claims, key: PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>) -> ServerCertificate {
         let certificate = make(claims, "sidepulse test server", &key, issuer, false).expect("make a certificate");
         let directory = Scratch::new("certificate");
         let made = ServerCertificate { certificate, key, not_after: claims.not_after, directory };
@@ -197,7 +205,7 @@ fn new_key() -> Result<PKey<Private>, ErrorStack> {
     PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)
 }
 
-/// Signed with SHA-256: by `issuer`, or by its own key without one.
+/// Signed with SHA-256 (Ed25519 has a digest of its own): by `issuer`, or by its own key without one.
 fn make(
     claims: &Claims,
     name: &str,
@@ -235,7 +243,9 @@ fn make(
         let names = names.build(&builder.x509v3_context(issuer.map(|(certificate, _)| &**certificate), None))?;
         builder.append_extension(names)?;
     }
-    builder.sign(issuer.map_or(key, |(_, key)| key), MessageDigest::sha256())?;
+    let signer = issuer.map_or(key, |(_, key)| key);
+    let digest = if signer.id() == Id::ED25519 { MessageDigest::null() } else { MessageDigest::sha256() };
+    builder.sign(signer, digest)?;
     Ok(builder.build())
 }
 
