@@ -12,8 +12,8 @@ use crate::config::settings::SETTINGS;
 use crate::http::routes;
 use crate::metrics::Metrics;
 use crate::metrics::scrape::scrape;
-use crate::probe::{Cause, CheckId, Class, Reason};
 use crate::probe::vitals::{Limit, Room, Vitals};
+use crate::probe::{Cause, CheckId, Class, Reason};
 use crate::state::Snapshot;
 use crate::state::samples::{SQL, TOKEN, config, deep, ended, wall};
 

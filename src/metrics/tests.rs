@@ -422,7 +422,9 @@ async fn the_numbers_of_the_early_warnings_show_while_they_are_known() {
     let (metrics, mut snapshot) = start(&[]);
     let numbers = |found: &Scrape| {
         let samples = found.samples.iter().filter(|(series, _)| {
-            ["sessions", "oldest", "lock", "size"].iter().any(|name| series.starts_with(&format!("sidepulse_database_{name}")))
+            ["sessions", "oldest", "lock", "size"]
+                .iter()
+                .any(|name| series.starts_with(&format!("sidepulse_database_{name}")))
         });
         samples.map(|(series, value)| format!("{} {value}", series.trim_start_matches("sidepulse_database_"))).collect()
     };
