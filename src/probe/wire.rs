@@ -442,6 +442,28 @@ mod tests {
     }
 
     #[test]
+    fn the_status_and_the_last_message_of_a_login_are_noted_however_they_are_cut() {
+        const CONTINUE: &[u8] = b"R\0\0\0\x0b\0\0\0\x0br=a";
+        for (bytes, awaits_login, in_transaction) in [
+            (CONTINUE.to_vec(), true, false),
+            (CONTINUE[..CONTINUE.len() - 1].to_vec(), false, false),
+            ([CONTINUE, b"R"].concat(), false, false),
+            ([CONTINUE, AUTH_OK, READY].concat(), false, false),
+            ([READY, b"Z\0\0\0\x05T"].concat(), false, true),
+            ([READY, b"Z\0\0\0\x05E"].concat(), false, true),
+            ([b"Z\0\0\0\x05E", READY].concat(), false, false),
+        ] {
+            for size in 1..=bytes.len() {
+                let meter = Meter::default();
+                let mut wire = Wire::new((), Opening::Plain, meter.clone());
+                bytes.chunks(size).for_each(|chunk| wire.look(chunk).unwrap());
+                let seen = meter.seen();
+                assert_eq!((seen.awaits_login(), seen.in_transaction()), (awaits_login, in_transaction), "{bytes:?}");
+            }
+        }
+    }
+
+    #[test]
     fn too_many_rows_of_a_query_are_no_nonsense() {
         let row = [&b"D\0\0\x03\xed\0\x01\0\0\x03\xe3"[..], &[b'a'; 995]].concat();
         let flood = row.repeat(300);

@@ -35,9 +35,9 @@ mod system {
     use openssl::x509::X509;
 
     pub(super) fn as_pkcs8(key: &[u8], passphrase: Option<&str>, certificates: &[u8]) -> Result<Vec<u8>, String> {
-        let key = open(key, passphrase)?;
         let chain = X509::stack_from_pem(certificates).unwrap_or_default();
         let first = chain.first().ok_or("the file of sslcert holds no certificate in PEM form")?;
+        let key = open(key, passphrase)?;
         if !first.public_key().is_ok_and(|public| public.public_eq(&key)) {
             return Err("the key of sslkey is not that of the first certificate of sslcert".to_owned());
         }

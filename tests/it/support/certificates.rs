@@ -12,6 +12,7 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
+use openssl::symm::Cipher;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name};
 
@@ -187,6 +188,13 @@ impl ServerCertificate {
         (file("server.crt"), file("server.key"))
     }
 
+    /// The same with the key locked by this passphrase.
+    pub(crate) fn files_locked(&self, passphrase: &str) -> (PathBuf, PathBuf) {
+        let locked = self.key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), passphrase.as_bytes());
+        let key = self.directory.write("locked.key", &text(locked));
+        (self.files().0, key)
+    }
+
     /// The end of its validity in seconds since 1970, as `/metrics` should show it.
     pub(crate) fn not_after_unix(&self) -> u64 {
         unix(self.not_after)
@@ -224,7 +232,7 @@ fn make(
         builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
     } else {
         builder.append_extension(BasicConstraints::new().critical().build()?)?;
-        builder.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
+        builder.append_extension(ExtendedKeyUsage::new().server_auth().client_auth().build()?)?;
         let mut names = SubjectAlternativeName::new();
         for dns in &claims.dns {
             names.dns(dns);
