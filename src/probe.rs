@@ -26,8 +26,8 @@ mod wire;
 pub use reason::{Class, Reason};
 pub use refusal::{Addition, Refusal};
 
-use diagnosis::Diagnosis;
 pub use remedies::Cause;
+use remedies::Diagnosis;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
