@@ -4,12 +4,15 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::WaitOptions;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
@@ -29,7 +32,8 @@ use crate::state::Snapshot;
 
 mod signals;
 
-pub use signals::{Heard, Signals};
+pub use signals::Signals;
+pub(crate) use signals::{Heard, code_of, signal_name};
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
@@ -37,30 +41,53 @@ const BLOCKING_THREADS: usize = 4;
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 /// … and this often when the platform's window is over.
 const LATE_WAITING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// What a runtime opens: its poll and what wakes it, and the pipe of the signal handlers.
+const FILES_OF_RUNTIME: usize = 6;
+/// What serving and checking open beside each other: a client, both checks, a name look-up and its files, certificates,
+/// `/proc`, the kernel's socket diagnostics.
+const FILES_AT_WORK: usize = 12;
 /// EMFILE, for which `ErrorKind` has no word.
 const TOO_MANY_OPEN_FILES: i32 = 24;
 /// The last lines get this long to be written.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// The runtime of this thread.
+/// A runtime of one thread.
 ///
 /// # Errors
 /// As the system says, e.g. no file descriptors left.
-pub fn runtime() -> std::io::Result<Runtime> {
+pub fn runtime() -> Result<Runtime, StartError> {
     // tokio panics where it gets no descriptors for its signals: ask for as many as a runtime takes, and say so instead.
-    let (one, other) = std::os::unix::net::UnixStream::pair()?;
-    let spare = (one.try_clone()?, one.try_clone()?, one.try_clone()?, one.try_clone()?);
-    drop((one, other, spare));
-    Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+    spare_files(FILES_OF_RUNTIME)?;
+    let built = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
+    built.map_err(StartError::of)
+}
+
+/// Whether so many more files can be opened.
+fn spare_files(count: usize) -> Result<(), StartError> {
+    let (one, _other) = std::os::unix::net::UnixStream::pair().map_err(StartError::of)?;
+    let more = (2..count).map(|_| one.try_clone()).collect::<std::io::Result<Vec<_>>>();
+    more.map(drop).map_err(StartError::of)
 }
 
 /// What was not possible at start. One line each.
 #[derive(Debug)]
 pub enum StartError {
     /// The address, and what the system says.
-    Listen(std::net::SocketAddr, std::io::Error),
+    Listen(SocketAddr, std::io::Error),
+    /// Not enough file descriptors.
+    OpenFiles(std::io::Error),
     /// Threads, runtimes, metrics.
     Internal(String),
+}
+
+impl StartError {
+    fn of(error: std::io::Error) -> Self {
+        if error.raw_os_error() == Some(TOO_MANY_OPEN_FILES) {
+            StartError::OpenFiles(error)
+        } else {
+            StartError::Internal(error.to_string())
+        }
+    }
 }
 
 impl fmt::Display for StartError {
@@ -81,6 +108,9 @@ impl fmt::Display for StartError {
                     f,
                     "cannot listen on {address}: {error}; set SIDEPULSE_LISTEN or PORT to an address of this machine"
                 )
+            }
+            StartError::OpenFiles(error) => {
+                write!(f, "cannot start: {error}; raise the limit of open files (ulimit -n), to 64 at least")
             }
             StartError::Internal(what) => write!(f, "cannot start: {what}"),
         }
@@ -127,12 +157,12 @@ impl Daemon {
             gate: site.gate,
             log: log.clone(),
         };
-        log.line(Level::Info, "started", format!("sidepulse {} listens on {address}", env!("CARGO_PKG_VERSION")))
-            .send();
+        let (tell, begun) = mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("checks".into())
-            .spawn(move || checks.run())
+            .spawn(move || checks.start(address, &tell))
             .map_err(|error| internal(format!("no thread for the checks: {error}")))?;
+        begun.recv().unwrap_or_else(|_| Err(internal("the check thread has ended".to_owned())))?;
         Ok(Daemon { listener, site, gate_timeout: config.railway.gate_timeout, started, log: log.clone() })
     }
 
@@ -157,7 +187,7 @@ impl Daemon {
 }
 
 /// `sidepulse serve`: serves until a signal comes.
-pub async fn serve(config: Config, mut signals: Signals, log: Log) -> ExitCode {
+pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
         Err(error) => {
@@ -170,23 +200,54 @@ pub async fn serve(config: Config, mut signals: Signals, log: Log) -> ExitCode {
     let serving = daemon.serve(async {
         let _ = stopped.await;
     });
+    let mut alone = Alone { signals, log: log.clone(), has_said: false };
     let control = async {
-        let (name, _) = signals.next().await;
+        let name = alone.next_stop().await;
         process.draining.store(true, Ordering::Relaxed);
         let delay = humantime::format_duration(config.drain_delay);
         log.line(Level::Info, "draining", format!("{name}: readiness is red from now on; stopping in {delay}")).send();
         tokio::select! {
             () = sleep(config.drain_delay) => {}
-            (name, _) = signals.next() => return name,
+            name = alone.next_stop() => return name,
         }
         let _ = stop.send(());
-        signals.next().await.0
+        alone.next_stop().await
     };
     tokio::select! {
         () = serving => log.line(Level::Info, "stopped", "stopped").send(),
         name = control => log.line(Level::Warn, "stopped", format!("{name} again: stopped at once")).send(),
     }
     ExitCode::SUCCESS
+}
+
+/// The signals of a daemon without a child.
+struct Alone {
+    signals: Signals,
+    log: Log,
+    has_said: bool,
+}
+
+impl Alone {
+    /// Waits for the next SIGTERM or SIGINT, and returns its name.
+    async fn next_stop(&mut self) -> String {
+        loop {
+            match self.signals.heard().await {
+                Heard::Stop(number) => return signal_name(number),
+                Heard::Other(number) if !self.has_said => {
+                    self.has_said = true;
+                    let name = signal_name(number);
+                    self.log.warning(format!("{name} is ignored: there is nothing to reload; SIGTERM stops sidepulse"));
+                }
+                Heard::Other(_) => {}
+                Heard::Child => take_orphans_in(),
+            }
+        }
+    }
+}
+
+/// As PID 1 we inherit whoever loses its parent, such as what an `exec` probe started; nobody else takes them in.
+fn take_orphans_in() {
+    while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::wait(WaitOptions::NOHANG) {}
 }
 
 /// Until it has been ready once: what for, and how much of the platform's window is left. Never ends.
@@ -220,10 +281,26 @@ struct Checks {
 }
 
 impl Checks {
-    /// Runs the checks until the program ends: a panic outside of a check starts them anew.
-    fn run(self) {
+    /// Takes what it needs of the machine and tells whether it got that, then runs the checks.
+    fn start(self, address: SocketAddr, tell: &mpsc::SyncSender<Result<(), StartError>>) {
+        match runtime().and_then(|runtime| spare_files(FILES_AT_WORK).map(|()| runtime)) {
+            Ok(runtime) => {
+                let started = format!("sidepulse {} listens on {address}", env!("CARGO_PKG_VERSION"));
+                self.log.line(Level::Info, "started", started).send();
+                let _ = tell.send(Ok(()));
+                self.run(runtime);
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        }
+    }
+
+    /// Runs the checks until the program ends: a panic outside of a check starts them anew, with a new runtime.
+    fn run(&self, first: Runtime) {
+        let mut next = Some(first);
         loop {
-            let ran = catch_unwind(AssertUnwindSafe(|| match runtime() {
+            let ran = catch_unwind(AssertUnwindSafe(|| match next.take().map_or_else(runtime, Ok) {
                 Ok(runtime) => runtime.block_on(LocalSet::new().run_until(self.schedule())),
                 Err(error) => self.log.warning(format!("no runtime for the checks: {error}")),
             }));

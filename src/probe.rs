@@ -13,6 +13,7 @@ pub(crate) mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod listeners;
+mod query;
 mod reason;
 mod refusal;
 mod remedies;
