@@ -38,7 +38,7 @@ pub(crate) struct Recorder {
     /// The warning of each check that was logged last, while it applies.
     warned: HashMap<CheckId, Reason>,
     private_database: bool,
-    said_plaintext: bool,
+    warned_of_plaintext: bool,
     server_started: Option<String>,
     said_no_vitals: bool,
 }
@@ -64,7 +64,7 @@ impl Recorder {
             said_refused: Vec::new(),
             warned: HashMap::new(),
             private_database,
-            said_plaintext: false,
+            warned_of_plaintext: false,
             server_started: None,
             said_no_vitals: false,
         }
@@ -207,8 +207,8 @@ impl Recorder {
     }
 
     fn learn(&mut self, facts: &ServerFacts) {
-        if facts.plaintext && !self.private_database && !self.said_plaintext {
-            self.said_plaintext = true;
+        if facts.plaintext && !self.private_database && !self.warned_of_plaintext {
+            self.warned_of_plaintext = true;
             self.log.warning(
                 "the database login goes over the network without TLS; set sslmode=require in the database URL",
             );
