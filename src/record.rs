@@ -191,6 +191,9 @@ impl Recorder {
 
     /// Time has passed on the check thread.
     pub(crate) fn add_down_time(&self, passed: Duration) {
+        if self.process.is_draining() {
+            return;
+        }
         self.metrics.add_down_time(&self.board.borrow(), passed);
     }
 
@@ -236,6 +239,10 @@ impl Recorder {
     /// Takes the result of a check in, into the snapshot, the metrics and the log.
     fn take(&mut self, id: &CheckId, outcome: Outcome) {
         let failure = outcome.result.as_ref().err().cloned();
+        if failure.is_some() && self.process.is_draining() {
+            // An app that ends as it was asked to is no outage: from the stop on no failure is counted or logged.
+            return;
+        }
         self.metrics.record(id, &outcome);
         let mut transition = None;
         self.change(|snapshot| {
