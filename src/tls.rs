@@ -15,7 +15,7 @@ use crate::dsn::{Roots, TlsPlan, TlsPolicy, Verify};
 ///
 /// # Errors
 /// Text for the log at level debug; [`check_roots`] has already found what an operator can mend.
-pub fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
+pub(crate) fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
     let verify = match plan.policy {
         TlsPolicy::Off => Verify::None,
         TlsPolicy::IfOffered { verify } | TlsPolicy::Required { verify } => verify,
@@ -55,7 +55,7 @@ pub fn app_connector(loopback: bool) -> Result<TlsConnector, String> {
 ///
 /// # Errors
 /// One line without the path, which is part of the URL.
-pub fn check_roots(plan: &TlsPlan) -> Result<(), String> {
+pub(crate) fn check_roots(plan: &TlsPlan) -> Result<(), String> {
     let verify = match plan.policy {
         TlsPolicy::Off => return Ok(()),
         TlsPolicy::IfOffered { verify } | TlsPolicy::Required { verify } => verify,
