@@ -1,9 +1,10 @@
-"""DATABASE_URL as people paste it, turned into what asyncpg takes. No other file sees the password.
+"""DATABASE_URL as people paste it, turned into what asyncpg takes.
 
 SQLAlchemy hands every query key to `asyncpg.connect`, which knows neither `sslmode` nor `channel_binding`,
 and libpq and SQLAlchemy read some URLs differently. So the URL is read here, by the rules of the sidecar that
 checks the same database: tests/urls.json says what each spelling means to both. Faults and warnings name keys
-and remedies, never a value: any part of a malformed URL may be a piece of the password.
+and remedies, never a value: any part of a malformed URL may be a piece of the password, which only this file
+and pasted.py see.
 """
 
 import re
