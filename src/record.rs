@@ -13,7 +13,7 @@ use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::millis;
 use crate::probe::database::{DatabaseReport, Handshake, ServerFacts};
-use crate::probe::{CheckId, Failure, Outcome, Phase, Reason};
+use crate::probe::{CheckId, Failure, Outcome, Phase, Reason, Refusal};
 use crate::process_state::ProcessState;
 use crate::pulse::Lane;
 use crate::readiness::{self, Now, Status};
@@ -31,6 +31,8 @@ pub(crate) struct Recorder {
     gate: Gate,
     started: Instant,
     codes: BTreeSet<String>,
+    /// What the database was said to refuse.
+    said_refused: Vec<Refusal>,
     /// The warning of each check that was logged last, while it applies.
     warned: HashMap<CheckId, Reason>,
     private_database: bool,
@@ -56,6 +58,7 @@ impl Recorder {
             gate,
             started: Instant::now(),
             codes: BTreeSet::new(),
+            said_refused: Vec::new(),
             warned: HashMap::new(),
             private_database,
             said_plaintext: false,
@@ -92,6 +95,8 @@ impl Recorder {
         if let Some(facts) = &report.facts {
             self.learn(facts);
         }
+        self.log_refused(&report.refused);
+        self.change_database(|database| database.refused = report.refused);
         self.take(&CheckId::Database, report.query);
         let names: Vec<CheckId> =
             self.snapshot().database.iter().flat_map(|database| &database.sql).map(|check| check.id.clone()).collect();
@@ -183,6 +188,16 @@ impl Recorder {
             self.server_started.clone_from(&facts.started);
         }
         self.change_database(|database| database.learn(facts));
+    }
+
+    /// What the database refuses of our own is logged when it first does.
+    fn log_refused(&mut self, refused: &[Refusal]) {
+        for refusal in refused {
+            if !self.said_refused.contains(refusal) && self.said_refused.len() < MOST_CODES {
+                self.log.warning(format!("the database refuses {refusal}: its checks do without"));
+                self.said_refused.push(refusal.clone());
+            }
+        }
     }
 
     /// Takes the result of a check in, into the snapshot, the metrics and the log.

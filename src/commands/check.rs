@@ -18,7 +18,7 @@ use crate::millis;
 use crate::probe::app::AppProbe;
 use crate::probe::database::DatabaseProbe;
 use crate::probe::traffic::Traffic;
-use crate::probe::{CheckId, Phases, Reason};
+use crate::probe::{CheckId, Phases, Reason, Refusal};
 use crate::readiness::{self, Now, Status};
 use crate::state::{CheckState, Snapshot};
 
@@ -101,6 +101,7 @@ impl<'a> Probes<'a> {
                 database.learn(facts);
             }
             database.certificate_expiry = certificate;
+            database.refused = found.refused;
             database.query.record(found.query);
             for (check, outcome) in database.sql.iter_mut().zip(found.sql) {
                 check.record(outcome);
@@ -160,6 +161,7 @@ impl Row {
         let failure = outcome.result.as_ref().err();
         let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
         let detail = failure.and_then(|failure| failure.detail.clone());
+        let refused = server.and_then(|server| refused(&server.refused));
         let hint = (check.id == CheckId::App && snapshot.app_uses_database).then(|| app_url::REMEDY.to_owned());
         let server_version = server.and_then(|server| server.server_version.clone());
         let plan = config.database.as_ref().map(|settings| &settings.plan);
@@ -174,10 +176,16 @@ impl Row {
             kind: plan.filter(|_| server_version.is_some()).map(kind),
             server_version,
             certificate_expiry: server.and_then(|server| server.certificate_expiry).map(timestamp),
-            message: detail.or(hint),
+            message: detail.or(hint).or(refused),
             not_run: matches!(check.id, CheckId::Sql(_)) && failure.is_some() && outcome.phases == Phases::default(),
         })
     }
+}
+
+/// One line about what the server refuses of our own, if anything.
+fn refused(refused: &[Refusal]) -> Option<String> {
+    let each: Vec<String> = refused.iter().map(Refusal::to_string).collect();
+    (!each.is_empty()).then(|| format!("the server refuses {}: its checks do without", each.join(", ")))
 }
 
 fn kind(plan: &Plan) -> &'static str {

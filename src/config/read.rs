@@ -170,8 +170,12 @@ fn read_plan(r: &mut Reader<'_>) -> Option<Plan> {
             if plan.tls.policy == TlsPolicy::Off && !plan.private {
                 r.warnings.push(format!("{named}: the login goes over the network without TLS; set sslmode=require"));
             }
-            if let Err(fault) = tls::check_roots(&plan.tls) {
-                r.fault(&named, (fault, "sslrootcert=/etc/ssl/certs/ca-certificates.crt, or install ca-certificates"));
+            for fault in tls::check_files(&plan.tls) {
+                let example = match fault.contains("sslkey") || fault.contains("sslcert ") {
+                    true => "sslcert=/certs/client.crt&sslkey=/certs/client.key",
+                    false => "sslrootcert=/etc/ssl/certs/ca-certificates.crt, or install ca-certificates",
+                };
+                r.fault(&named, (fault, example));
             }
             Some(plan)
         }

@@ -219,7 +219,16 @@ fn server(database: &Deep, now: SystemTime) -> String {
             Err(_) => format!("certificate ended {} UTC", time(end)),
         });
     }
-    if parts.is_empty() { String::new() } else { format!("<p class=\"dim\">{}</p>\n", parts.join(" · ")) }
+    let mut text = String::new();
+    if !parts.is_empty() {
+        let _ = writeln!(text, "<p class=\"dim\">{}</p>", parts.join(" · "));
+    }
+    if !database.refused.is_empty() {
+        let each: Vec<String> =
+            database.refused.iter().map(|refusal| escaped(&refusal.to_string()).to_string()).collect();
+        let _ = writeln!(text, "<p class=\"dim\">the server refuses {}: its checks do without.</p>", each.join(", "));
+    }
+    text
 }
 
 /// A moment for a person, in whole seconds; what stands beside it says that it is UTC.

@@ -14,7 +14,7 @@ use super::refusal::KnownRefusals;
 use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
 use super::wire::{Meter, Opening, Wire};
-use super::{Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
+use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
 use crate::config::DatabaseSettings;
 use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
@@ -111,6 +111,10 @@ impl DatabaseProbe {
         let attempts = Attempts::make(self.limits(), async |turn| self.attempt(started, turn).await).await;
         self.waiting_since = if attempts.ended_waiting() { self.waiting_since.or(Some(started)) } else { None };
         let (query, passed) = attempts.finish();
+        if query.result.as_ref().is_err_and(|failure| failure.cause == Some(Cause::ClientCertificateRequired)) {
+            // Its files may be renewed: the next check reads them anew.
+            self.connector = None;
+        }
         let refused = self.refusals.list();
         match passed {
             Some(Passed { facts, sql }) => DatabaseReport { query, facts: Some(facts), refused, sql },

@@ -168,8 +168,8 @@ impl Reason {
                  max_overflow of the app. Neon: use the -pooler host. Elsewhere: raise max_connections"
             }
             Reason::PoolerSaturated => {
-                "The pooler has no free connection. Find long queries and open transactions in pg_stat_activity. \
-                 Neon: take a larger compute. Elsewhere: raise its pool size or its limit of clients"
+                "The pooler has no free connection, or cannot open one: is the server behind it up? Find long queries \
+                 and open transactions in pg_stat_activity. Neon: a larger compute; elsewhere: a larger pool"
             }
             Reason::PoolerUnsupported => {
                 "The pooler does not take our options. Remove options= from DATABASE_URL, or on Neon use the host \
