@@ -14,7 +14,7 @@ use crate::log;
 use crate::redact::Redactor;
 
 pub mod app_target;
-pub mod parse;
+pub(crate) mod parse;
 pub(crate) mod ports;
 mod read;
 mod service_links;
