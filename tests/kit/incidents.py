@@ -2,9 +2,9 @@
 
     python tests/kit/incidents.py            nine minutes, one table
 
-At ten times the speed: the rules' windows, the scrapes and the checks are a tenth as long, and times are printed as
-they would be. No part of the tests: how busy the machine is decides the seconds. The rules' own cases are in
-deploy/prometheus/tests.
+At ten times the speed: the rules' windows, the scrapes and the checks are a tenth as long, and times are
+printed as they would be. No part of the tests: how busy the machine is decides the seconds. The rules' own
+cases are in deploy/prometheus/tests.
 """
 
 import itertools
@@ -346,7 +346,8 @@ def main() -> None:
             f"max_over_time(sidepulse_check_down_seconds_total{one}[20m]) * {SPEED}",
             f"sum_over_time((1 - job_check:sidepulse_available:ratio{one})[20m:1500ms]) * 1.5 * {SPEED}",
         ):
-            print(f"{expression}: {[round(value) for _, value in prometheuses[0].query(expression)]} s", flush=True)
+            (value,) = (round(value) for _, value in prometheuses[0].query(expression))
+            print(f"{expression}: {value} s", flush=True)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for service in services:
