@@ -1,4 +1,4 @@
-"""The load balancers' snippets in deploy/monitors.md: each real program before a real sidecar and a real app."""
+"""The load balancers' snippets in deploy/monitors.md: each real program before a real sidecar and app."""
 
 import csv
 import json
