@@ -304,6 +304,7 @@ def configure(directory: Path, targets: Path) -> Path:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
     directory = Path(tempfile.mkdtemp(prefix="incidents-"))
     directory.chmod(0o755)
     targets = directory / "targets"
