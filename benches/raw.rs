@@ -91,7 +91,7 @@ async fn beside(pairs: usize, raw: &Raw, probe: &mut DatabaseProbe) -> Fallible<
 
 async fn deep(probe: &mut DatabaseProbe) -> Fallible<()> {
     let report = probe.check().await;
-    report.deep.result.map(drop).map_err(|failure| format!("{failure:?}").into())
+    report.query.result.map_err(|failure| format!("{failure:?}").into())
 }
 
 async fn work(arguments: &[&str]) -> Fallible<()> {

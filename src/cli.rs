@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::Given;
 use crate::config::parse;
-use crate::config::settings::SETTINGS;
+use crate::config::settings::{LISTEN, SETTINGS};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +40,10 @@ pub enum Task {
     Doctor {
         /// For machines.
         json: bool,
-        /// Where `main.py` and the rest are.
+        /// Where the app's code is.
         backend: Option<PathBuf>,
+        /// Only say why this rule is asked.
+        explain: Option<String>,
     },
 }
 
@@ -81,7 +83,11 @@ impl CommandLine {
                 json: json(),
             },
             "ping" => Task::Ping { path: matches.get_one::<String>("path").cloned().unwrap_or_default() },
-            "doctor" => Task::Doctor { json: json(), backend: matches.get_one("backend").cloned() },
+            "doctor" => Task::Doctor {
+                json: json(),
+                backend: matches.get_one("backend").cloned(),
+                explain: matches.get_one("explain").cloned(),
+            },
             _ => Task::Serve,
         };
         CommandLine { task, flags }
@@ -128,18 +134,28 @@ pub fn command() -> Command {
             Arg::new("only").long("only").value_name("CHECK").help("One check alone").value_parser(["app", "database"]),
         )
         .arg(json());
-    let ping = Command::new("ping").about("Asks the daemon on this machine; exit code 0 if it answers 2xx").arg(
-        Arg::new("path").long("path").value_name("PATH").help("What to GET").default_value("/readyz").value_parser(
+    let ping = Command::new("ping")
+        .about("Asks the daemon on this machine; exit code 0 if it answers 2xx")
+        .arg(Arg::new("path").long("path").value_name("PATH").help("What to GET").default_value("/readyz").value_parser(
             |path: &str| path.starts_with('/').then(|| path.to_owned()).ok_or("must begin with /; e.g. /readyz"),
-        ),
-    );
-    let doctor =
-        Command::new("doctor").about("Checks the deployment's configuration without the network").arg(json()).arg(
+        ))
+        .args(settings().filter(|setting| setting.get_id() == LISTEN))
+        .after_help("It finds the daemon by PORT and SIDEPULSE_LISTEN, as the daemon itself does; a wildcard address means 127.0.0.1, then ::1.");
+    let doctor = Command::new("doctor")
+        .about("Checks the deployment's configuration without the network")
+        .arg(json())
+        .arg(
             Arg::new("backend")
                 .long("backend")
                 .value_name("DIR")
-                .help("Where main.py, database.py and requirements.txt are")
+                .help("Where the app's code is; what starts it is looked for there and in the repository's root")
                 .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("explain")
+                .long("explain")
+                .value_name("RULE")
+                .help("Say why a rule is asked and where that is from, and nothing else"),
         );
     Command::new("sidepulse")
         .version(env!("CARGO_PKG_VERSION"))
@@ -147,8 +163,8 @@ pub fn command() -> Command {
         .args(settings())
         .after_help(secrets())
         .args_conflicts_with_subcommands(true)
-        .subcommands([serve, run, check, ping].map(|command| command.args(settings()).after_help(secrets())))
-        .subcommand(doctor)
+        .subcommands([serve, run, check].map(|command| command.args(settings()).after_help(secrets())))
+        .subcommands([ping, doctor])
 }
 
 /// One flag a setting.
@@ -205,6 +221,17 @@ mod tests {
     #[test]
     fn an_empty_variable_is_unset() {
         assert!(parse(&["sidepulse"]).lookup("PORT", |_| Some("".into())).is_none());
+    }
+
+    #[test]
+    fn ping_takes_where_to_listen_and_no_other_setting() {
+        let line = parse(&["sidepulse", "ping", "--listen", ":1"]);
+        assert!(line.lookup("SIDEPULSE_LISTEN", |_| None).is_some());
+        assert!(command().try_get_matches_from(["sidepulse", "ping", "--app-port", "1"]).is_err());
+        let mut all = command();
+        let help = all.find_subcommand_mut("ping").unwrap().render_long_help().to_string();
+        let variables = SETTINGS.iter().map(|setting| setting.variable).filter(|variable| help.contains(variable));
+        assert_eq!(variables.collect::<Vec<_>>(), [LISTEN], "{help}");
     }
 
     #[test]

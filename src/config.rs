@@ -1,6 +1,6 @@
 //! What the settings mean: everything is read once, here, and all faults are reported together.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -15,13 +15,15 @@ use crate::redact::Redactor;
 
 pub mod app_target;
 pub mod parse;
+pub(crate) mod ports;
 mod read;
+mod service_links;
 pub mod settings;
 mod statement;
 
 use app_target::AppTarget;
-use read::{Reader, read_app, read_database, read_listen, read_log, read_railway, seconds};
-use settings::{PORT, SETTINGS};
+use read::{Reader, read_app, read_child, read_database, read_listen, read_log, read_railway, read_thresholds};
+use settings::SETTINGS;
 
 /// The port without `PORT`.
 pub(crate) const DEFAULT_PORT: u16 = 9900;
@@ -53,11 +55,20 @@ impl Gate {
 
 /// Whether the database may be kept awake by the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Look deep every interval.
+pub enum DatabaseMode {
+    /// A deep query every interval.
     Steady,
-    /// Look deep only while the app itself keeps the database awake.
+    /// Deep queries only while the app itself keeps the database awake.
     Economy,
+}
+
+/// What `run` makes of a 0 of CMD that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCleanExit {
+    /// Leave with 1: CMD is a server, and after 0 no platform restarts it.
+    Fail,
+    /// Leave with 0.
+    Pass,
 }
 
 /// What `run` does about an app that gives no HTTP answer any more.
@@ -100,7 +111,7 @@ pub struct DatabaseSettings {
     /// What `/readyz` asks.
     pub gate: Gate,
     /// May the checks keep it awake?
-    pub mode: Mode,
+    pub mode: DatabaseMode,
     /// Name and SQL of each further check.
     pub sql_checks: Vec<(Arc<str>, String)>,
     /// Economy: a deep query after this time even while idle; `None` = never.
@@ -109,6 +120,8 @@ pub struct DatabaseSettings {
     pub idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to look deep.
     pub blind_interval: Duration,
+    /// After a deep query that passed, look for what will hurt soon.
+    pub early_warnings: bool,
 }
 
 /// How many results in a row change a verdict.
@@ -127,6 +140,8 @@ pub struct ChildSettings {
     pub app_port: u16,
     /// From the forwarded signal to SIGKILL.
     pub stop_timeout: Duration,
+    /// What to make of a 0 that nobody asked for.
+    pub on_clean_exit: OnCleanExit,
     /// What to do when it answers no more.
     pub on_unresponsive: OnUnresponsive,
     /// After how long.
@@ -182,8 +197,6 @@ pub enum Need {
     Everything,
     /// No database: `check --only app`.
     App,
-    /// Only where the daemon listens: `ping`.
-    Listen,
 }
 
 /// A value as given, and by which name.
@@ -197,7 +210,7 @@ pub struct Given {
 
 /// One thing that is wrong with the configuration. Its text is one line, and never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct BadSetting {
     /// The variable or flag that the value came from.
     pub named: String,
     /// What is wrong.
@@ -206,7 +219,7 @@ pub struct Fault {
     pub example: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for BadSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}; e.g. {}", self.named, self.fault, self.example)
     }
@@ -220,40 +233,22 @@ impl Config {
     ///
     /// # Errors
     /// All faults together, in the order of the settings.
-    pub fn load(lookup: Lookup<'_>, need: Need) -> Result<Config, Vec<Fault>> {
+    pub fn load(lookup: Lookup<'_>, need: Need) -> Result<Config, Vec<BadSetting>> {
         let mut r = Reader::new(lookup);
-        let mut warnings = Vec::new();
         let listen = read_listen(&mut r);
-        if need == Need::Listen && r.faults.is_empty() {
-            // The other settings are the daemon's business; a fault there must not keep `ping` from asking.
-            let ignore = |name: &str| if name == "SIDEPULSE_LISTEN" || name == PORT { lookup(name) } else { None };
-            return Config::load(&ignore, Need::App);
-        }
-        let app_port = r.read("SIDEPULSE_APP_PORT", 8000, parse::port);
+        let app_port = r.read("SIDEPULSE_APP_PORT", parse::port);
         let app = read_app(&mut r, app_port, listen);
-        let database = if need == Need::Everything { read_database(&mut r, &mut warnings) } else { None };
-        let thresholds = Thresholds {
-            failure: r.read("SIDEPULSE_FAILURE_THRESHOLD", 2, parse::threshold),
-            success: r.read("SIDEPULSE_SUCCESS_THRESHOLD", 1, parse::threshold),
-        };
-        let token = r.read("SIDEPULSE_TOKEN", None, |t| parse::token(t).map(|t| Some(Secret::new(t))));
-        let drain_delay = r.read("SIDEPULSE_DRAIN_DELAY", Duration::ZERO, parse::duration_or_zero);
-        let child = ChildSettings {
-            app_port,
-            stop_timeout: r.read("SIDEPULSE_STOP_TIMEOUT", seconds(10), parse::duration),
-            on_unresponsive: r.choice(
-                "SIDEPULSE_ON_UNRESPONSIVE",
-                OnUnresponsive::Report,
-                &[("report", OnUnresponsive::Report), ("exit", OnUnresponsive::Exit)],
-                "report",
-            ),
-            unresponsive_after: r.read("SIDEPULSE_UNRESPONSIVE_AFTER", seconds(30), parse::duration),
-        };
+        let database = if need == Need::Everything { read_database(&mut r) } else { None };
+        let thresholds = read_thresholds(&mut r);
+        let token = r.optional("SIDEPULSE_TOKEN", parse::token).map(Secret::new);
+        let drain_delay = r.read("SIDEPULSE_DRAIN_DELAY", parse::duration_or_zero);
+        let child = read_child(&mut r, app_port);
         let log = read_log(&mut r);
         let railway = read_railway(&mut r);
         if !r.faults.is_empty() {
             return Err(r.faults);
         }
+        let warnings = r.warnings;
         let mut secrets: Vec<Secret> = database.iter().flat_map(|d| d.plan.secrets()).collect();
         secrets.extend(token.clone());
         // A short value (`1`, `https`) is no secret, and masking it would garble every message.
@@ -264,18 +259,34 @@ impl Config {
     }
 }
 
+/// Where the daemon listens, by its own rules; no other setting is read, so that a fault there does not keep `ping` from
+/// asking.
+///
+/// # Errors
+/// What is wrong with `PORT` and `SIDEPULSE_LISTEN`.
+pub fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, Vec<BadSetting>> {
+    let mut r = Reader::new(lookup);
+    let listen = read_listen(&mut r);
+    if r.faults.is_empty() { Ok(listen) } else { Err(r.faults) }
+}
+
 /// The log settings alone: wanted before everything else, so that faults of the rest are already logged properly.
 pub fn log_settings(lookup: Lookup<'_>) -> log::Settings {
     read_log(&mut Reader::new(lookup))
 }
 
-/// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does.
-pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let known: BTreeMap<&str, ()> = SETTINGS.iter().map(|s| (s.variable, ())).collect();
+/// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does. What Kubernetes sets for
+/// a Service is nobody's mistake.
+pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Lookup<'_>) -> Vec<String> {
+    let of_a_service = |name: &str| {
+        let text = lookup(name).and_then(|given| given.text);
+        text.is_some_and(|text| service_links::is_one(name, &text))
+    };
+    let known: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.variable).collect();
     let mut sentences: Vec<String> = names
-        .filter(|name| name.starts_with("SIDEPULSE_") && !known.contains_key(name))
+        .filter(|name| name.starts_with("SIDEPULSE_") && !known.contains(name) && !of_a_service(name))
         .map(|name| {
-            let near = known.keys().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+            let near = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
             // A variable's name is no secret, but it could hold anything: show it without control characters.
             let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
             format!("{name} is not a setting of sidepulse; did you mean {}?", near.unwrap_or(&"SIDEPULSE_LISTEN"))

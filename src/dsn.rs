@@ -14,11 +14,14 @@ mod host;
 mod keys;
 mod paste;
 mod policy;
+mod provider;
 mod split;
+mod template;
 #[cfg(test)]
 mod tests;
 
-pub use policy::{Roots, TlsPlan, TlsPolicy, Verify};
+pub use policy::{ClientCertificate, Roots, TlsPlan, TlsPolicy, Verify};
+pub use provider::ScaleToZero;
 
 /// The form to copy: what a fault without a better example shows.
 const EXAMPLE: &str = "postgresql://user:password@host:5432/dbname?sslmode=verify-full";
@@ -64,8 +67,10 @@ pub struct Plan {
     pub endpoint: Endpoint,
     /// Whether and how to encrypt.
     pub tls: TlsPlan,
-    /// A host below `neon.tech`: always verified in full; `SIDEPULSE_DATABASE_MODE=auto` means economy.
+    /// Neon's proxy answers, whoever sells it: it wakes a suspended compute while the login waits.
     pub neon: bool,
+    /// Whether the compute is suspended while nobody uses it.
+    pub scale_to_zero: ScaleToZero,
     /// Neon's pooled name, `<endpoint>-pooler.…`: PgBouncer in transaction mode is in between.
     pub pooled: bool,
     /// The URL's own text shows a private place (or a Unix socket): a login without TLS needs no warning.
@@ -137,8 +142,8 @@ impl Plan {
     ///
     /// One fault, the first found; it never shows any part of the text.
     pub fn parse(text: &str) -> Result<(Plan, Vec<Warning>), Fault> {
-        let given = split::split(paste::after_scheme(text)?)?;
         let mut warnings = Vec::new();
+        let given = split::split(paste::after_scheme(text)?, &mut warnings)?;
         let keys = keys::read(given.query, &mut warnings)?;
 
         let (host, host_port) = merge("host", given.host, keys.host.clone(), &mut warnings)
@@ -151,18 +156,19 @@ impl Plan {
         let Some(user) = merge("user", given.user, keys.user, &mut warnings) else {
             return Err(Fault::new("the user name is missing", EXAMPLE));
         };
-        let pasted = given.password_as_pasted.into_iter().chain(keys.password_as_pasted).map(Secret::new).collect();
+        let pasted = given.password_as_pasted.into_iter().chain(keys.secrets_as_pasted).map(Secret::new).collect();
         let password = merge("password", given.password, keys.password, &mut warnings).map(Secret::new);
         let database = merge("dbname", given.database, keys.database, &mut warnings).unwrap_or_else(|| user.clone());
         let channel_binding = keys.channel_binding.unwrap_or(ChannelBinding::Prefer);
         let tls = policy::decide(keys.tls, &place, channel_binding, &mut warnings)?;
 
-        let host::Place { endpoint, name, neon, pooled, private } = place;
+        let host::Place { endpoint, name, neon, pooled, scale_to_zero, private, .. } = place;
         let options = keys.options;
         let plan = Plan {
             endpoint,
             tls,
             neon,
+            scale_to_zero,
             pooled,
             private,
             name,
@@ -210,12 +216,14 @@ impl Plan {
         self.name.as_deref()
     }
 
-    /// Everything that must not appear in a text we show: the password as it is, as pasted and as software encodes it
-    /// anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the password.
+    /// Everything that must not appear in a text we show: the password and the key's passphrase as they are, as pasted
+    /// and as software encodes them anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the
+    /// password.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut found: Vec<String> = self.pasted.iter().map(|pasted| pasted.0.clone()).collect();
         let whole = self.password.as_ref().map(|password| password.0.as_str());
-        for raw in whole.into_iter().chain(whole.and_then(password_after_endpoint)) {
+        let passphrase = self.tls.client.as_ref().and_then(|client| client.passphrase.as_ref()).map(Secret::expose);
+        for raw in whole.into_iter().chain(whole.and_then(password_after_endpoint)).chain(passphrase) {
             found.push(raw.to_owned());
             for set in [NON_ALPHANUMERIC, UNRESERVED] {
                 let upper = utf8_percent_encode(raw, set).to_string();

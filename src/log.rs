@@ -105,7 +105,7 @@ impl Log {
         Log { queue, dropped: Arc::default(), level, json }
     }
 
-    /// Begins a line. `event` is one of the contract's constant names.
+    /// Begins a line. `event` is one of the constant names in docs/reference.md.
     pub fn line(&self, level: Level, event: &'static str, message: impl Into<String>) -> Line<'_> {
         Line { log: self, level, event, message: message.into(), fields: Vec::new() }
     }

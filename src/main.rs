@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use sidepulse::cli::{CommandLine, Only, Task};
 use sidepulse::commands::{check, doctor, ping};
-use sidepulse::config::{self, Config, Lookup, Need};
+use sidepulse::config::{self, BadSetting, Config, Lookup, Need};
 use sidepulse::lifecycle::{self, Signals};
 use sidepulse::log::{Level, Log};
 use sidepulse::supervise;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     log_panics(&log);
     let code = match lifecycle::runtime() {
         Ok(runtime) => runtime.block_on(perform(line.task.clone(), &lookup, &log)),
-        Err(error) => fail(&log, 1, &format!("cannot start: {error}")),
+        Err(error) => fail(&log, 1, &error.to_string()),
     };
     lifecycle::flush(&log);
     code
@@ -37,18 +37,20 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Err(code) => code,
         },
         Task::Check { wait, only, json } => {
-            warn_of_unknown_variables(log);
             let need = if only == Some(Only::App) { Need::App } else { Need::Everything };
             match load(lookup, need, log) {
                 Ok(config) => check::run(&config, only, wait, json).await,
                 Err(code) => code,
             }
         }
-        Task::Ping { path } => match load(lookup, Need::Listen, log) {
-            Ok(config) => ping::run(config.listen, &path).await,
-            Err(code) => code,
+        Task::Ping { path } => match config::listen_address(lookup) {
+            Ok(listen) => ping::run(listen, &path).await,
+            Err(faults) => refuse(&faults, log),
         },
-        Task::Doctor { json, backend } => doctor::run(lookup, &variable_names(), backend.as_deref(), json),
+        Task::Doctor { explain: Some(rule), .. } => doctor::explain(&rule),
+        Task::Doctor { json, backend, explain: None } => {
+            doctor::run(lookup, &variable_names(), backend.as_deref(), json)
+        }
     }
 }
 
@@ -60,24 +62,32 @@ fn prepare(
 ) -> Result<(Config, Signals), ExitCode> {
     // First of all, so that a signal during start is not lost.
     let signals = listen().map_err(|error| fail(log, 1, &format!("cannot listen for signals: {error}")))?;
-    warn_of_unknown_variables(log);
-    let config = load(lookup, Need::Everything, log)?;
-    config.warnings.iter().for_each(|warning| log.warning(warning.as_str()));
-    Ok((config, signals))
+    Ok((load(lookup, Need::Everything, log)?, signals))
 }
 
 fn variable_names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
-fn warn_of_unknown_variables(log: &Log) {
-    config::unknown_variables(variable_names().iter().map(String::as_str)).into_iter().for_each(|s| log.warning(s));
+/// Reads the settings, and says what is odd about them.
+fn load(lookup: Lookup<'_>, need: Need, log: &Log) -> Result<Config, ExitCode> {
+    let names = variable_names();
+    for warning in config::unknown_variables(names.iter().map(String::as_str), lookup) {
+        log.warning(warning);
+    }
+    let config = Config::load(lookup, need).map_err(|faults| refuse(&faults, log))?;
+    for warning in &config.warnings {
+        log.warning(warning.as_str());
+    }
+    Ok(config)
 }
 
-fn load(lookup: Lookup<'_>, need: Need, log: &Log) -> Result<Config, ExitCode> {
-    Config::load(lookup, need).map_err(|faults| {
-        faults.iter().fold(ExitCode::SUCCESS, |_, fault| fail(log, BAD_CONFIGURATION, &fault.to_string()))
-    })
+/// Says all that is wrong with the settings.
+fn refuse(faults: &[BadSetting], log: &Log) -> ExitCode {
+    for fault in faults {
+        log.line(Level::Error, "stopped", fault.to_string()).send();
+    }
+    ExitCode::from(BAD_CONFIGURATION)
 }
 
 fn fail(log: &Log, code: u8, message: &str) -> ExitCode {

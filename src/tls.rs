@@ -1,4 +1,4 @@
-//! Whom we trust: TLS connectors from the plan, and what a certificate or a failed handshake says.
+//! Whom we trust: TLS connectors from the plan, and what a certificate says.
 
 use std::error::Error;
 use std::fs;
@@ -10,7 +10,6 @@ use x509_cert::der::{Decode, Header, Reader, SliceReader};
 use x509_cert::time::Validity;
 
 use crate::dsn::{Roots, TlsPlan, TlsPolicy, Verify};
-use crate::probe::Reason;
 
 /// A connector that can be had only once the roots are loaded: 40 to 75 ms of CPU, so it is built once and cloned.
 ///
@@ -31,8 +30,11 @@ pub fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
             builder.add_root_certificate(root);
         }
     }
-    // Required by direct negotiation, harmless elsewhere.
-    postgres_native_tls::set_postgresql_alpn(&mut builder);
+    // Direct negotiation needs it. Elsewhere it would fail at a TLS proxy in Go (Traefik, Caddy): crypto/tls ends a
+    // handshake in which no protocol fits, although PostgreSQL's negotiation needs none.
+    if plan.direct {
+        postgres_native_tls::set_postgresql_alpn(&mut builder);
+    }
     builder.build().map_err(|error| chain(&error))
 }
 
@@ -87,23 +89,6 @@ fn system_has_roots() -> bool {
     let found = openssl_probe::probe();
     found.cert_file.is_some_and(|file| fs::metadata(file).is_ok_and(|m| m.len() > 0))
         || found.cert_dir.iter().any(|dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()))
-}
-
-/// Why a handshake failed: the certificate (chain, name, dates), a closed or reset connection, or anything else.
-pub fn diagnose(error: &native_tls::Error) -> Reason {
-    // OpenSSL's words, then those of Apple's Security framework. The error types differ, their texts are stable.
-    const UNTRUSTED: [&str; 4] =
-        ["certificate verify failed", "not trusted", "certificate has expired", "invalid certificate chain"];
-    const LOST: [&str; 3] = ["unexpected eof", "connection reset", "broken pipe"];
-    let text = chain(error).to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&UNTRUSTED) {
-        Reason::TlsUntrusted
-    } else if says(&LOST) {
-        Reason::ConnectionLost
-    } else {
-        Reason::TlsFailed
-    }
 }
 
 /// When a certificate ends; `None` where it cannot be read.

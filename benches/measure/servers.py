@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import progress
 from load import SECONDS, Answer, Load, get, wrk
 from postgres import Postgres
 from processes import free_port, process, wait_for
@@ -47,6 +48,7 @@ class Server:
     def running(self, until_green: bool = True) -> Iterator["Server"]:
         with process(self.command, self.environment, self.directory) as child:
             self.pid = child.pid
+            progress.now(f"{self.name} starts")
             if until_green:
                 wait_for(f"{self.name}, green,", self.is_green)
             yield self
@@ -54,6 +56,7 @@ class Server:
     def load(self, connections: int, seconds: int = SECONDS) -> Load:
         """Green answers only: nothing is wrong while this is called, so that red ones are a false alarm."""
         for _ in range(ATTEMPTS):
+            progress.now(f"{self.name} {self.path.split('?')[0]}, {connections} connections at once")
             wait_for(f"{self.name}, green,", self.is_green, 60)
             measured = wrk(self.pid, self.port, self.path, connections, seconds)
             if not measured.refused:

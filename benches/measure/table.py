@@ -5,6 +5,8 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import progress
+
 SIGNS = {"≥": operator.ge, "≤": operator.le, "<": operator.lt}
 
 
@@ -38,11 +40,13 @@ class Table:
 
     def title(self, text: str) -> None:
         self._in_claims = False
+        progress.out_of_the_way()
         print(f"\n{text}", flush=True)
         self.markdown += ["", f"## {text}"]
 
     def note(self, text: str) -> None:
         self._in_claims = False
+        progress.out_of_the_way()
         print(textwrap.fill(text, 118, initial_indent="  ", subsequent_indent="  "), flush=True)
         self.markdown += ["", text]
 
@@ -55,6 +59,7 @@ class Table:
             mark = "✓" if goal.met(figure) else "✗"
         unit = goal.unit if goal else ""
         text, wanted = f"{figure:,.{digits}f}{unit}", str(goal or "")
+        progress.out_of_the_way()
         print(f"  {name:<56} {text:>11}  {wanted:<9} {mark:<1}  {note}", flush=True)
         if not self._in_claims:
             self.markdown += ["", "| what | figure | goal | | |", "|---|---:|---|---|---|"]
@@ -64,6 +69,7 @@ class Table:
     def grid(self, columns: list[str], rows: list[list[str]]) -> None:
         """The first column names the row."""
         self._in_claims = False
+        progress.out_of_the_way()
         widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
         for row in [columns, *rows]:
             cells = [

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use sidepulse::config::{DatabaseSettings, Gate, Mode};
+use sidepulse::config::{DatabaseSettings, Gate, DatabaseMode};
 use sidepulse::dsn::Plan;
 use sidepulse::probe::database::DatabaseProbe;
 use sidepulse::redact::Redactor;
@@ -31,8 +31,8 @@ struct Plot {
     /// The server lets anyone in: the script begins at the query.
     logged_in: bool,
     sql_checks: usize,
-    /// No login: the way alone.
-    way: bool,
+    /// No login: the handshake alone.
+    handshake: bool,
 }
 
 impl Plot {
@@ -43,8 +43,8 @@ impl Plot {
             2 => ("prefer", Opening::NoTls),
             _ => ("require", Opening::Tls),
         };
-        let way = byte & 0x20 != 0;
-        Plot { sslmode, opening, logged_in: byte & 4 != 0 && !way, sql_checks: usize::from(byte >> 3 & 3), way }
+        let handshake = byte & 0x20 != 0;
+        Plot { sslmode, opening, logged_in: byte & 4 != 0 && !handshake, sql_checks: usize::from(byte >> 3 & 3), handshake }
     }
 
     fn probe(self) -> DatabaseProbe {
@@ -58,11 +58,12 @@ impl Plot {
             attempt_timeout: ATTEMPT,
             query: "SELECT 1".to_owned(),
             gate: Gate::Always,
-            mode: Mode::Steady,
+            mode: DatabaseMode::Steady,
             sql_checks: vec![(Arc::from("check"), "SELECT true".to_owned()); self.sql_checks],
             max_age: None,
             idle_handshake: None,
             blind_interval: CHECK,
+            early_warnings: true,
         };
         DatabaseProbe::new(settings, redactor)
     }
@@ -85,20 +86,21 @@ fuzz_target!(|input: &[u8]| {
     PROBES.with_borrow_mut(|probes| {
         let probe = probes.entry(plot).or_insert_with(|| plot.probe());
         RUNTIME.with(
-            |runtime| if plot.way { check_way(runtime, server, probe) } else { check(runtime, server, probe, plot) },
+            |runtime| if plot.handshake { handshake(runtime, server, probe) } else { check(runtime, server, probe, plot) },
         );
     });
 });
 
 fn check(runtime: &Runtime, server: Conversation, probe: &mut DatabaseProbe, plot: Plot) {
     let run = run(runtime, server, CHECK, probe.check());
-    let (deep, sql) = (&run.result.deep, &run.result.sql);
-    assert_eq!((deep.attempts, sql.len()), (run.connections, plot.sql_checks));
-    for outcome in sql.iter().chain([deep]) {
+    let (query, sql) = (&run.result.query, &run.result.sql);
+    assert_eq!((query.attempts, sql.len()), (run.connections, plot.sql_checks));
+    for outcome in sql.iter().chain([query]) {
         look_at(outcome, CHECK, PASSWORD);
     }
-    match &deep.result {
-        Ok(facts) => {
+    match &query.result {
+        Ok(()) => {
+            let facts = run.result.facts.as_ref().expect("facts");
             let version = facts.version.as_deref().unwrap_or_default();
             assert!(version.len() <= 16 && version.bytes().all(|c| c.is_ascii_digit() || c == b'.'), "{version}");
             assert!(facts.started.as_ref().is_none_or(|started| started.chars().count() <= 40));
@@ -111,9 +113,9 @@ fn check(runtime: &Runtime, server: Conversation, probe: &mut DatabaseProbe, plo
     assert!(!sent.windows(PASSWORD.len()).any(|part| part == PASSWORD.as_bytes()), "the password in the clear");
 }
 
-fn check_way(runtime: &Runtime, server: Conversation, probe: &mut DatabaseProbe) {
-    let run = run(runtime, server, CHECK, probe.check_way());
-    let (outcome, _) = &run.result;
+fn handshake(runtime: &Runtime, server: Conversation, probe: &mut DatabaseProbe) {
+    let run = run(runtime, server, CHECK, probe.handshake());
+    let outcome = &run.result.outcome;
     look_at(outcome, CHECK, PASSWORD);
     // A plan without TLS has nothing to shake hands for.
     assert!(run.connections >= outcome.attempts);

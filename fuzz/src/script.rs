@@ -20,7 +20,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sidepulse::probe::dial::{Duplex, Socket};
+use sidepulse::probe::fuzzed::{Duplex, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::sleep;
 
@@ -152,7 +152,7 @@ impl Conversation {
 }
 
 struct Server {
-    stream: Socket,
+    stream: Stream,
     /// `None` inside TLS.
     sent: Option<Sent>,
     /// What the client said last.

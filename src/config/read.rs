@@ -5,20 +5,24 @@ use std::time::Duration;
 
 use super::app_target::AppTarget;
 use super::parse::{self, Wrong};
-use super::settings::{DATABASE_URL, OWN_DATABASE_URL, PORT};
-use super::{AppSettings, DEFAULT_PORT, DatabaseSettings, Fault, Gate, Lookup, Mode, Railway};
-use crate::dsn::{Plan, TlsPolicy};
+use super::settings::{DATABASE_URL, LISTEN, OWN_DATABASE_URL, PORT, default_of};
+use super::{
+    AppSettings, BadSetting, ChildSettings, DEFAULT_PORT, DatabaseMode, DatabaseSettings, Gate, Lookup, OnCleanExit,
+    OnUnresponsive, Railway, Thresholds, service_links,
+};
+use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 use crate::{log, tls};
 
 /// Reads values one by one and collects what is wrong with them.
 pub(super) struct Reader<'a> {
     lookup: Lookup<'a>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<BadSetting>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(lookup: Lookup<'a>) -> Self {
-        Reader { lookup, faults: Vec::new() }
+        Reader { lookup, faults: Vec::new(), warnings: Vec::new() }
     }
 
     fn given(&mut self, variable: &str) -> Option<(String, String)> {
@@ -27,49 +31,58 @@ impl<'a> Reader<'a> {
             self.fault(&given.named, ("is not valid UTF-8".into(), "plain text"));
             return None;
         };
+        if given.named == variable && service_links::is_one(variable, &text) {
+            let warning = service_links::shadows(variable);
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+            return None;
+        }
         Some((text, given.named))
     }
 
     fn fault(&mut self, named: &str, (fault, example): Wrong) {
-        self.faults.push(Fault { named: named.to_owned(), fault, example: example.to_owned() });
+        self.faults.push(BadSetting { named: named.to_owned(), fault, example: example.to_owned() });
     }
 
-    /// The parsed value, or the default where it is missing or wrong (a wrong one is noted).
-    pub(super) fn read<T>(&mut self, variable: &str, default: T, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> T {
-        match self.given(variable) {
-            None => default,
-            Some((text, named)) => match parse(text.trim()) {
-                Ok(value) => value,
-                Err(wrong) => {
-                    self.fault(&named, wrong);
-                    default
-                }
-            },
+    /// The parsed value; `None` where it is missing or wrong (a wrong one is noted).
+    pub(super) fn optional<T>(&mut self, variable: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
+        let (text, named) = self.given(variable)?;
+        match parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.fault(&named, wrong);
+                None
+            }
         }
+    }
+
+    /// The parsed value; where it is missing or wrong the default that stands in the table of settings.
+    pub(super) fn read<T>(&mut self, variable: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> T {
+        let value = self.optional(variable, &parse);
+        // A default that is wrong is ours, and fails every test that loads a configuration.
+        value.unwrap_or_else(|| parse(default_of(variable)).expect("the default of a setting is a right value"))
     }
 
     pub(super) fn text(&mut self, variable: &str) -> Option<String> {
         self.given(variable).map(|(text, _)| text)
     }
 
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        variable: &str,
-        default: T,
-        choices: &[(&'static str, T)],
-        example: &'static str,
-    ) -> T {
-        self.read(variable, default, |text| {
+    pub(super) fn choice<T: Copy>(&mut self, variable: &str, choices: &[(&'static str, T)]) -> T {
+        self.read(variable, |text| {
             let found = choices.iter().find(|(word, _)| text.eq_ignore_ascii_case(word));
             found.map(|(_, value)| *value).ok_or_else(|| {
                 let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-                (format!("must be one of {}", words.join(", ")), example)
+                (format!("must be one of {}", words.join(", ")), default_of(variable))
             })
         })
     }
 }
 
-pub(super) const fn seconds(n: u64) -> Duration {
+/// For settings with `on` and `off`.
+const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];
+
+const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
@@ -77,19 +90,16 @@ pub(super) fn read_log(r: &mut Reader<'_>) -> log::Settings {
     use log::{Format, Level};
     let levels = [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
     let formats = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
-    log::Settings {
-        level: r.choice("SIDEPULSE_LOG", Level::Info, &levels, "info"),
-        format: r.choice("SIDEPULSE_LOG_FORMAT", Format::Auto, &formats, "auto"),
-    }
+    log::Settings { level: r.choice("SIDEPULSE_LOG", &levels), format: r.choice("SIDEPULSE_LOG_FORMAT", &formats) }
 }
 
 pub(super) fn read_listen(r: &mut Reader<'_>) -> SocketAddr {
-    let port = r.read(PORT, DEFAULT_PORT, parse::listen_port);
-    r.read("SIDEPULSE_LISTEN", (Ipv6Addr::UNSPECIFIED, port).into(), parse::listen)
+    let port = r.optional(PORT, parse::listen_port).unwrap_or(DEFAULT_PORT);
+    r.optional(LISTEN, parse::listen).unwrap_or((Ipv6Addr::UNSPECIFIED, port).into())
 }
 
 pub(super) fn read_app(r: &mut Reader<'_>, app_port: u16, listen: SocketAddr) -> AppSettings {
-    let target = r.read("SIDEPULSE_APP_URL", AppTarget::local(app_port), AppTarget::parse);
+    let target = r.optional("SIDEPULSE_APP_URL", AppTarget::parse).unwrap_or_else(|| AppTarget::local(app_port));
     if target.leads_to(listen) {
         let named = match r.given("SIDEPULSE_APP_URL").or_else(|| r.given("SIDEPULSE_APP_PORT")) {
             Some((_, named)) => named,
@@ -100,34 +110,38 @@ pub(super) fn read_app(r: &mut Reader<'_>, app_port: u16, listen: SocketAddr) ->
     }
     AppSettings {
         target,
-        statuses: r.read("SIDEPULSE_APP_STATUS", vec![200..=499], parse::statuses),
-        headers: r.read("SIDEPULSE_APP_HEADERS", Vec::new(), parse::headers),
-        interval: r.read("SIDEPULSE_APP_INTERVAL", seconds(5), parse::duration),
-        timeout: r.read("SIDEPULSE_APP_TIMEOUT", seconds(2), parse::duration),
+        statuses: r.read("SIDEPULSE_APP_STATUS", parse::statuses),
+        headers: r.read("SIDEPULSE_APP_HEADERS", parse::headers),
+        interval: r.read("SIDEPULSE_APP_INTERVAL", parse::duration),
+        timeout: r.read("SIDEPULSE_APP_TIMEOUT", parse::duration),
     }
 }
 
-pub(super) fn read_database(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<DatabaseSettings> {
-    let on = r.choice("SIDEPULSE_DATABASE", true, &[("on", true), ("off", false)], "off");
+pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
+    let on = r.choice("SIDEPULSE_DATABASE", &SWITCH);
     // With `off` the rest is still read, so that a typing mistake shows now and not on the day it is switched on.
-    let interval = r.read("SIDEPULSE_DATABASE_INTERVAL", seconds(15), parse::duration);
-    let timeout = r.read("SIDEPULSE_DATABASE_TIMEOUT", seconds(20), parse::duration);
-    let attempt_timeout = r.read("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", seconds(8), parse::duration);
-    let query = r.read("SIDEPULSE_DATABASE_QUERY", "SELECT 1".to_owned(), parse::statement);
+    let interval = r.read("SIDEPULSE_DATABASE_INTERVAL", parse::duration);
+    let timeout = r.read("SIDEPULSE_DATABASE_TIMEOUT", parse::duration);
+    let attempt_timeout = r.read("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", parse::duration);
+    let query = r.read("SIDEPULSE_DATABASE_QUERY", parse::statement);
     let gates = [("startup", Gate::Startup), ("always", Gate::Always), ("never", Gate::Never)];
-    let gate = r.choice("SIDEPULSE_DATABASE_GATE", Gate::Startup, &gates, "startup");
-    let modes = [("auto", None), ("steady", Some(Mode::Steady)), ("economy", Some(Mode::Economy))];
-    let mode = r.choice("SIDEPULSE_DATABASE_MODE", None, &modes, "auto");
-    let sql_checks = r.read("SIDEPULSE_SQL_CHECKS", Vec::new(), parse::sql_checks);
-    let optional = |d: Duration| Some(d).filter(|d| !d.is_zero());
-    let max_age = optional(r.read("SIDEPULSE_ECONOMY_MAX_AGE", seconds(6 * 3600), parse::duration_or_zero));
-    let idle_handshake = optional(r.read("SIDEPULSE_IDLE_HANDSHAKE", seconds(60), parse::duration_or_zero));
-    let blind_interval = r.read("SIDEPULSE_ECONOMY_INTERVAL", seconds(3600), parse::duration);
+    let gate = r.choice("SIDEPULSE_DATABASE_GATE", &gates);
+    let modes = [("auto", None), ("steady", Some(DatabaseMode::Steady)), ("economy", Some(DatabaseMode::Economy))];
+    let mode = r.choice("SIDEPULSE_DATABASE_MODE", &modes);
+    let sql_checks = r.read("SIDEPULSE_SQL_CHECKS", parse::sql_checks);
+    let never_at_zero = |time: Duration| Some(time).filter(|time| !time.is_zero());
+    let max_age = never_at_zero(r.read("SIDEPULSE_ECONOMY_MAX_AGE", parse::duration_or_zero));
+    let idle_handshake = never_at_zero(r.read("SIDEPULSE_IDLE_HANDSHAKE", parse::duration_or_zero));
+    let blind_interval = r.read("SIDEPULSE_ECONOMY_INTERVAL", parse::duration);
+    let early_warnings = r.choice("SIDEPULSE_EARLY_WARNINGS", &SWITCH);
     if !on {
         return None;
     }
-    let plan = read_plan(r, warnings)?;
-    let mode = mode.unwrap_or(if plan.neon { Mode::Economy } else { Mode::Steady });
+    let plan = read_plan(r)?;
+    let mode = mode.unwrap_or(match plan.scale_to_zero {
+        ScaleToZero::Yes => DatabaseMode::Economy,
+        ScaleToZero::Perhaps(_) | ScaleToZero::No => DatabaseMode::Steady,
+    });
     Some(DatabaseSettings {
         plan,
         interval,
@@ -140,10 +154,11 @@ pub(super) fn read_database(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
         max_age,
         idle_handshake,
         blind_interval,
+        early_warnings,
     })
 }
 
-fn read_plan(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Plan> {
+fn read_plan(r: &mut Reader<'_>) -> Option<Plan> {
     let Some((text, named)) = r.given(OWN_DATABASE_URL).or_else(|| r.given(DATABASE_URL)) else {
         let example = "postgresql://user:password@host/database?sslmode=require, or SIDEPULSE_DATABASE=off";
         r.fault(DATABASE_URL, ("is not set".into(), example));
@@ -151,9 +166,9 @@ fn read_plan(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Plan> {
     };
     match Plan::parse(&text) {
         Ok((plan, notes)) => {
-            warnings.extend(notes.iter().map(|note| format!("{named}: {note}")));
+            r.warnings.extend(notes.iter().map(|note| format!("{named}: {note}")));
             if plan.tls.policy == TlsPolicy::Off && !plan.private {
-                warnings.push(format!("{named}: the login goes over the network without TLS; set sslmode=require"));
+                r.warnings.push(format!("{named}: the login goes over the network without TLS; set sslmode=require"));
             }
             if let Err(fault) = tls::check_roots(&plan.tls) {
                 r.fault(&named, (fault, "sslrootcert=/etc/ssl/certs/ca-certificates.crt, or install ca-certificates"));
@@ -164,6 +179,25 @@ fn read_plan(r: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Plan> {
             r.fault(&named, (fault.fault, fault.example));
             None
         }
+    }
+}
+
+pub(super) fn read_thresholds(r: &mut Reader<'_>) -> Thresholds {
+    Thresholds {
+        failure: r.read("SIDEPULSE_FAILURE_THRESHOLD", parse::threshold),
+        success: r.read("SIDEPULSE_SUCCESS_THRESHOLD", parse::threshold),
+    }
+}
+
+pub(super) fn read_child(r: &mut Reader<'_>, app_port: u16) -> ChildSettings {
+    let on_clean_exit = [("fail", OnCleanExit::Fail), ("pass", OnCleanExit::Pass)];
+    let on_unresponsive = [("report", OnUnresponsive::Report), ("exit", OnUnresponsive::Exit)];
+    ChildSettings {
+        app_port,
+        stop_timeout: r.read("SIDEPULSE_STOP_TIMEOUT", parse::duration),
+        on_clean_exit: r.choice("SIDEPULSE_ON_CLEAN_EXIT", &on_clean_exit),
+        on_unresponsive: r.choice("SIDEPULSE_ON_UNRESPONSIVE", &on_unresponsive),
+        unresponsive_after: r.read("SIDEPULSE_UNRESPONSIVE_AFTER", parse::duration),
     }
 }
 

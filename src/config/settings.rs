@@ -37,17 +37,19 @@ const fn secret(variable: &'static str, value: &'static str, help: &'static str)
 pub const OWN_DATABASE_URL: &str = "SIDEPULSE_DATABASE_URL";
 /// The database URL that the app reads as well.
 pub const DATABASE_URL: &str = "DATABASE_URL";
+/// Where the daemon listens.
+pub(crate) const LISTEN: &str = "SIDEPULSE_LISTEN";
 /// The port on which Railway checks the service.
 pub const PORT: &str = "PORT";
 
+/// The table's default of a setting, as a person would type it.
+pub(crate) fn default_of(variable: &str) -> &'static str {
+    SETTINGS.iter().find(|setting| setting.variable == variable).map_or("", |setting| setting.default)
+}
+
 /// Every setting, in the order of `--help`.
 pub const SETTINGS: &[Setting] = &[
-    plain(
-        "SIDEPULSE_LISTEN",
-        "ADDR",
-        "[::]:$PORT, or [::]:9900 without PORT",
-        "Where to serve; [::] takes IPv4 as well",
-    ),
+    plain(LISTEN, "ADDR", "[::]:$PORT, or [::]:9900 without PORT", "Where to serve; [::] takes IPv4 as well"),
     plain("SIDEPULSE_APP_PORT", "PORT", "8000", "The app's port: in the default app URL, and PORT for CMD in `run`"),
     plain(
         "SIDEPULSE_APP_URL",
@@ -119,6 +121,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("SIDEPULSE_FAILURE_THRESHOLD", "N", "2", "Failed checks in a row that turn an up check down"),
     plain("SIDEPULSE_SUCCESS_THRESHOLD", "N", "1", "Good checks in a row that turn a down check up"),
+    plain(
+        "SIDEPULSE_EARLY_WARNINGS",
+        "on|off",
+        "on",
+        "Warn of what will hurt soon: few sessions left, stuck transactions, waits for locks, a full disk",
+    ),
     secret(
         "SIDEPULSE_TOKEN",
         "TOKEN",
@@ -126,6 +134,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("SIDEPULSE_DRAIN_DELAY", "DUR", "0s", "From SIGTERM (readiness turns red at once) to stopping"),
     plain("SIDEPULSE_STOP_TIMEOUT", "DUR", "10s", "run: from the forwarded signal to SIGKILL"),
+    plain(
+        "SIDEPULSE_ON_CLEAN_EXIT",
+        "fail|pass",
+        "fail",
+        "run: leave with 1, or with 0, when CMD ends with 0 and nobody asked it to",
+    ),
     plain(
         "SIDEPULSE_ON_UNRESPONSIVE",
         "report|exit",

@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use tokio_postgres::config::ChannelBinding;
 
 use super::host::Place;
-use super::{EXAMPLE, Endpoint, Fault, Warning};
+use super::{EXAMPLE, Endpoint, Fault, Secret, Warning};
+
+/// With a certificate of the client's own.
+const WITH_CERTIFICATE: &str =
+    "postgresql://user@host/dbname?sslmode=verify-full&sslcert=/certs/client.crt&sslkey=/certs/client.key";
 
 /// What of the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,17 @@ pub enum Roots {
     File(PathBuf),
 }
 
+/// The client's own certificate, for a server that asks for one. `Debug` does not show the paths.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// PEM: the certificate, then what signed it.
+    pub certificate: PathBuf,
+    /// PEM: its private key. Whether the files exist is seen when the connector is built.
+    pub key: PathBuf,
+    /// Opens the key where it is encrypted.
+    pub passphrase: Option<Secret>,
+}
+
 /// Whether a connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsPolicy {
@@ -46,7 +61,7 @@ pub enum TlsPolicy {
 }
 
 /// How to encrypt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TlsPlan {
     /// Whether, and what is verified.
     pub policy: TlsPolicy,
@@ -55,6 +70,8 @@ pub struct TlsPlan {
     /// `sslnegotiation=direct`: the handshake begins at once, without an SSLRequest, and needs ALPN `postgresql`. Only
     /// together with [`TlsPolicy::Required`].
     pub direct: bool,
+    /// What is shown to a server that asks for the client's certificate; `None` where TLS is off.
+    pub client: Option<ClientCertificate>,
 }
 
 /// libpq's modes in their order; `allow` is `prefer` here, because it is never plaintext first.
@@ -73,6 +90,17 @@ pub(super) struct Wish {
     pub(super) mode: Option<Mode>,
     pub(super) roots: Option<Roots>,
     pub(super) direct: bool,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) passphrase: Option<Secret>,
+    /// `sslcertmode=disable`: the server gets no certificate of ours, even if it asks.
+    pub(super) without_certificate: bool,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCertificate")
+    }
 }
 
 impl fmt::Debug for Roots {
@@ -93,7 +121,7 @@ pub(super) fn decide(
     warnings: &mut Vec<Warning>,
 ) -> Result<TlsPlan, Fault> {
     let mut warn = |text: &str| warnings.push(Warning(text.to_owned()));
-    let Wish { mode: asked, roots, mut direct } = wish;
+    let Wish { mode: asked, roots, mut direct, certificate, key, passphrase, without_certificate } = wish;
     let mut mode = asked.unwrap_or(if place.private { Mode::Prefer } else { Mode::Require });
 
     if let Endpoint::Unix { .. } = place.endpoint {
@@ -108,7 +136,7 @@ pub(super) fn decide(
             }
             mode = Mode::VerifyFull;
         }
-        if place.neon && mode < Mode::VerifyFull {
+        if place.neon_certificate && mode < Mode::VerifyFull {
             if asked.is_some_and(|asked| asked < Mode::Require) {
                 warn("a Neon host is always verified as with sslmode=verify-full: the weaker mode is not used");
             }
@@ -125,10 +153,28 @@ pub(super) fn decide(
             warn("sslrootcert is ignored: sslmode=disable uses no TLS");
         }
     }
-    if mode == Mode::Disable && binding == ChannelBinding::Require {
-        return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
+    if binding == ChannelBinding::Require {
+        if mode == Mode::Disable {
+            return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
+        }
+        // In plaintext there is no channel to bind to.
+        mode = mode.max(Mode::Require);
     }
 
+    let client = match (certificate, key) {
+        (None, None) => None,
+        _ if without_certificate => {
+            warn("sslcert and sslkey are ignored: sslcertmode=disable");
+            None
+        }
+        _ if mode == Mode::Disable => {
+            warn("sslcert and sslkey are ignored: without TLS there are no certificates");
+            None
+        }
+        (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key, passphrase }),
+        // libpq then looks into the home directory, where a container has no key.
+        _ => return Err(Fault::new("sslcert and sslkey belong together: one of them is missing", WITH_CERTIFICATE)),
+    };
     let roots = roots.unwrap_or(Roots::System);
     let verify = match mode {
         Mode::VerifyFull => Verify::Full,
@@ -137,7 +183,8 @@ pub(super) fn decide(
         _ if roots != Roots::System => Verify::Chain,
         _ => Verify::None,
     };
-    if mode == Mode::Require && verify == Verify::None {
+    // Binding to the channel proves the server by the password that both know.
+    if mode == Mode::Require && verify == Verify::None && binding != ChannelBinding::Require {
         warn("the server's certificate is not verified: add sslmode=verify-full");
     }
     if verify == Verify::Chain && roots == Roots::System {
@@ -148,5 +195,5 @@ pub(super) fn decide(
         Mode::Prefer => TlsPolicy::IfOffered { verify },
         _ => TlsPolicy::Required { verify },
     };
-    Ok(TlsPlan { policy, roots, direct })
+    Ok(TlsPlan { policy, roots, direct, client })
 }

@@ -10,10 +10,10 @@ use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, SERVER, USER_AGENT};
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::dial::{self, Resolver, Socket};
-use super::{Failure, Outcome, Phase, Progress, Reason, ServerFacts, diagnosis, listeners};
+use super::{Cause, Failure, Outcome, Phase, Progress, Reason, diagnosis, listeners};
 use crate::config::AppSettings;
 use crate::config::app_target::Reach;
 use crate::tls;
@@ -28,7 +28,7 @@ const MOST_BODY: usize = 64 * 1024;
 const MOST_RECEIVED: usize = MOST_HEAD + MOST_BODY;
 
 /// How the app sees us; its access log can leave the probe out by it.
-pub const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_VERSION"));
 
 /// Makes app checks.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct AppProbe {
     connector: Option<tokio_native_tls::TlsConnector>,
     /// The port to look up in the kernel's table until it was found open to the outside: only on Railway.
     reach_unproven: Option<u16>,
+    /// The app has answered in HTTP once, so that it cannot be waiting for TLS.
+    spoke_http: bool,
 }
 
 impl AppProbe {
@@ -47,7 +49,7 @@ impl AppProbe {
             Reach::Tcp { host, port } if on_railway && host.eq_ignore_ascii_case("localhost") => Some(*port),
             _ => None,
         };
-        AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven }
+        AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven, spoke_http: false }
     }
 
     /// One check: one request, no retry.
@@ -55,30 +57,25 @@ impl AppProbe {
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let mut progress = Progress::default();
-        let mut verdict = None;
-        let ended = timeout_at(deadline, self.request(deadline, &mut progress, &mut verdict)).await;
-        // A verdict stands, though the deadline may pass while the body is read.
-        let result = verdict.unwrap_or_else(|| match ended {
-            Ok(Err(failure)) => Err(failure),
-            _ => Err(timed_out(progress.phase())),
-        });
-        Outcome::now(result.map(|()| ServerFacts::default()), 1, started, progress.phases())
+        let judged = timeout_at(deadline, self.request(deadline, &mut progress)).await;
+        let mut result = judged.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+        if let Err(failure) = &mut result
+            && self.may_want_tls(failure)
+            && timeout_at(deadline, self.accepts_tls(deadline)).await == Ok(true)
+        {
+            failure.cause = Some(Cause::TlsExpected);
+        }
+        Outcome::now(result, 1, started, progress.phases())
     }
 
-    /// `Ok` where there is a verdict, whatever it says.
-    async fn request(
-        &mut self,
-        deadline: Instant,
-        progress: &mut Progress,
-        verdict: &mut Option<Result<(), Failure>>,
-    ) -> Result<(), Failure> {
+    async fn request(&mut self, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
         let mut stream = self.reach(deadline, progress).await?;
         if self.settings.target.tls {
             progress.enter(Phase::Tls);
             stream = self.encrypt(stream).await?;
         }
         progress.enter(Phase::Response);
-        self.ask(stream, progress, verdict).await
+        self.ask(stream, deadline, progress).await
     }
 
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
@@ -115,16 +112,29 @@ impl AppProbe {
             Reach::Tcp { host, .. } => host.as_str(),
             Reach::Unix(_) => "localhost",
         };
-        let failed = |error| Failure::new(tls::diagnose(&error), Phase::Tls).with_detail(tls::chain(&error));
+        let failed = |error| {
+            Failure::diagnosed(diagnosis::tls::diagnose_app(&error), Phase::Tls).with_detail(tls::chain(&error))
+        };
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
     }
 
-    async fn ask(
-        &mut self,
-        stream: Socket,
-        progress: &mut Progress,
-        verdict: &mut Option<Result<(), Failure>>,
-    ) -> Result<(), Failure> {
+    /// uvicorn with a certificate closes what does not begin with a handshake, and says nothing.
+    fn may_want_tls(&self, failure: &Failure) -> bool {
+        let unanswered = failure.reason == Reason::ConnectionLost && failure.phase == Some(Phase::Response);
+        unanswered && !self.spoke_http && !self.settings.target.tls
+    }
+
+    /// Whether a handshake leads as far as a certificate, over a connection of its own and without a request.
+    async fn accepts_tls(&mut self, deadline: Instant) -> bool {
+        let Ok(stream) = self.reach(deadline, &mut Progress::default()).await else { return false };
+        match self.encrypt(stream).await {
+            Ok(_) => true,
+            Err(failure) => failure.reason == Reason::TlsUntrusted,
+        }
+    }
+
+    /// Sends the request; the verdict rests on the head of the response.
+    async fn ask(&mut self, stream: Socket, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
         let failed = |error: &hyper::Error| {
             // A head that is too large or garbled is an answer, but not one of HTTP's.
             let reason = if error.is_parse() { Reason::ProtocolError } else { Reason::ConnectionLost };
@@ -149,14 +159,18 @@ impl AppProbe {
             }
         };
         progress.leave();
-        *verdict = Some(self.judge(&response).and_then(|()| self.check_reach()));
+        self.spoke_http = true;
+        let verdict = self.judge(&response).and_then(|()| self.check_reach());
         let body = drain(response.into_body());
+        // The verdict stands, whatever becomes of the body: the end of the check's time is looked at first, so that it is
+        // seen here and not by the caller.
         tokio::select! {
+            biased;
+            () = sleep_until(deadline.min(Instant::now() + BODY_TIME)) => {}
             () = body => {}
             _ = &mut connection, if open => {}
-            () = tokio::time::sleep(BODY_TIME) => {}
         }
-        Ok(())
+        verdict
     }
 
     fn compose(&self) -> Request<Empty<Bytes>> {

@@ -1,55 +1,68 @@
 //! Does the database answer? A fresh connection, a login and a query, retried while that may help, inside one deadline.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::attempts::{Attempt, AttemptEnd, Attempts, Limits, Turn};
 use super::dial::{self, Resolver, Socket};
-use super::session::{ANSWER_MARGIN, Session, TimedTls};
-use super::trail::Trail;
+use super::query::{ANSWER_MARGIN, Asker};
+use super::refusal::KnownRefusals;
+use super::session::{Session, TimedTls};
+use super::traffic::Traffic;
 use super::wire::{Meter, Opening, Wire};
-use super::{Class, Failure, Outcome, Phase, Phases, Progress, Reason, ServerFacts, diagnosis};
+use super::{Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
 use crate::config::DatabaseSettings;
 use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
-use crate::retry::Waits;
 use crate::tls;
 
 /// The 8 bytes that ask a PostgreSQL server for TLS (protocol documentation, "SSLRequest").
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-/// No attempt starts with less than this part of the check's timeout left: it could only fail.
-const LEAST_PART: u32 = 10;
+/// What the server tells of itself in a deep query that passed; what it does not tell is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// In recovery, or `default_transaction_read_only`.
+    pub read_only: Option<bool>,
+    /// `pg_postmaster_start_time()` as the server wrote it; a change means a restart.
+    pub started: Option<String>,
+    /// The `server_version` parameter, e.g. `16.4`.
+    pub version: Option<String>,
+    /// From the check's start to ReadyForQuery of the attempt that passed.
+    pub ready_after: Duration,
+    /// The login went over the network without TLS, because the server has none.
+    pub plaintext: bool,
+}
 
-/// The result of one database check: the deep query's, and that of each SQL check in their order.
+/// The result of one database check.
 #[derive(Debug)]
-pub struct Report {
+pub struct DatabaseReport {
     /// The deep query.
-    pub deep: Outcome,
-    /// `SIDEPULSE_SQL_CHECKS`.
+    pub query: Outcome,
+    /// What it learned of the server, if it passed.
+    pub facts: Option<ServerFacts>,
+    /// What of our own the server refuses, as far as is known: checks do without it.
+    pub refused: Vec<Refusal>,
+    /// `SIDEPULSE_SQL_CHECKS`, in their order.
     pub sql: Vec<Outcome>,
 }
 
-/// What came of one connection.
-struct Attempt {
-    result: Result<ServerFacts, Failure>,
-    phases: Phases,
-    /// The end of the deep query: what the SQL checks take is their own.
-    ended: Instant,
-    /// Empty where the deep query failed.
-    sql: Vec<Outcome>,
+/// The result of a handshake without a login.
+#[derive(Debug)]
+pub struct Handshake {
+    /// Whether it passed; its phases are `resolve`, `connect` and `tls`.
+    pub outcome: Outcome,
+    /// When the server's certificate ends, where there is one and it can be read.
+    pub certificate: Option<SystemTime>,
 }
 
-/// The result of a handshake without login.
-#[derive(Debug)]
-pub struct Greeting {
-    /// When the server's certificate ends, where there is one and it can be read.
-    pub result: Result<Option<SystemTime>, Failure>,
-    /// `resolve`, `connect`, `tls`.
-    pub phases: Phases,
-    /// The whole of it.
-    pub duration: Duration,
+/// What a deep query that passed found in its session.
+struct Passed {
+    facts: ServerFacts,
+    sql: Vec<Outcome>,
 }
 
 /// Makes database checks, one connection at a time.
@@ -59,88 +72,140 @@ pub struct DatabaseProbe {
     redactor: Arc<Redactor>,
     resolver: Resolver,
     connector: Option<native_tls::TlsConnector>,
-    trail: Trail,
+    traffic: Traffic,
+    refusals: KnownRefusals,
+    /// The connection of the attempt before ended over several statements in one message.
+    after_cut: bool,
+    /// The start of the first check in a row whose login was waited for in vain.
+    waiting_since: Option<Instant>,
 }
 
 impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
     pub fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
-        DatabaseProbe { settings, redactor, resolver: Resolver::default(), connector: None, trail: Trail::default() }
+        DatabaseProbe {
+            settings,
+            redactor,
+            resolver: Resolver::default(),
+            connector: None,
+            traffic: Traffic::default(),
+            refusals: KnownRefusals::default(),
+            after_cut: false,
+            waiting_since: None,
+        }
     }
 
-    /// The same prober, whose addresses and sockets shall be known through this trail.
+    /// The same prober; what it resolves and opens is noted here.
     #[must_use]
-    pub fn leaving(self, trail: &Trail) -> Self {
-        DatabaseProbe { trail: trail.clone(), ..self }
+    pub(crate) fn recording(self, traffic: &Traffic) -> Self {
+        DatabaseProbe { traffic: traffic.clone(), ..self }
     }
 
     /// One whole check.
-    pub async fn check(&mut self) -> Report {
+    pub async fn check(&mut self) -> DatabaseReport {
         // Loading the roots takes longer than a whole check: it is done before the clock starts. Where it fails, the
         // attempt says so.
         let _ = self.connector();
         let started = Instant::now();
-        let deadline = started + self.settings.timeout;
-        let mut waits = Waits::between_attempts();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let until = deadline.min(Instant::now() + self.settings.attempt_timeout);
-            let Attempt { result, phases, ended, sql } = self.attempt(started, until).await;
-            if let Err(failure) = &result {
-                let next = Instant::now() + waits.draw();
-                let latest = deadline - self.settings.timeout / LEAST_PART;
-                if failure.reason.class() == Class::Retry && next <= latest {
-                    sleep(next - Instant::now()).await;
-                    continue;
-                }
-            }
-            let deep = Outcome { duration: ended - started, ..Outcome::now(result, attempts, started, phases) };
-            let sql = if sql.is_empty() { self.not_run(&deep) } else { sql };
-            return Report { deep, sql };
+        self.after_cut = false;
+        let attempts = Attempts::make(self.limits(), async |turn| self.attempt(started, turn).await).await;
+        self.waiting_since = if attempts.ended_waiting() { self.waiting_since.or(Some(started)) } else { None };
+        let (query, passed) = attempts.finish();
+        let refused = self.refusals.list();
+        match passed {
+            Some(Passed { facts, sql }) => DatabaseReport { query, facts: Some(facts), refused, sql },
+            None => DatabaseReport { sql: self.not_run(&query), query, facts: None, refused },
         }
     }
 
+    fn limits(&self) -> Limits {
+        let settings = &self.settings;
+        Limits { check: settings.timeout, attempt: settings.attempt_timeout, behind_neon: settings.plan.neon }
+    }
+
     /// SQL checks take the reason of a deep query that failed.
-    fn not_run(&self, deep: &Outcome) -> Vec<Outcome> {
-        let failure = |reason| Failure { reason, phase: None, detail: None, unclassified: None };
-        let outcome = Outcome { result: Err(failure(deep.reason().unwrap_or(Reason::Internal))), ..deep.clone() };
+    fn not_run(&self, query: &Outcome) -> Vec<Outcome> {
+        let failure = match &query.result {
+            Err(cause) => Failure { phase: None, detail: None, unclassified: None, ..cause.clone() },
+            Ok(_) => Failure::internal(),
+        };
+        let outcome = Outcome { result: Err(failure), ..query.clone() };
         vec![Outcome { attempts: 1, phases: Phases::default(), ..outcome }; self.settings.sql_checks.len()]
     }
 
     /// One attempt: one connection, one login at most, closed at its end.
-    async fn attempt(&mut self, check_started: Instant, deadline: Instant) -> Attempt {
+    async fn attempt(&mut self, check_started: Instant, turn: Turn) -> Attempt<Passed> {
         let mut progress = Progress::default();
         let meter = Meter::default();
-        let conversed = timeout_at(deadline, async {
-            let mut session = self.log_in(deadline, &mut progress, &meter).await?;
-            let ready_after = check_started.elapsed();
-            progress.enter(Phase::Query);
-            let deep = session.deep(&self.settings.query, deadline).await;
-            progress.leave();
-            Ok((session, deep.map(|facts| ServerFacts { ready_after, ..facts })))
-        })
-        .await;
-        let ended = Instant::now();
-        let failure = match conversed {
-            Ok(Ok((mut session, deep))) => {
-                let sql = match &deep {
-                    Ok(_) => self.sql_checks(&mut session, deadline).await,
-                    Err(_) => Vec::new(),
-                };
-                if deep.is_err() {
-                    session.roll_back(deadline).await;
+        let mut deadline = turn.until;
+        let logged_in = {
+            let mut login = pin!(self.log_in(deadline, &mut progress, &meter));
+            match (timeout_at(deadline, &mut login).await, turn.latest) {
+                (Err(_), Some(latest)) if meter.seen().awaits_login() => {
+                    deadline = latest;
+                    timeout_at(latest, login).await
                 }
-                session.close(deadline).await;
-                return Attempt { result: deep, phases: progress.phases(), ended, sql };
-            }
-            Ok(Err(failure)) => failure,
-            Err(_) => {
-                settle(&mut progress, &meter);
-                timed_out(progress.phase())
+                (logged_in, _) => logged_in,
             }
         };
-        Attempt { result: Err(failure), phases: progress.phases(), ended, sql: Vec::new() }
+        let mut end = if logged_in.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
+        let result = match logged_in {
+            Ok(Ok(session)) => {
+                let ready_after = self.waiting_since.unwrap_or(check_started).elapsed();
+                return self.converse(session, ready_after, deadline, progress).await;
+            }
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => {
+                settle(&mut progress, &meter);
+                if meter.seen().awaits_login() {
+                    end = AttemptEnd::Waiting;
+                }
+                Err(timed_out(progress.phase()))
+            }
+        };
+        let began_login = progress.phase() == Some(Phase::Auth);
+        let extended = deadline != turn.until;
+        Attempt { result, phases: progress.phases(), ended: Instant::now(), end, began_login, extended }
+    }
+
+    /// The deep query and the SQL checks, in a session that is closed at the end.
+    async fn converse(
+        &mut self,
+        session: Session,
+        ready_after: Duration,
+        deadline: Instant,
+        mut progress: Progress,
+    ) -> Attempt<Passed> {
+        let mut asker = Asker::new(session, self.refusals.current(Instant::now()), self.after_cut);
+        progress.enter(Phase::Query);
+        let asked = timeout_at(deadline, asker.deep(&self.settings.query, deadline)).await;
+        progress.leave();
+        let ended = Instant::now();
+        let end = if asked.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
+        let result = match asked {
+            Err(_) if asker.has_passed() => Ok(()),
+            Err(_) => Err(timed_out(Some(Phase::Query))),
+            Ok(result) => result,
+        };
+        let result = match result {
+            Ok(()) => {
+                let sql = self.sql_checks(&mut asker, deadline).await;
+                Ok(Passed { facts: ServerFacts { ready_after, ..asker.facts() }, sql })
+            }
+            Err(failure) => {
+                asker.roll_back(deadline).await;
+                Err(failure)
+            }
+        };
+        let was_cut = asker.was_cut();
+        let refused = asker.close(deadline).await;
+        if let Ok(Passed { facts, .. }) = &result {
+            self.refusals.passed(refused, facts, self.after_cut, Instant::now());
+        } else if was_cut {
+            self.refusals.was_cut();
+        }
+        self.after_cut = was_cut;
+        Attempt { result, phases: progress.phases(), ended, end, began_login: true, extended: false }
     }
 
     /// DNS, TCP, TLS and authentication.
@@ -182,9 +247,9 @@ impl DatabaseProbe {
                 progress.enter(Phase::Resolve);
                 match self.resolver.resolve(host, *port, deadline).await {
                     Ok(addresses) => {
-                        self.trail.resolved(&addresses, Instant::now());
+                        self.traffic.resolved(&addresses, Instant::now());
                         progress.enter(Phase::Connect);
-                        dial::connect_on(&self.trail, &addresses, deadline)
+                        dial::connect_on(&self.traffic, &addresses, deadline)
                             .await
                             .map(|stream| Box::new(stream) as Socket)
                     }
@@ -207,54 +272,47 @@ impl DatabaseProbe {
     }
 
     /// Each SQL check in a transaction of its own, with its share of the time that is left.
-    async fn sql_checks(&self, session: &mut Session, deadline: Instant) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(self.settings.sql_checks.len());
+    async fn sql_checks(&self, asker: &mut Asker, deadline: Instant) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(self.settings.sql_checks.len());
         for (i, (_, sql)) in self.settings.sql_checks.iter().enumerate() {
             let started = Instant::now();
             let remaining = u32::try_from(self.settings.sql_checks.len() - i).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(started).saturating_sub(ANSWER_MARGIN) / remaining;
-            let result = timeout_at(deadline, session.is_true(sql, share)).await;
+            // Where the server has no clock for it, ours ends the check, and with it the session.
+            let until = if asker.has_clock() { deadline } else { started + share };
+            let result = timeout_at(until, asker.is_true(sql, share)).await;
             let result = result.unwrap_or_else(|_| Err(timed_out(Some(Phase::Query))));
             if result.is_err() {
-                session.roll_back(deadline).await;
+                asker.roll_back(deadline).await;
             }
             let mut phases = Phases::default();
             phases.set(Phase::Query, started.elapsed());
-            outcomes.push(Outcome::now(result.map(|()| ServerFacts::default()), 1, started, phases));
+            outcomes.push(Outcome::now(result, 1, started, phases));
         }
         outcomes
     }
 
-    /// Proves DNS, TCP, TLS and the certificate without logging in: no password is needed, and a suspended Neon
-    /// compute stays asleep (its proxy wakes it only after authentication).
-    pub async fn greet(&mut self, deadline: Instant) -> Greeting {
-        let started = Instant::now();
-        let mut progress = Progress::default();
-        let result = timeout_at(deadline, self.shake_hands(deadline, &mut progress)).await;
-        let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
-        Greeting { result, phases: progress.phases(), duration: started.elapsed() }
+    /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no
+    /// password is needed, and a suspended Neon compute stays asleep (its proxy wakes it only after authentication).
+    pub async fn handshake(&mut self) -> Handshake {
+        let attempts = Attempts::make(self.limits(), async |turn| {
+            let mut progress = Progress::default();
+            let result = timeout_at(turn.until, self.shake_hands(turn.until, &mut progress)).await;
+            let end = if result.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
+            let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+            let (phases, ended) = (progress.phases(), Instant::now());
+            Attempt { result, phases, ended, end, began_login: false, extended: false }
+        });
+        let (outcome, certificate) = attempts.await.finish();
+        Handshake { outcome, certificate: certificate.flatten() }
     }
 
-    /// Checks the way alone, as [`check`](Self::check) checks everything: tried again while that may help, inside the
-    /// check's timeout. Gives back the certificate's end as well.
-    pub async fn check_way(&mut self) -> (Outcome, Option<SystemTime>) {
-        let started = Instant::now();
-        let deadline = started + self.settings.timeout;
-        let mut waits = Waits::between_attempts();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let greeting = self.greet(deadline.min(Instant::now() + self.settings.attempt_timeout)).await;
-            let next = Instant::now() + waits.draw();
-            let latest = deadline - self.settings.timeout / LEAST_PART;
-            if next <= latest && greeting.result.as_ref().is_err_and(|f| f.reason.class() == Class::Retry) {
-                sleep(next - Instant::now()).await;
-                continue;
-            }
-            let certificate = greeting.result.as_ref().ok().copied().flatten();
-            let result = greeting.result.map(|_| ServerFacts::default());
-            return (Outcome::now(result, attempts, started, greeting.phases), certificate);
-        }
+    /// When the server's certificate ends, by one handshake without a login; `Ok(None)` where there is no certificate,
+    /// or none that can be read.
+    pub(crate) async fn certificate(&mut self, deadline: Instant) -> Result<Option<SystemTime>, Failure> {
+        let mut progress = Progress::default();
+        let result = timeout_at(deadline, self.shake_hands(deadline, &mut progress)).await;
+        result.unwrap_or_else(|_| Err(timed_out(progress.phase())))
     }
 
     async fn shake_hands(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Option<SystemTime>, Failure> {
@@ -278,7 +336,8 @@ impl DatabaseProbe {
         }
         let connector = tokio_native_tls::TlsConnector::from(connector);
         let mut stream = connector.connect(&name, socket).await.map_err(|error| {
-            Failure::new(tls::diagnose(&error), Phase::Tls).with_detail(self.redactor.clean(&tls::chain(&error)))
+            Failure::diagnosed(diagnosis::tls::diagnose(&error), Phase::Tls)
+                .with_detail(self.redactor.clean(&tls::chain(&error)))
         })?;
         progress.leave();
         let certificate = stream.get_ref().peer_certificate().ok().flatten();

@@ -11,23 +11,23 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::diagnosis;
-use super::trail::Trail;
+use super::traffic::Traffic;
 use super::{Failure, Phase, Reason};
 
 /// One address that swallows packets must not use up the time of the others.
 const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 
 /// Any two-way byte stream.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// A connected socket, TCP or Unix, perhaps with TLS on it.
-pub type Socket = Box<dyn Duplex>;
+pub(crate) type Socket = Box<dyn Duplex>;
 
 /// Looks names up, one at a time: `getaddrinfo` cannot be cancelled, so a look-up that hangs keeps its thread, and the
 /// next caller waits for that same one instead of starting another.
 #[derive(Debug, Default)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     pending: Option<(String, JoinHandle<io::Result<Vec<SocketAddr>>>)>,
 }
 
@@ -37,7 +37,12 @@ impl Resolver {
     ///
     /// # Errors
     /// `dns_failure`, also where the deadline passes first. Dropping the future is safe.
-    pub async fn resolve(&mut self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+    pub(crate) async fn resolve(
+        &mut self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![(ip, port).into()]);
         }
@@ -84,10 +89,10 @@ impl Resolver {
 ///
 /// # Errors
 /// `connect_refused` where nobody listens or the file does not exist, else as for TCP.
-pub async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, Failure> {
+pub(crate) async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, Failure> {
     match timeout_at(deadline, UnixStream::connect(path)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(Failure::new(diagnosis::from_io(&error, Phase::Connect), Phase::Connect)
+        Ok(Err(error)) => Err(Failure::diagnosed(diagnosis::of_unix_socket(&error), Phase::Connect)
             .with_detail(format!("Unix socket: {error}"))),
         Err(_) => Err(Failure::new(Reason::ConnectTimeout, Phase::Connect)),
     }
@@ -98,21 +103,25 @@ pub async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, 
 /// # Errors
 /// The most telling failure of all addresses: a refusal says more than silence, and silence more than "no route"
 /// (an IPv6 address on a host without IPv6).
-pub async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
-    connect_on(&Trail::default(), addresses, deadline).await
+pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
+    connect_on(&Traffic::default(), addresses, deadline).await
 }
 
 /// The same, where the sockets shall be known as ours.
 ///
 /// # Errors
 /// As for [`connect`].
-pub async fn connect_on(trail: &Trail, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
+pub(crate) async fn connect_on(
+    traffic: &Traffic,
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<TcpStream, Failure> {
     let mut worst: Option<Failure> = None;
     for (i, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
         let until = Instant::now() + share.min(LONGEST_CONNECT);
-        let failure = match timeout_at(until, open(trail, *address)).await {
+        let failure = match timeout_at(until, open(traffic, *address)).await {
             Ok(Ok(stream)) => {
                 // Requests and answers are single small messages.
                 let _ = stream.set_nodelay(true);
@@ -130,10 +139,10 @@ pub async fn connect_on(trail: &Trail, addresses: &[SocketAddr], deadline: Insta
     Err(worst.unwrap_or_else(|| Failure::new(Reason::DnsFailure, Phase::Resolve)))
 }
 
-async fn open(trail: &Trail, address: SocketAddr) -> io::Result<TcpStream> {
+async fn open(traffic: &Traffic, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Before it connects: one that fails must be known as well.
-    trail.opened(&socket);
+    traffic.opened(&socket);
     socket.connect(address).await
 }
 

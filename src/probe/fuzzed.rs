@@ -3,20 +3,29 @@
 
 use std::cell::RefCell;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::dial::Socket;
 
-type Network = Box<dyn FnMut() -> Socket>;
+/// Any two-way byte stream.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// The probe's end of a connection.
+pub type Stream = Box<dyn Duplex>;
+
+type Network = Box<dyn FnMut() -> Stream>;
 
 thread_local! {
     static NETWORK: RefCell<Option<Network>> = const { RefCell::new(None) };
 }
 
 /// From now on each connection that a probe of this thread makes is one of these.
-pub fn serve(network: impl FnMut() -> Socket + 'static) {
+pub fn serve(network: impl FnMut() -> Stream + 'static) {
     NETWORK.with_borrow_mut(|served| *served = Some(Box::new(network)));
 }
 
 /// A connection, where a target serves them.
 pub(super) fn connect() -> Option<Socket> {
-    NETWORK.with_borrow_mut(|served| served.as_mut().map(|network| network()))
+    NETWORK.with_borrow_mut(|served| served.as_mut().map(|network| Box::new(network()) as Socket))
 }

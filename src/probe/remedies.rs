@@ -1,6 +1,98 @@
-//! One line for the person on call for every reason: what it means, and what to try first.
+//! One line for the person on call for every reason, and for each cause that has a cure of its own: what it means, and
+//! what to try first.
 
 use super::Reason;
+
+macro_rules! causes {
+    ($($variant:ident $doc:literal $remedy:literal;)*) => {
+        /// What of a reason is known to be the matter, where the cure depends on it. The set is closed, and shows as the
+        /// remedy alone.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Cause { $(#[doc = $doc] $variant,)* }
+
+        impl Cause {
+            /// Every cause.
+            pub const ALL: &'static [Cause] = &[$(Cause::$variant,)*];
+
+            /// What to do about it, in a line of the form of [`Reason::remedy`].
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Cause::$variant => $remedy,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    EncryptionRequired "The server takes no login without TLS."
+        "The server takes no login without TLS. Put sslmode=require into DATABASE_URL in place of disable, allow or \
+         prefer; if it is require already, the pooler in between must use TLS to the server";
+    ClientCertificateRequired "The server wants a client's certificate."
+        "The server wants a client certificate. Add sslcert= and sslkey= to DATABASE_URL, with files that this \
+         service can read and a certificate that the server's CA signed for this user";
+    ChannelBindingNotOffered "`channel_binding=require`, and the server offers none."
+        "DATABASE_URL has channel_binding=require, but this server or pooler offers none (PgBouncer, md5, no TLS). \
+         Take channel_binding out; sslmode=verify-full proves the server instead";
+    ChannelBindingImpossible "`channel_binding=require`, and nothing can be bound to the server's certificate."
+        "DATABASE_URL has channel_binding=require, but the server's certificate allows none (signed with RSA-PSS or \
+         Ed25519). Take channel_binding out, or give the server one signed with RSA or ECDSA";
+    CleartextWithoutTls "The server asks for the password in clear, and there is no TLS."
+        "The server asks for the password in clear on a connection without TLS, and does not get it. Set \
+         sslmode=require in DATABASE_URL, or scram-sha-256 in the server's pg_hba.conf";
+    LoginMethodUnknown "The server wants a login that is no password's."
+        "The server wants a login by Kerberos, GSSAPI or another method that sidepulse cannot do. Give this role a \
+         line with scram-sha-256 in pg_hba.conf, or use a role that has a password";
+    PasswordMissing "The server asks for a password, and there is none."
+        "The server asks for a password, and DATABASE_URL holds none. Put it between user and host, \
+         postgresql://user:password@host/database, percent-encoded, and redeploy";
+    SocketForbidden "This user may not open the Unix socket."
+        "The Unix socket is there, but this user may not open it. Give sidepulse the group of the socket, or widen the \
+         mode of it and of its directories (unix_socket_permissions, uvicorn's --uds)";
+    SocketMissing "The Unix socket is not there."
+        "There is no such Unix socket. Compare the path with unix_socket_directories and the port, or with uvicorn's \
+         --uds; in a container its directory must be mounted here too";
+    TlsExpected "http to an app that speaks TLS."
+        "The app speaks TLS on this port, but SIDEPULSE_APP_URL begins with http. Begin it with https, or start \
+         uvicorn without --ssl-keyfile and --ssl-certfile";
+    PlainExpected "https to an app that speaks plain HTTP."
+        "The app speaks plain HTTP on this port, but SIDEPULSE_APP_URL begins with https. Begin it with http: TLS \
+         ends at the edge, not at uvicorn";
+    AlpnRefused "A TLS proxy does not know PostgreSQL's ALPN."
+        "The TLS proxy in front of the server (Traefik, Caddy) refuses PostgreSQL's ALPN, which \
+         sslnegotiation=direct needs. Take sslnegotiation out of DATABASE_URL, or let the proxy pass TLS through";
+    ResultTooLarge "More than 256 KiB came."
+        "The query returned more than 256 KiB, and the rest was not read. Let SIDEPULSE_DATABASE_QUERY or the SQL \
+         check return one small row, as SELECT 1 or SELECT EXISTS (...) do";
+    SupavisorUser "Supavisor cannot tell the project from the user."
+        "Supabase's pooler does not know this project. Its user is postgres.PROJECT, not postgres, and its host names \
+         the region: copy the pooler's connection string from the dashboard, under Connect";
+    EndpointUnavailable "Neon: a quota, or an operation that is under way."
+        "Neon will not start the compute now: either a quota of the plan is used up, or an operation or maintenance is \
+         under way. Look at quotas under Billing and at the project's operations in the console";
+    ProjectBusy "Neon: operations or maintenance are under way."
+        "Neon is working on the project: an operation or maintenance is under way. Wait for its end in the console \
+         under Operations; if it lasts over ten minutes, see neonstatus.com and write to support";
+    CircuitBreaker "Supavisor blocks logins after too many that failed."
+        "Supabase's pooler blocks logins for up to two minutes after too many that failed. Find what logs in wrongly \
+         (an old deployment, a job), or whether the project is paused; mend it, then wait";
+    SupavisorFull "Supavisor has no place for another client."
+        "Supabase's pooler has no free place. Use its transaction mode (port 6543) rather than session mode (5432), \
+         close idle clients, or raise the pool size in the dashboard under Database";
+    CloudToken "A cloud's IAM login failed."
+        "The cloud's IAM login was refused. A token ends within an hour, so it cannot stand in DATABASE_URL: use a \
+         role with a password of its own; otherwise look at the IAM policy of this role";
+    ClusterUnknown "CockroachDB's proxy does not know the cluster."
+        "CockroachDB Cloud's proxy does not know this cluster. Copy the connection string from its console again: \
+         the host, and options=--cluster= where it has one";
+    CertificateExpired "The certificate is not valid at this time."
+        "The server's certificate has ended, or has not begun. Compare the clock of this machine; if it is right, \
+         renew the certificate on the server and reload it there";
+    CertificateName "The certificate is another host's."
+        "The server's certificate was made for another name than the URL's host. Use a name that the certificate \
+         holds, or have one made for this name; sslmode=verify-ca leaves the name out";
+    CertificateIssuer "Nobody that is trusted signed the certificate."
+        "Nobody that is trusted here signed the server's certificate. Set sslrootcert to the CA's file (RDS, Azure and \
+         others publish one); for a public CA install ca-certificates in the image";
+}
 
 impl Reason {
     /// What to do about it, in one line of at most 200 characters without a full stop at its end. It holds no secret
@@ -28,8 +120,8 @@ impl Reason {
                  uvicorn main:app --host 0.0.0.0 --port $PORT"
             }
             Reason::TlsUnsupported => {
-                "The server offers no TLS, or insists on it. Neon: set sslmode=require in DATABASE_URL. Plain \
-                 PostgreSQL: set ssl=on on the server, or sslmode=disable if the network is private"
+                "The server offers no TLS. Set ssl=on on the server, or sslmode=disable in DATABASE_URL if the \
+                 network is private; Neon and other clouds always offer it, so compare host and port"
             }
             Reason::TlsUntrusted => {
                 "The certificate is not trusted, not valid now, or made for another name. Check the host name and \
@@ -68,19 +160,19 @@ impl Reason {
                  the plan, or suspend other computes; otherwise it lasts until the next billing month"
             }
             Reason::RateLimited => {
-                "Neon refuses further connection attempts for now. Find what connects in a loop (app, job, script), \
-                 use the -pooler host and a pool that keeps its connections, and wait a minute"
+                "Further connection attempts are refused for now. Find what connects in a loop (app, job, script), \
+                 use a pool that keeps its connections (Neon: the -pooler host), and wait a minute"
             }
             Reason::TooManyConnections => {
                 "PostgreSQL has no free connection. Find idle ones in pg_stat_activity and lower pool_size and \
                  max_overflow of the app. Neon: use the -pooler host. Elsewhere: raise max_connections"
             }
             Reason::PoolerSaturated => {
-                "PgBouncer has no free connection. Find long queries and open transactions in pg_stat_activity. \
-                 Neon: take a larger compute. Elsewhere: raise default_pool_size or max_client_conn"
+                "The pooler has no free connection. Find long queries and open transactions in pg_stat_activity. \
+                 Neon: take a larger compute. Elsewhere: raise its pool size or its limit of clients"
             }
             Reason::PoolerUnsupported => {
-                "PgBouncer does not take our options. Remove options= from DATABASE_URL, or on Neon use the host \
+                "The pooler does not take our options. Remove options= from DATABASE_URL, or on Neon use the host \
                  without -pooler. Elsewhere: ignore_startup_parameters, and no pool_mode=statement"
             }
             Reason::StartingUp => {
@@ -97,7 +189,7 @@ impl Reason {
             }
             Reason::ComputeUnreachable => {
                 "The proxy or pooler answers, but it does not reach the server behind it. Neon: restart the compute \
-                 in the console. PgBouncer: is PostgreSQL up, and what does PgBouncer's log say?"
+                 in the console. Elsewhere: is PostgreSQL up, and what does the pooler's log say?"
             }
             Reason::LoginFailed => {
                 "The server refused the login with an error that has no reason of its own. Run sidepulse check to \
@@ -116,7 +208,7 @@ impl Reason {
                  pg_blocking_pids() and pg_stat_activity; let it end, or call pg_terminate_backend()"
             }
             Reason::ConnectionLost => {
-                "The other side closed the connection without a word. App: did a worker crash? Database: a restart, \
+                "The other side closed the connection without an answer. App: did a worker crash? Database: a restart, \
                  on Neon a suspend, or a pooler or firewall in between; look into the logs at this time"
             }
             Reason::QueryFailed => {
@@ -177,10 +269,15 @@ mod tests {
 
     use super::*;
 
+    /// Each with the name of its reason or cause.
+    fn remedies() -> impl Iterator<Item = (String, &'static str)> {
+        let reasons = Reason::ALL.iter().map(|reason| (reason.to_string(), reason.remedy()));
+        reasons.chain(Cause::ALL.iter().map(|cause| (format!("{cause:?}"), cause.remedy())))
+    }
+
     #[test]
     fn every_reason_has_one_line_for_the_person_on_call() {
-        for reason in Reason::ALL {
-            let remedy = reason.remedy();
+        for (reason, remedy) in remedies() {
             assert!((40..=200).contains(&remedy.chars().count()), "{reason}: {} characters", remedy.chars().count());
             assert!(remedy.is_ascii() && !remedy.contains(|c: char| c.is_ascii_control()), "{reason}: {remedy}");
             assert!(!remedy.contains("  ") && remedy.trim() == remedy, "{reason}: {remedy}");
@@ -190,21 +287,21 @@ mod tests {
 
     #[test]
     fn no_two_remedies_are_equal() {
-        let remedies: HashSet<_> = Reason::ALL.iter().map(|reason| reason.remedy()).collect();
-        assert_eq!(remedies.len(), Reason::ALL.len());
+        let distinct: HashSet<_> = remedies().map(|(_, remedy)| remedy).collect();
+        assert_eq!(distinct.len(), Reason::ALL.len() + Cause::ALL.len());
     }
 
     #[test]
     fn a_remedy_needs_no_filling_in_and_names_real_settings() {
-        const SETTINGS: [&str; 4] = [
+        const SETTINGS: [&str; 5] = [
             "SIDEPULSE_APP_STATUS",
             "SIDEPULSE_APP_URL",
             "SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT",
             "SIDEPULSE_DATABASE_MODE",
+            "SIDEPULSE_DATABASE_QUERY",
         ];
-        for reason in Reason::ALL {
-            let remedy = reason.remedy();
-            assert!(!remedy.contains(['<', '>', '{', '}', '@']), "{reason}: {remedy}");
+        for (reason, remedy) in remedies() {
+            assert!(!remedy.contains(['<', '>', '{', '}']), "{reason}: {remedy}");
             for word in remedy.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
                 assert!(!word.starts_with("SIDEPULSE_") || SETTINGS.contains(&word), "{reason}: {word}");
             }

@@ -11,54 +11,98 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::Reason;
+use super::diagnosis::Diagnosis;
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
 /// Type byte and length.
 const FRAME: usize = 5;
+/// PostgreSQL's own limit of one message (`MaxAllocSize` in `src/include/utils/memutils.h`): no honest row is longer.
+const LONGEST_ROW: usize = 0x3fff_ffff;
+/// The mechanism by which a server offers channel binding.
+const BINDING: &[u8] = b"SCRAM-SHA-256-PLUS\0";
 
 /// Why the stream ended the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The answer to SSLRequest was `N`.
     NoTls,
-    /// Bytes that are not PostgreSQL's, or more of them than any check needs.
+    /// Bytes that are not PostgreSQL's, or more of them than any login needs.
     NotPostgres,
+    /// Rows of a query, and more of them than any check needs.
+    ResultTooLarge,
     /// The server asked for a cleartext password on a connection without TLS.
     CleartextPassword,
 }
 
 /// What has been seen so far; shared between the stream and the attempt that owns it.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     received: usize,
     /// The first bad thing.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// When the TLS handshake was done.
-    pub tls_done: Option<Instant>,
+    pub(crate) tls_done: Option<Instant>,
     /// No TLS was wanted.
     planned_plaintext: bool,
     /// The server has no TLS, and that is acceptable.
-    pub plaintext: bool,
-    /// Why the TLS handshake failed: the reason, and text for the person on call.
-    pub tls_failure: Option<(Reason, String)>,
+    pub(crate) plaintext: bool,
+    /// Why the TLS handshake failed, and text for the person on call.
+    pub(crate) tls_failure: Option<(Diagnosis, String)>,
+    /// Of the messages.
+    messages: Passing,
 }
 
 impl Seen {
     /// The handshake is over, or there is none.
-    pub fn logging_in(&self) -> bool {
+    pub(crate) fn logging_in(&self) -> bool {
         self.planned_plaintext || self.plaintext || self.tls_done.is_some()
+    }
+
+    /// The client's last SASL message is due or sent, and the server has not answered it. Neon's proxy is silent here
+    /// until the compute is up.
+    pub(crate) fn awaits_login(&self) -> bool {
+        self.messages.sasl_continued
+    }
+
+    /// The server offered channel binding.
+    pub(crate) fn offers_binding(&self) -> bool {
+        self.messages.binding == BINDING.len()
+    }
+
+    /// The newest ReadyForQuery said that a transaction is open, or has failed.
+    pub(crate) fn in_transaction(&self) -> bool {
+        matches!(self.messages.transaction, b'T' | b'E')
+    }
+}
+
+/// What the messages that passed so far tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passing {
+    /// The newest one is AuthenticationSASLContinue, whole.
+    sasl_continued: bool,
+    /// The status in the newest ReadyForQuery: `I`, `T` or `E`.
+    transaction: u8,
+    /// A row came.
+    rows: bool,
+    /// So many bytes of [`BINDING`] matched; all of them where it is offered.
+    binding: usize,
+}
+
+impl Passing {
+    /// What it is when the server sends more than [`MOST_RECEIVED`].
+    fn excess(self) -> Fault {
+        if self.rows && self.transaction != 0 { Fault::ResultTooLarge } else { Fault::NotPostgres }
     }
 }
 
 /// A handle to what a connection's streams have seen.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Mutex<Seen>>);
+pub(crate) struct Meter(Arc<Mutex<Seen>>);
 
 impl Meter {
     /// The current state. The lock is never held across an await.
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,6 +129,7 @@ struct Frames {
     header: [u8; FRAME + 4],
     have: usize,
     body_left: usize,
+    passing: Passing,
 }
 
 impl Frames {
@@ -95,6 +140,7 @@ impl Frames {
                 self.have = 0;
             }
             if self.have < FRAME {
+                self.passing.sasl_continued = false;
                 self.header[self.have] = bytes[0];
                 self.have += 1;
                 bytes = &bytes[1..];
@@ -112,19 +158,54 @@ impl Frames {
                 if !encrypted && self.have == self.header.len() && self.header == *b"R\0\0\0\x08\0\0\0\x03" {
                     return Err(Fault::CleartextPassword);
                 }
+                self.note();
                 continue;
             }
-            let skip = self.body_left.min(bytes.len());
-            self.body_left -= skip;
-            bytes = &bytes[skip..];
+            let (body, rest) = bytes.split_at(self.body_left.min(bytes.len()));
+            // AuthenticationSASL, code 10, lists mechanisms.
+            if let [b'R', .., 0, 0, 0, 10] = self.header {
+                self.look_for_binding(body);
+            }
+            self.body_left -= body.len();
+            bytes = rest;
+            self.note();
         }
         Ok(())
     }
 
+    fn look_for_binding(&mut self, body: &[u8]) {
+        for &byte in body {
+            let matched = &mut self.passing.binding;
+            match BINDING.get(*matched) {
+                None => return,
+                Some(&next) if next == byte => *matched += 1,
+                // No piece of the name but its first letter begins it anew.
+                Some(_) => *matched = usize::from(byte == BINDING[0]),
+            }
+        }
+    }
+
+    /// Takes note of a message that is whole.
+    fn note(&mut self) {
+        if self.body_left > 0 {
+            return;
+        }
+        match self.header {
+            [b'Z', ..] => self.passing.transaction = self.header[FRAME],
+            // AuthenticationSASLContinue is code 11.
+            [b'R', .., 0, 0, 0, 11] => self.passing.sasl_continued = true,
+            _ => {}
+        }
+    }
+
     /// The length of the body that the header announces.
-    fn announced(&self) -> Result<usize, Fault> {
+    fn announced(&mut self) -> Result<usize, Fault> {
         let [kind, a, b, c, d, ..] = self.header;
         let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+        self.passing.rows |= kind == b'D';
+        if kind == b'D' && length > MOST_RECEIVED && length <= LONGEST_ROW {
+            return Err(self.passing.excess());
+        }
         // Every backend message type is a letter or a digit, and the length counts itself.
         if !kind.is_ascii_alphanumeric() || !(4..=MOST_RECEIVED).contains(&length) {
             return Err(Fault::NotPostgres);
@@ -135,7 +216,7 @@ impl Frames {
 
 /// How the conversation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub(crate) enum Opening {
     /// With the startup message.
     Plain,
     /// With SSLRequest; `must` = plaintext is not acceptable.
@@ -149,7 +230,7 @@ pub enum Opening {
 
 /// The stream under the driver.
 #[derive(Debug)]
-pub struct Wire<S> {
+pub(crate) struct Wire<S> {
     inner: S,
     expect: Expect,
     meter: Meter,
@@ -157,7 +238,7 @@ pub struct Wire<S> {
 
 impl<S> Wire<S> {
     /// Watches a fresh connection.
-    pub fn new(inner: S, opening: Opening, meter: Meter) -> Self {
+    pub(crate) fn new(inner: S, opening: Opening, meter: Meter) -> Self {
         meter.seen().planned_plaintext = opening == Opening::Plain;
         let expect = match opening {
             Opening::Plain => Expect::Messages(Frames::default()),
@@ -177,7 +258,8 @@ impl<S> Wire<S> {
             seen.received
         };
         if received > MOST_RECEIVED {
-            return self.meter.fail(Fault::NotPostgres);
+            let fault = self.meter.seen().messages.excess();
+            return self.meter.fail(fault);
         }
         if let Expect::SslAnswer { must } = self.expect {
             self.expect = match bytes[0] {
@@ -192,7 +274,11 @@ impl<S> Wire<S> {
             bytes = &bytes[1..];
         }
         match &mut self.expect {
-            Expect::Messages(frames) => frames.scan(bytes, false).or_else(|fault| self.meter.fail(fault)),
+            Expect::Messages(frames) => {
+                let scanned = frames.scan(bytes, false);
+                self.meter.seen().messages = frames.passing;
+                scanned.or_else(|fault| self.meter.fail(fault))
+            }
             _ => Ok(()),
         }
     }
@@ -200,7 +286,7 @@ impl<S> Wire<S> {
 
 /// The decrypted side of a TLS connection, with the same look at each message.
 #[derive(Debug)]
-pub struct Decrypted<T> {
+pub(crate) struct Decrypted<T> {
     inner: T,
     frames: Frames,
     meter: Meter,
@@ -208,7 +294,7 @@ pub struct Decrypted<T> {
 
 impl<T> Decrypted<T> {
     /// Watches what TLS yields.
-    pub fn new(inner: T, meter: Meter) -> Self {
+    pub(crate) fn new(inner: T, meter: Meter) -> Self {
         Decrypted { inner, frames: Frames::default(), meter }
     }
 }
@@ -235,7 +321,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let Decrypted { frames, meter, .. } = &mut *self;
-                Poll::Ready(frames.scan(&buf.filled()[before..], true).or_else(|fault| meter.fail(fault)))
+                let scanned = frames.scan(&buf.filled()[before..], true);
+                meter.seen().messages = frames.passing;
+                Poll::Ready(scanned.or_else(|fault| meter.fail(fault)))
             }
             other => other,
         }
@@ -309,6 +397,40 @@ mod tests {
         let flood = vec![READY.repeat(1000); 50];
         let chunks: Vec<&[u8]> = flood.iter().map(Vec::as_slice).collect();
         assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
+    }
+
+    #[test]
+    fn too_many_rows_of_a_query_are_no_nonsense() {
+        let row = [&b"D\0\0\x03\xed\0\x01\0\0\x03\xe3"[..], &[b'a'; 995]].concat();
+        let flood = row.repeat(300);
+        let logged_in: &[&[u8]] = &[AUTH_OK, READY];
+        let chunks: Vec<&[u8]> = logged_in.iter().copied().chain(flood.chunks(16_000)).collect();
+        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::ResultTooLarge), "many");
+        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"D\0\x10\0\0"]), Some(Fault::ResultTooLarge), "one");
+        assert_eq!(look(Opening::Plain, &[AUTH_OK, b"D\0\x10\0\0"]), Some(Fault::NotPostgres), "before the login");
+        let chunks: Vec<&[u8]> = flood.chunks(16_000).collect();
+        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "many before the login");
+        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"N\0\x10\0\0"]), Some(Fault::NotPostgres), "no row");
+    }
+
+    #[test]
+    fn channel_binding_is_offered_by_name() {
+        let offers = |mechanisms: &[u8], size: usize| {
+            let length = u32::try_from(mechanisms.len() + 8).unwrap().to_be_bytes();
+            let message = [b"R", &length[..], b"\0\0\0\x0a", mechanisms].concat();
+            let meter = Meter::default();
+            let mut wire = Wire::new((), Opening::Plain, meter.clone());
+            for chunk in message.chunks(size) {
+                wire.look(chunk).unwrap();
+            }
+            meter.seen().offers_binding()
+        };
+        for size in [1, 7, 100] {
+            assert!(offers(b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", size));
+            assert!(offers(b"OAUTHBEARER\0SCRAM-SHA-256\0SCRAM-SHA-256-PLUS\0\0", size));
+            assert!(!offers(b"SCRAM-SHA-256\0\0", size));
+            assert!(!offers(b"SCRAM-SHA-256-PLUSH\0\0", size));
+        }
     }
 
     #[test]

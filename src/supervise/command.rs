@@ -2,29 +2,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
 use crate::config::Config;
-use crate::config::app_target::Reach;
+use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{OWN_DATABASE_URL, PORT};
 
 /// sidepulse's own secrets: the child has no use for them.
 const WITHHELD: [&str; 2] = ["SIDEPULSE_TOKEN", OWN_DATABASE_URL];
-/// How a shell and people write the variable; `${PORT:-8000}` is the start command that Railpack itself writes.
-const SPELLINGS: [(&[u8], Tail); 3] =
-    [(b"${PORT}", Tail::None), (b"${PORT:-", Tail::ToBrace), (b"$PORT", Tail::NoWordCharacter)];
 /// As much of a program's name is shown.
 const LONGEST_NAME: usize = 60;
-
-#[derive(Clone, Copy)]
-enum Tail {
-    None,
-    ToBrace,
-    NoWordCharacter,
-}
 
 /// Why CMD was not started: the exit code, and one line.
 pub(super) type Refusal = (u8, String);
@@ -34,21 +24,19 @@ pub(super) type Refusal = (u8, String);
 /// # Errors
 /// Exit code 2, and how to write it instead.
 pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), Refusal> {
-    let own = config.listen.port();
-    let app = config.child.app_port;
-    let over_tcp = matches!(config.app.target.reach, Reach::Tcp { .. });
-    if own == app && over_tcp {
+    let ports = Ports::of(config);
+    let Ports { own, app, .. } = ports;
+    if ports.clash() {
         return Err((
             2,
             format!(
                 "SIDEPULSE_APP_PORT: sidepulse and the app would both take port {own}; give the app another one, e.g. \
                  SIDEPULSE_APP_PORT={}",
-                if own == 8000 { 8001 } else { 8000 }
+                ports.other()
             ),
         ));
     }
-    // Port 0 is any free one, which no shell can have known.
-    if own != 0 && command.iter().skip(1).any(|argument| names_port(argument.as_bytes(), own)) {
+    if command.iter().skip(1).any(|argument| ports.names_own(argument.as_bytes())) {
         return Err((
             2,
             format!(
@@ -85,58 +73,6 @@ pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> R
 pub(super) fn name(command: &[OsString]) -> String {
     let program = command.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     program.to_string_lossy().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
-}
-
-/// A literal `$PORT` or `${PORT}` becomes the port, also inside a longer argument.
-fn fill_in(argument: &OsStr, port: &str) -> OsString {
-    let mut rest = argument.as_bytes();
-    let mut filled = Vec::with_capacity(rest.len());
-    while let Some((&first, others)) = rest.split_first() {
-        match SPELLINGS.iter().find_map(|(head, tail)| after(rest.strip_prefix(*head)?, *tail)) {
-            Some(after) => {
-                filled.extend_from_slice(port.as_bytes());
-                rest = after;
-            }
-            None => {
-                filled.push(first);
-                rest = others;
-            }
-        }
-    }
-    OsString::from_vec(filled)
-}
-
-/// What follows a spelling of the variable, if it is one.
-fn after(rest: &[u8], tail: Tail) -> Option<&[u8]> {
-    match tail {
-        Tail::None => Some(rest),
-        Tail::ToBrace => rest.iter().position(|byte| *byte == b'}').map(|brace| &rest[brace + 1..]),
-        Tail::NoWordCharacter => rest.first().is_none_or(|byte| !is_word(*byte)).then_some(rest),
-    }
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-/// Whether the argument holds the port as a number of its own: `8080`, `--port=8080`, `0.0.0.0:8080`, `-p8080`, or in
-/// the middle of a shell's script; not `18080`, `v1.8080` or `/srv/8080/app`.
-fn names_port(argument: &[u8], port: u16) -> bool {
-    let digits = port.to_string();
-    let digits = digits.as_bytes();
-    let joins = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'-' | b'/');
-    (0..argument.len()).filter(|at| argument[*at..].starts_with(digits)).any(|at| {
-        let (before, after) = (&argument[..at], &argument[at + digits.len()..]);
-        let short_option = matches!(before, [b'-', letter] if letter.is_ascii_alphabetic());
-        let begins = before.last().is_none_or(|byte| !joins(*byte)) || short_option;
-        // A sentence or a host may end in a full stop; 8080.5 is another number.
-        let ends = match after {
-            [] | [b'.' | b'/'] => true,
-            [b'.', next, ..] => !is_word(*next),
-            [next, ..] => !is_word(*next) && *next != b'-',
-        };
-        begins && ends
-    })
 }
 
 /// Why the system would not start the program.

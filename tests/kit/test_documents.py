@@ -8,7 +8,8 @@ import pytest
 from programs import ROOT, SIDEPULSE, Sidecar, run
 
 DEPLOY = ROOT / "deploy"
-DOCUMENTS = sorted([*DEPLOY.glob("*.md"), DEPLOY / "wheel/README.md"])
+PLACES = (ROOT, ROOT / "docs", DEPLOY, DEPLOY / "wheel")
+DOCUMENTS = sorted(path for place in PLACES for path in place.glob("*.md"))
 READ = [
     *DOCUMENTS,
     ROOT / "Procfile",

@@ -197,14 +197,21 @@ fn bytes_that_are_no_messages_are_an_error_not_a_panic() {
 /// The diagnostics are open to every process: a container drops all privileges, and still they are there.
 #[test]
 fn no_privileges_are_needed() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     const NOBODY: u32 = 65_534;
     if !rustix::process::geteuid().is_root() {
         return; // Then every test here shows it.
     }
-    let mut this = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = this.uid(NOBODY).gid(NOBODY).args(["--exact", "economy::kernel::tests::every_end_is_told"]).output();
-    let output = output.expect("the tests must be readable to every user");
+    // Another user reaches neither a clone under root's home nor root's own TMPDIR.
+    let directory = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir_in("/tmp").unwrap();
+    let copy = directory.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    let mut tests = std::process::Command::new(copy);
+    tests.uid(NOBODY).gid(NOBODY).current_dir("/").args(["--exact", "economy::kernel::tests::every_end_is_told"]);
+    let output = tests.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

@@ -14,65 +14,6 @@ fn words(command: &[&str]) -> Vec<OsString> {
 }
 
 #[test]
-fn the_port_is_filled_in() {
-    for (argument, filled) in [
-        ("$PORT", "8000"),
-        ("${PORT}", "8000"),
-        ("--port=$PORT", "--port=8000"),
-        ("0.0.0.0:${PORT}", "0.0.0.0:8000"),
-        ("exec uvicorn main:app --port $PORT --host ''", "exec uvicorn main:app --port 8000 --host ''"),
-        ("$PORT$PORT/${PORT}x", "80008000/8000x"),
-        ("$PORT-$PORT.", "8000-8000."),
-        ("${PORT:-8080}", "8000"),
-        ("$PORTAL $PORT_2 ${PORTAL} $port PORT ${PORT", "$PORTAL $PORT_2 ${PORTAL} $port PORT ${PORT"),
-        ("${PORT:-8080", "${PORT:-8080"),
-        ("", ""),
-    ] {
-        assert_eq!(fill_in(OsStr::new(argument), "8000"), filled, "{argument}");
-    }
-    let bytes = OsString::from_vec(b"\xff$PORT\xff".to_vec());
-    assert_eq!(fill_in(&bytes, "1").as_bytes(), b"\xff1\xff", "not UTF-8 is fine");
-}
-
-#[test]
-fn a_port_that_an_argument_names() {
-    for argument in [
-        "8080",
-        "--port=8080",
-        "0.0.0.0:8080",
-        "[::]:8080",
-        "-p8080",
-        "-b=:8080",
-        "http://0.0.0.0:8080/x",
-        "tcp://:8080",
-        "exec uvicorn main:app --port 8080 --host ''",
-        "PORT='8080' x",
-        "18080 8080",
-        "8080,8443",
-    ] {
-        assert!(names_port(argument.as_bytes(), 8080), "{argument}");
-    }
-    for argument in [
-        "",
-        "18080",
-        "80801",
-        "--port",
-        "$PORT",
-        "/srv/8080/app",
-        "app-8080.sock",
-        "v1.8080",
-        "8080.5",
-        "x8080",
-        "8080x",
-        "8080_1",
-        "8080-x",
-        "--x8080",
-    ] {
-        assert!(!names_port(argument.as_bytes(), 8080), "{argument}");
-    }
-}
-
-#[test]
 fn both_cannot_take_the_same_port() {
     let uvicorn = words(&["uvicorn", "main:app", "--port", "$PORT"]);
     // The setting's own fault comes first where the app check would ask sidepulse itself.

@@ -15,9 +15,9 @@ use crate::support::random::Random;
 const HEALTHY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2500));
 /// How much longer a fault may last than it takes to be seen.
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
-/// Over what the contract allows: what a busy machine may add.
+/// Over what docs/reference.md allows: what a busy machine may add.
 const SLACK: Duration = Duration::from_secs(5);
-/// For these the next check comes this late (contract: Neon caches its answer that long).
+/// For these the next check comes this late (docs/reference.md, the rhythm: Neon caches its answer that long).
 const CACHED: ([&str; 2], Duration) = (["auth_failed", "access_denied"], Duration::from_secs(30));
 /// A run shorter than this has no time for those.
 const LONG: Duration = Duration::from_secs(300);
@@ -99,7 +99,7 @@ impl Lane<'_> {
         self.run.ledger.begin(&signs);
         stage.inflict(&fault.deed, random);
         let inflicted = Instant::now();
-        // The contract's worst case to red.
+        // The worst case to red, as docs/reference.md has it.
         let limit = super::INTERVAL + 2 * S::TIMEOUT + Duration::from_secs(1) + SLACK;
         self.wait(limit, &signs, "is not seen", |health, check| {
             let reason = health[check.key()][0]["reason"].as_str().unwrap_or_default();

@@ -1,0 +1,117 @@
+//! The app's connections to the database, seen from outside: what the kernel shows, less what is ours or leads
+//! elsewhere.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::activity::{Ending, Finding, Ledger};
+use super::kernel::{self, Endings};
+use crate::dsn::Endpoint;
+use crate::probe::traffic::Traffic;
+
+/// What a dump of the sockets and the listener both add to.
+struct Observed {
+    port: u16,
+    traffic: Traffic,
+    ledger: RefCell<Ledger>,
+}
+
+impl Observed {
+    /// Takes an end in; `None`: one that was not taken in time.
+    fn ended(&self, ending: Option<Ending>) {
+        let Some(ending) = ending else { return self.ledger.borrow_mut().lost() };
+        if self.is_of_app(ending.cookie, ending.peer, Instant::now()) {
+            self.ledger.borrow_mut().ended(&ending);
+        }
+    }
+
+    fn is_of_app(&self, cookie: u64, peer: IpAddr, now: Instant) -> bool {
+        self.traffic.reaches_database(peer, now) && !self.traffic.is_ours(cookie)
+    }
+}
+
+/// A view of the app's connections to one database.
+pub struct AppConnections {
+    observed: Rc<Observed>,
+    endings: Option<Rc<Endings>>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl AppConnections {
+    /// A view of who else uses the database at this endpoint; `traffic` is that of the probe.
+    ///
+    /// # Errors
+    /// Where the kernel shows nothing, or the database is not reached over TCP.
+    pub fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<AppConnections> {
+        let Endpoint::Tcp { port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
+        kernel::sockets(*port)?;
+        let observed = Observed { port: *port, traffic: traffic.clone(), ledger: RefCell::default() };
+        Ok(AppConnections { observed: Rc::new(observed), endings: None, listener: None })
+    }
+
+    /// From now on takes in the ends of connections too, at the moment at which they come. Needs a local set.
+    ///
+    /// # Errors
+    /// Where the kernel reports none.
+    pub fn listen(&mut self) -> io::Result<()> {
+        let endings = Rc::new(Endings::listen(self.observed.port)?);
+        let (heard, observed) = (Rc::clone(&endings), Rc::clone(&self.observed));
+        self.endings = Some(endings);
+        self.listener = Some(tokio::task::spawn_local(async move {
+            while heard.next(|ending| observed.ended(ending)).await.is_ok() {}
+        }));
+        Ok(())
+    }
+
+    /// A foreign socket to the database was seen at least once.
+    pub(crate) fn ever_seen(&self) -> bool {
+        self.observed.ledger.borrow().ever_seen()
+    }
+
+    /// What has happened since the last time, farewells of the server included.
+    ///
+    /// # Errors
+    /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
+    pub fn compare(&mut self) -> io::Result<Finding> {
+        let observed = &self.observed;
+        if !observed.traffic.is_complete() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // What the listener has not come to yet.
+        if let Some(endings) = &self.endings {
+            endings.take(|ending| observed.ended(ending));
+        }
+        let began = Instant::now();
+        let seen = kernel::sockets(observed.port)?;
+        let ended = Instant::now();
+        let judged = seen.into_iter().map(|socket| (socket, observed.is_of_app(socket.cookie, socket.peer, began)));
+        Ok(observed.ledger.borrow_mut().compare(&judged.collect::<Vec<_>>(), began, ended))
+    }
+
+    /// What the app has done since the last time. Where that is in doubt, the sockets are dumped again after `pause`.
+    ///
+    /// # Errors
+    /// As for [`compare`](Self::compare).
+    pub(crate) async fn compare_twice(&mut self, pause: Duration) -> io::Result<Finding> {
+        let mut found = self.compare()?;
+        if found.is_doubtful() {
+            sleep(pause).await;
+            found.confirm(&kernel::sockets(self.observed.port)?);
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for AppConnections {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What an error of the PostgreSQL driver means.
+
+use std::io;
+
+use super::Diagnosis;
+use super::server::{self, Complaint, Stage};
+use crate::probe::wire::{Fault, Meter, Seen};
+use crate::probe::{Cause, Failure, Phase, Reason};
+use crate::redact::Redactor;
+use crate::tls;
+
+/// What an error of the driver means. Its kind is private, so that its fixed `Display` has to serve; what the wire has
+/// seen comes first, since the driver only knows that the stream ended.
+pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor: &Redactor) -> Failure {
+    let phase = match stage {
+        Stage::Query => Phase::Query,
+        Stage::Login if meter.seen().logging_in() => Phase::Auth,
+        Stage::Login => Phase::Tls,
+    };
+    let tell = |diagnosis: Diagnosis, phase: Phase, text: &str| {
+        Failure::diagnosed(diagnosis, phase).with_detail(redactor.clean(text))
+    };
+    if let Some(db) = error.as_db_error() {
+        // `severity` is translated by the server; the parsed one is not, but old servers do not send it.
+        let severity = db.parsed_severity().map_or(db.severity().to_owned(), |severity| severity.to_string());
+        let (code, message) = (db.code().code(), db.message());
+        let diagnosis = server::classify(stage, &Complaint { severity: &severity, sqlstate: code, message });
+        let mut failure = tell(diagnosis, phase, &format!("{severity} {code}: {message}"));
+        failure.unclassified = Some(code.chars().filter(char::is_ascii_alphanumeric).take(5).collect())
+            .filter(|_: &String| server::is_catch_all(diagnosis.reason));
+        return failure;
+    }
+    let mut seen = meter.seen();
+    if let Some((diagnosis, text)) = seen.tls_failure.take() {
+        return tell(diagnosis, Phase::Tls, &text);
+    }
+    if let Some(fault) = seen.fault {
+        let (diagnosis, text) = match fault {
+            Fault::NoTls => (Reason::TlsUnsupported.into(), "the server does not offer TLS"),
+            Fault::NotPostgres => (Reason::ProtocolError.into(), "the server does not speak PostgreSQL's protocol"),
+            Fault::ResultTooLarge => (
+                Diagnosis { reason: Reason::ProtocolError, cause: Some(Cause::ResultTooLarge) },
+                "the result is larger than 256 KiB",
+            ),
+            Fault::CleartextPassword => (
+                Diagnosis { reason: Reason::AuthFailed, cause: Some(Cause::CleartextWithoutTls) },
+                "the server asked for a cleartext password without TLS",
+            ),
+        };
+        return tell(diagnosis, phase, text);
+    }
+    let text = tls::chain(error);
+    // TLS 1.3: what the server has against our certificate comes in the place of its first message.
+    if let Some(alert) = super::tls::alert(&text) {
+        return tell(alert, Phase::Tls, &text);
+    }
+    let reason = match error.to_string().as_str() {
+        "authentication error" | "invalid configuration" => {
+            return tell(Diagnosis { reason: Reason::AuthFailed, cause: refused_login(&text, &seen) }, phase, &text);
+        }
+        "error parsing response from server" | "unexpected message from server" => Reason::ProtocolError,
+        "error performing TLS handshake" => Reason::TlsFailed,
+        // A login method that is newer than the driver.
+        _ if text.contains("unknown authentication tag") => {
+            let cause = Some(Cause::LoginMethodUnknown);
+            return tell(Diagnosis { reason: Reason::AuthFailed, cause }, phase, &text);
+        }
+        _ if phase != Phase::Tls && is_nonsense(error) => Reason::ProtocolError,
+        _ => Reason::ConnectionLost,
+    };
+    tell(reason.into(), phase, &text)
+}
+
+/// Why the driver itself ended the login (tokio-postgres: `src/connect_raw.rs`).
+fn refused_login(text: &str, seen: &Seen) -> Option<Cause> {
+    // What the server offers and the driver does not take, nothing in its certificate can be bound to.
+    let unbound = if seen.offers_binding() { Cause::ChannelBindingImpossible } else { Cause::ChannelBindingNotOffered };
+    let causes = [
+        ("server did not use channel binding", unbound),
+        ("unsupported authentication method", Cause::LoginMethodUnknown),
+        ("unsupported SASL mechanism", Cause::LoginMethodUnknown),
+        ("password missing", Cause::PasswordMissing),
+    ];
+    causes.into_iter().find(|(said, _)| text.contains(said)).map(|(_, cause)| cause)
+}
+
+/// What the driver's parser says of a message that is none, once the handshake is over: a real end of the stream has
+/// another kind.
+fn is_nonsense(error: &tokio_postgres::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), Kind::InvalidInput | Kind::InvalidData | Kind::UnexpectedEof))
+}

@@ -1,0 +1,139 @@
+//! What a complaint of the server means: its text, from the tables of `words.rs`, then its SQLSTATE.
+//!
+//! The text is looked at before the SQLSTATE, because those between us and PostgreSQL lose the code: Neon's proxy
+//! answers most logins with `XX000`, PgBouncer with `08P01`. A server that speaks another language matches no text,
+//! and its SQLSTATE decides. Texts are matched from their first character on: what users can choose (names of
+//! databases, roles and parameters) never comes first in a message, so a database called `quota` exceeds nothing.
+
+use super::Diagnosis;
+use super::words::{self, Row};
+use crate::probe::{Class, Reason};
+
+#[cfg(test)]
+mod tests;
+
+/// Where in the conversation the server complained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Before ReadyForQuery.
+    Login,
+    /// After it.
+    Query,
+}
+
+/// What the server said (an ErrorResponse).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Complaint<'a> {
+    /// `ERROR`, `FATAL` or `PANIC`: field `V`, which is never translated, and `S` only where there is no `V`.
+    pub(crate) severity: &'a str,
+    /// Five characters, e.g. `28P01`.
+    pub(crate) sqlstate: &'a str,
+    /// The primary message, in the language of the server.
+    pub(crate) message: &'a str,
+}
+
+/// Finds the reason behind a complaint: its text, then its SQLSTATE, then the catch-all of the stage.
+pub(crate) fn classify(stage: Stage, complaint: &Complaint<'_>) -> Diagnosis {
+    let fatal = matches!(complaint.severity, "FATAL" | "PANIC");
+    let said = from_text(complaint.message).filter(|said| text_counts(stage, fatal, complaint.sqlstate, said.reason));
+    said.or_else(|| from_sqlstate(stage, fatal, complaint.sqlstate).map(Diagnosis::from))
+        .unwrap_or(catch_all(stage).into())
+}
+
+/// Whether a reason is one of the catch-alls `login_failed` and `query_failed`: worth logging the SQLSTATE once.
+pub(crate) const fn is_catch_all(reason: Reason) -> bool {
+    matches!(reason, Reason::LoginFailed | Reason::QueryFailed)
+}
+
+const fn catch_all(stage: Stage) -> Reason {
+    match stage {
+        Stage::Login => Reason::LoginFailed,
+        Stage::Query => Reason::QueryFailed,
+    }
+}
+
+/// Whether the text is the infrastructure's, and not that of somebody's SQL.
+fn text_counts(stage: Stage, fatal: bool, sqlstate: &str, reason: Reason) -> bool {
+    match stage {
+        // Class P0 is PL/pgSQL's RAISE, in a login event trigger (PostgreSQL 17).
+        Stage::Login => !sqlstate.starts_with("P0"),
+        // SQL can raise an ERROR with any text and code, but nothing FATAL. PgBouncer before 1.16 said ERROR too.
+        Stage::Query if fatal => true,
+        Stage::Query => of_a_pooler(sqlstate) && reason.class() != Class::Permanent,
+    }
+}
+
+/// What poolers put on an ERROR of their own: 08 and XX000, and 58000 (pgcat, PgDog).
+fn of_a_pooler(sqlstate: &str) -> bool {
+    sqlstate.starts_with("08") || matches!(sqlstate, "XX000" | "58000")
+}
+
+/// The SQLSTATEs of <https://www.postgresql.org/docs/current/errcodes-appendix.html> that have a reason of their own.
+fn from_sqlstate(stage: Stage, fatal: bool, sqlstate: &str) -> Option<Reason> {
+    Some(match sqlstate {
+        "42501" => Reason::AccessDenied,
+        "53300" => Reason::TooManyConnections,
+        "55P03" => Reason::LockTimeout,
+        "57014" if stage == Stage::Login => Reason::AuthTimeout,
+        "57014" => Reason::QueryTimeout,
+        "57P01" | "57P02" => Reason::ShuttingDown,
+        "57P03" => Reason::StartingUp,
+        // The rest speak of this session only when they end it: in a query, `pg_database_size('x')` is an ERROR 3D000,
+        // temp_file_limit an ERROR 53400, and a foreign server's 28P01 an ERROR here.
+        _ if stage == Stage::Query && !fatal => return None,
+        // PostgreSQL 17's transaction_timeout, which a role or a database may have of its own.
+        "25P04" => Reason::QueryTimeout,
+        "28000" => Reason::AccessDenied,
+        "28P01" => Reason::AuthFailed,
+        "3D000" | "57P04" => Reason::DatabaseMissing,
+        "53400" => Reason::TooManyConnections,
+        _ => return None,
+    })
+}
+
+/// The row that a message fits, without what stands around it.
+fn from_text(message: &str) -> Option<Diagnosis> {
+    let lower = message.trim().to_ascii_lowercase();
+    let (text, around) = peel(&lower);
+    let said = all_words().find(|(pattern, ..)| fits(pattern, text));
+    said.map(|&(_, reason, cause)| Diagnosis { reason, cause }).or(around.map(Diagnosis::from))
+}
+
+fn all_words() -> impl Iterator<Item = &'static Row> {
+    words::ALL.into_iter().flatten()
+}
+
+/// The innermost message, and what its outermost telling wrapper means.
+fn peel(lower: &str) -> (&str, Option<Reason>) {
+    let (mut text, mut around) = (without_code(lower), None);
+    while let Some(&(start, reason)) = words::WRAPPERS.iter().find(|(start, _)| text.starts_with(start)) {
+        let inner = &text[start.len()..];
+        let inner = inner.strip_suffix(words::SERVER_LOGIN_RETRY).unwrap_or(inner);
+        text = without_code(inner);
+        around = around.or(reason);
+    }
+    (text, around)
+}
+
+/// Without Supavisor's `(EMAXCONN) ` or Odyssey's number of the client, `c5f0d1a2b3c4d: `, in front.
+fn without_code(text: &str) -> &str {
+    let supavisor = text.strip_prefix("(e").and_then(|rest| rest.split_once(") "));
+    let odyssey = text.strip_prefix('c').and_then(|rest| rest.split_once(": "));
+    match (supavisor, odyssey) {
+        (Some((code, rest)), _) if code.bytes().all(|b| b.is_ascii_lowercase()) => rest,
+        (_, Some((id, rest))) if id.len() >= 8 && id.bytes().all(|b| b.is_ascii_hexdigit()) => rest,
+        _ => text,
+    }
+}
+
+/// Whether the pattern covers the text from the first to the last character.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((start, tail)) = pattern.split_once('*') else { return pattern == text };
+    let (middle, end) = tail.rsplit_once('*').unwrap_or(("", tail));
+    let Some(mut rest) = text.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)) else { return false };
+    for piece in middle.split('*') {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    true
+}

@@ -1,0 +1,142 @@
+//! What tells the probe's traffic from the app's: the addresses that the database's host had, and the sockets that the
+//! probe opened. Economy reads it when it looks at the machine's sockets.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpSocket;
+use tokio::time::Instant;
+
+/// The app may go on using an address that the name has no more.
+const ADDRESSES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// A check opens a few sockets at most, and the end of each is known within minutes.
+const SOCKETS_KEPT: usize = 256;
+
+#[derive(Debug, Default)]
+struct Known {
+    /// When each address was last an answer of DNS.
+    addresses: HashMap<IpAddr, Instant>,
+    newest: Option<Instant>,
+    sockets: VecDeque<u64>,
+    unmarked: bool,
+}
+
+/// A shared handle to what a probe noted.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic(Arc<Mutex<Known>>);
+
+impl Traffic {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host has these addresses now.
+    pub fn resolved(&self, addresses: &[SocketAddr], now: Instant) {
+        let mut known = self.known();
+        known.newest = Some(now);
+        known.addresses.extend(addresses.iter().map(|address| (address.ip().to_canonical(), now)));
+        known.addresses.retain(|_, last| now.saturating_duration_since(*last) <= ADDRESSES_KEPT);
+    }
+
+    /// Whether the host's addresses were ever known.
+    pub(crate) fn has_addresses(&self) -> bool {
+        self.known().newest.is_some()
+    }
+
+    /// Whether an address was the host's within the last 24 h. The newest answer counts for ever: where nothing is
+    /// looked up any more, for the sake of silence, it is all there is.
+    pub(crate) fn reaches_database(&self, address: IpAddr, now: Instant) -> bool {
+        let known = self.known();
+        let last = known.addresses.get(&address.to_canonical());
+        last.is_some_and(|last| Some(*last) == known.newest || now.saturating_duration_since(*last) <= ADDRESSES_KEPT)
+    }
+
+    /// The prober is about to connect this socket.
+    pub(super) fn opened(&self, socket: &TcpSocket) {
+        let mut known = self.known();
+        match cookie(socket) {
+            Ok(cookie) => {
+                if known.sockets.len() == SOCKETS_KEPT {
+                    known.sockets.pop_front();
+                }
+                known.sockets.push_back(cookie);
+            }
+            Err(_) => known.unmarked = true,
+        }
+    }
+
+    /// Whether the prober opened the socket with this cookie.
+    pub(crate) fn is_ours(&self, cookie: u64) -> bool {
+        self.known().sockets.contains(&cookie)
+    }
+
+    /// Whether every socket that the prober opened can be told from others.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.known().unmarked
+    }
+}
+
+/// The number that the kernel gives to one socket of this network namespace and to no other one after it
+/// (`SO_COOKIE`, socket(7), since Linux 4.6). Unlike the local port it is known before the connection is, and never
+/// used again.
+#[cfg(target_os = "linux")]
+fn cookie(socket: &TcpSocket) -> std::io::Result<u64> {
+    socket2::SockRef::from(socket).cookie()
+}
+
+/// Other systems have none.
+#[cfg(not(target_os = "linux"))]
+fn cookie(_: &TcpSocket) -> std::io::Result<u64> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), 5432)
+    }
+
+    #[test]
+    fn addresses_are_remembered_for_a_day_after_they_last_resolved() {
+        let (traffic, start) = (Traffic::default(), Instant::now());
+        let (old, new) = (at("192.0.2.1"), at("2001:db8::1"));
+        assert!(!traffic.has_addresses() && !traffic.reaches_database(old.ip(), start));
+        traffic.resolved(&[old], start);
+        traffic.resolved(&[new], start + HOUR);
+        assert!(traffic.has_addresses() && traffic.reaches_database(old.ip(), start + 24 * HOUR));
+        assert!(!traffic.reaches_database(old.ip(), start + 25 * HOUR));
+        assert!(traffic.reaches_database(new.ip(), start + 1000 * HOUR), "the newest answer is all there is");
+        traffic.resolved(&[old], start + 1001 * HOUR);
+        assert!(traffic.reaches_database(old.ip(), start + 1001 * HOUR));
+        assert!(!traffic.reaches_database(new.ip(), start + 1001 * HOUR));
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_same_address() {
+        let (traffic, now) = (Traffic::default(), Instant::now());
+        traffic.resolved(&[at("::ffff:192.0.2.1")], now);
+        assert!(traffic.reaches_database("192.0.2.1".parse().unwrap(), now));
+        assert!(traffic.reaches_database("::ffff:192.0.2.1".parse().unwrap(), now));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn our_sockets_are_known_and_the_oldest_forgotten_last() {
+        let traffic = Traffic::default();
+        let first = TcpSocket::new_v4().unwrap();
+        traffic.opened(&first);
+        assert!(traffic.is_complete() && traffic.is_ours(cookie(&first).unwrap()));
+        for _ in 1..SOCKETS_KEPT {
+            traffic.opened(&TcpSocket::new_v6().unwrap());
+        }
+        assert!(traffic.is_ours(cookie(&first).unwrap()));
+        traffic.opened(&TcpSocket::new_v4().unwrap());
+        assert!(!traffic.is_ours(cookie(&first).unwrap()), "memory is bounded");
+    }
+}
