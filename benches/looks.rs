@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use sidepulse::dsn::Endpoint;
-use sidepulse::economy::Sight;
+use sidepulse::economy::AppConnections;
 use sidepulse::probe::traffic::Traffic;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ fn connect(server: &TcpListener) -> io::Result<Connection> {
     Ok((client, served))
 }
 
-fn connections(server: &TcpListener, count: usize) -> io::Result<Vec<Connection>> {
+fn connect_many(server: &TcpListener, count: usize) -> io::Result<Vec<Connection>> {
     (0..count).map(|_| connect(server)).collect()
 }
 
@@ -48,27 +48,28 @@ fn looks() -> io::Result<()> {
     let address = database.local_addr()?;
     let traffic = Traffic::default();
     traffic.resolved(&[address], Instant::now());
-    let mut sight = Sight::of(&Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: address.port() }, &traffic)?;
+    let mut connections =
+        AppConnections::of(&Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: address.port() }, &traffic)?;
     let mut look = |expected: usize| {
-        let found = sight.glance()?;
+        let found = connections.compare()?;
         assert_eq!(found.connections, expected);
         Ok(())
     };
     measure("a look at an idle machine", 300, || look(0))?;
-    let requests = connections(&web, 500)?;
-    let mut pool = connections(&database, 20)?;
+    let requests = connect_many(&web, 500)?;
+    let mut pool = connect_many(&database, 20)?;
     measure("a look at 1,000 sockets of a web server, and a pool of 20", 300, || look(20))?;
-    pool.extend(connections(&database, 980)?);
+    pool.extend(connect_many(&database, 980)?);
     measure("a look at 1,000 connections to the database", 300, || look(1000))?;
     drop((requests, pool));
 
     measure("a web connection made and closed, nobody listens", 2_000, || connect(&web).map(drop))?;
-    sight.listen()?;
-    sight.glance()?;
+    connections.listen()?;
+    connections.compare()?;
     measure("the same while economy listens", 2_000, || connect(&web).map(drop))?;
-    measure("the look after them", 1, || sight.glance().map(drop))?;
+    measure("the look after them", 1, || connections.compare().map(drop))?;
     for _ in 0..500 {
         connect(&database)?;
     }
-    measure("the look after 500 short connections to the database", 1, || sight.glance().map(drop))
+    measure("the look after 500 short connections to the database", 1, || connections.compare().map(drop))
 }

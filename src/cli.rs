@@ -40,8 +40,10 @@ pub enum Task {
     Doctor {
         /// For machines.
         json: bool,
-        /// Where `main.py` and the rest are.
+        /// Where the app's code is.
         backend: Option<PathBuf>,
+        /// Only say why this rule is asked.
+        explain: Option<String>,
     },
 }
 
@@ -81,7 +83,11 @@ impl CommandLine {
                 json: json(),
             },
             "ping" => Task::Ping { path: matches.get_one::<String>("path").cloned().unwrap_or_default() },
-            "doctor" => Task::Doctor { json: json(), backend: matches.get_one("backend").cloned() },
+            "doctor" => Task::Doctor {
+                json: json(),
+                backend: matches.get_one("backend").cloned(),
+                explain: matches.get_one("explain").cloned(),
+            },
             _ => Task::Serve,
         };
         CommandLine { task, flags }
@@ -135,13 +141,21 @@ pub fn command() -> Command {
         ))
         .args(settings().filter(|setting| setting.get_id() == LISTEN))
         .after_help("It finds the daemon by PORT and SIDEPULSE_LISTEN, as the daemon itself does; a wildcard address means 127.0.0.1, then ::1.");
-    let doctor =
-        Command::new("doctor").about("Checks the deployment's configuration without the network").arg(json()).arg(
+    let doctor = Command::new("doctor")
+        .about("Checks the deployment's configuration without the network")
+        .arg(json())
+        .arg(
             Arg::new("backend")
                 .long("backend")
                 .value_name("DIR")
-                .help("Where main.py, database.py and requirements.txt are")
+                .help("Where the app's code is; what starts it is looked for there and in the repository's root")
                 .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("explain")
+                .long("explain")
+                .value_name("RULE")
+                .help("Say why a rule is asked and where that is from, and nothing else"),
         );
     Command::new("sidepulse")
         .version(env!("CARGO_PKG_VERSION"))

@@ -14,11 +14,14 @@ mod host;
 mod keys;
 mod paste;
 mod policy;
+mod provider;
 mod split;
+mod template;
 #[cfg(test)]
 mod tests;
 
 pub use policy::{ClientCertificate, Roots, TlsPlan, TlsPolicy, Verify};
+pub use provider::ScaleToZero;
 
 /// The form to copy: what a fault without a better example shows.
 const EXAMPLE: &str = "postgresql://user:password@host:5432/dbname?sslmode=verify-full";
@@ -64,8 +67,10 @@ pub struct Plan {
     pub endpoint: Endpoint,
     /// Whether and how to encrypt.
     pub tls: TlsPlan,
-    /// A host below `neon.tech`: always verified in full; `SIDEPULSE_DATABASE_MODE=auto` means economy.
+    /// Neon's proxy answers, whoever sells it: it wakes a suspended compute while the login waits.
     pub neon: bool,
+    /// Whether the compute is suspended while nobody uses it.
+    pub scale_to_zero: ScaleToZero,
     /// Neon's pooled name, `<endpoint>-pooler.…`: PgBouncer in transaction mode is in between.
     pub pooled: bool,
     /// The URL's own text shows a private place (or a Unix socket): a login without TLS needs no warning.
@@ -137,8 +142,8 @@ impl Plan {
     ///
     /// One fault, the first found; it never shows any part of the text.
     pub fn parse(text: &str) -> Result<(Plan, Vec<Warning>), Fault> {
-        let given = split::split(paste::after_scheme(text)?)?;
         let mut warnings = Vec::new();
+        let given = split::split(paste::after_scheme(text)?, &mut warnings)?;
         let keys = keys::read(given.query, &mut warnings)?;
 
         let (host, host_port) = merge("host", given.host, keys.host.clone(), &mut warnings)
@@ -157,12 +162,13 @@ impl Plan {
         let channel_binding = keys.channel_binding.unwrap_or(ChannelBinding::Prefer);
         let tls = policy::decide(keys.tls, &place, channel_binding, &mut warnings)?;
 
-        let host::Place { endpoint, name, neon, pooled, private } = place;
+        let host::Place { endpoint, name, neon, pooled, scale_to_zero, private, .. } = place;
         let options = keys.options;
         let plan = Plan {
             endpoint,
             tls,
             neon,
+            scale_to_zero,
             pooled,
             private,
             name,

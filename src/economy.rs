@@ -1,16 +1,15 @@
 //! Economy: is the app using the database, and may the database be woken now?
 //!
 //! Neon suspends a compute after 5 min without activity and bills while it is awake. So the deep query runs only while
-//! the app itself keeps the compute awake; else the last verdict stands, and at most a handshake without login proves
-//! the way. That the app uses the database is seen from outside, at the kernel's sockets: the app need not be changed.
+//! the app itself keeps the compute awake; else the last verdict stands, and at most a handshake without a login proves
+//! that the database is reachable. That the app uses the database is seen from outside, at the kernel's sockets: the app need not be changed.
 //!
 //! - While the app is idle no query is sent, except once in `SIDEPULSE_ECONOMY_MAX_AGE`.
 //! - What we do ourselves is never taken for the app's doing.
-//! - Where nothing can be seen, that is said, and the database is asked once in `SIDEPULSE_ECONOMY_INTERVAL`.
+//! - Where nothing can be seen, the log warns of that, and the database is asked once in `SIDEPULSE_ECONOMY_INTERVAL`.
 
-use std::cell::RefCell;
-use std::io;
 use std::time::Duration;
+use std::{io, mem};
 
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -19,93 +18,94 @@ use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::dsn::Endpoint;
 use crate::probe::app::AppProbe;
 use crate::probe::traffic::Traffic;
-use crate::record::Recorder;
 use crate::retry;
-use crate::state::Level;
+use crate::state::{Snapshot, Verdict};
 
-pub mod activity;
-pub mod app_url;
+mod activity;
+mod app_connections;
+pub(crate) mod app_url;
 #[cfg(target_os = "linux")]
 mod kernel;
 #[cfg(not(target_os = "linux"))]
 #[path = "economy/no_kernel.rs"]
 mod kernel;
-mod sight;
 
-pub use sight::Sight;
+pub use activity::Finding;
+pub use app_connections::AppConnections;
+use app_url::AppChecks;
 
 /// An app that is up and has not connected to the database by then may do so where we cannot see it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// A server that has said farewell closes the connection when its process ends. A second look need not be later than
+/// A server that has said farewell closes the connection when its process ends. It need not be waited for longer than
 /// this part of the interval.
 const FAREWELL: Duration = Duration::from_millis(250);
 const FAREWELL_PART: u32 = 2;
 /// Between two checks of an app that is suspected of using the database for each.
 const TRIAL: Duration = Duration::from_millis(200);
 
-/// What the next moment calls for.
+/// What to do at the database now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Action {
     /// The deep query.
-    Deep,
-    /// The way alone: DNS, TCP, TLS and the certificate, without a login.
+    Query,
+    /// DNS, TCP, TLS and the certificate, without a login.
     Handshake,
     /// Nothing that leaves this machine.
-    Stay,
+    Nothing,
 }
 
 /// How long a verdict may stand unproven; `None` = for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+struct Policy {
     /// `SIDEPULSE_ECONOMY_MAX_AGE`: for the deep query, whatever the app does.
-    pub max_age: Option<Duration>,
-    /// `SIDEPULSE_IDLE_HANDSHAKE`: for the way.
-    pub idle_handshake: Option<Duration>,
+    max_age: Option<Duration>,
+    /// `SIDEPULSE_IDLE_HANDSHAKE`: for a handshake.
+    idle_handshake: Option<Duration>,
     /// `SIDEPULSE_ECONOMY_INTERVAL`: for the deep query, where the app cannot be seen.
-    pub blind_interval: Duration,
+    blind_interval: Duration,
 }
 
 /// What a decision rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Situation {
+struct Situation {
     /// The database check is up, and its newest result is good.
-    pub healthy: bool,
+    healthy: bool,
     /// The app has used the database since the newest deep query began.
-    pub active: bool,
+    active: bool,
     /// The interval since the newest deep query is over.
-    pub rested: bool,
+    rested: bool,
     /// What the app does cannot be seen.
-    pub blind: bool,
+    blind: bool,
     /// Since the newest deep query that passed.
-    pub unverified_for: Duration,
-    /// Since the way was last proven, by a query or a handshake.
-    pub unproven_for: Duration,
+    unverified_for: Duration,
+    /// Since the database was last reached, by a query or a handshake.
+    unreached_for: Duration,
 }
 
 /// Decides what to do now.
-pub fn decide(policy: &Policy, situation: &Situation) -> Look {
+fn decide(policy: &Policy, situation: &Situation) -> Action {
     let due = |after: Option<Duration>, age: Duration| after.is_some_and(|after| age >= after);
     if !situation.healthy
         || (situation.active && situation.rested)
         || due(policy.max_age, situation.unverified_for)
         || (situation.blind && due(Some(policy.blind_interval), situation.unverified_for))
     {
-        Look::Deep
-    } else if due(policy.idle_handshake, situation.unproven_for) {
-        Look::Handshake
+        Action::Query
+    } else if due(policy.idle_handshake, situation.unreached_for) {
+        Action::Handshake
     } else {
-        Look::Stay
+        Action::Nothing
     }
 }
 
 /// How long the passing of time alone changes nothing about the decision; `None` = for ever.
-pub fn settled_for(policy: &Policy, situation: &Situation) -> Option<Duration> {
+fn settled_for(policy: &Policy, situation: &Situation) -> Option<Duration> {
     let left = |after: Option<Duration>, age: Duration| after.map(|after| after.saturating_sub(age));
     [
         left(policy.max_age, situation.unverified_for),
         left(Some(policy.blind_interval).filter(|_| situation.blind), situation.unverified_for),
-        left(policy.idle_handshake, situation.unproven_for),
+        left(policy.idle_handshake, situation.unreached_for),
     ]
     .into_iter()
     .flatten()
@@ -114,7 +114,7 @@ pub fn settled_for(policy: &Policy, situation: &Situation) -> Option<Duration> {
 
 /// Why the app cannot be seen at the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blindness {
+enum Blindness {
     /// The kernel shows no sockets, or none of those that lead to this database.
     NoDiagnostics,
     /// The app has been up for long, and was never seen with the database.
@@ -122,7 +122,7 @@ pub enum Blindness {
 }
 
 /// Whether the app can be seen at the database: `ever_seen` is whether it was, up to now.
-pub fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instant>, now: Instant) -> Option<Blindness> {
+fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instant>, now: Instant) -> Option<Blindness> {
     let patient = app_up_since.is_none_or(|since| now.saturating_duration_since(since) < PATIENCE);
     match diagnostics {
         false => Some(Blindness::NoDiagnostics),
@@ -132,14 +132,14 @@ pub fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instan
 }
 
 /// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
-pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traffic: &Traffic) -> bool {
-    let Ok(mut sight) = Sight::of(endpoint, traffic) else { return false };
+pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traffic: &Traffic) -> bool {
+    let Ok(mut connections) = AppConnections::of(endpoint, traffic) else { return false };
     let trials = async {
-        // What happened before the first look is nobody's.
-        if sight.listen().is_err() || sight.glance().is_err() {
+        // What happened before the first dump does not count.
+        if connections.listen().is_err() || connections.compare().is_err() {
             return false;
         }
-        let (mut checks, mut suspicion) = (app_url::AppChecks::default(), app_url::Suspicion::default());
+        let (mut checks, mut suspicion) = (AppChecks::default(), app_url::Suspicion::default());
         for _ in 0..app_url::IN_A_ROW {
             let started = Instant::now();
             checks.begins(started, TRIAL);
@@ -147,7 +147,7 @@ pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traf
             checks.ends(Instant::now());
             // As long again without a check, for what the app does by itself.
             sleep(TRIAL.max(started.elapsed())).await;
-            let Ok(found) = sight.glance() else { return false };
+            let Ok(found) = connections.compare() else { return false };
             if !found.is_active() || !suspicion.grows(&found, &checks) {
                 return false;
             }
@@ -157,12 +157,27 @@ pub async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traf
     LocalSet::new().run_until(trials).await
 }
 
+/// What was noticed: for the scheduler, which has it recorded.
+#[derive(Debug)]
+pub(crate) struct Noticed {
+    /// What to do now.
+    pub(crate) action: Action,
+    /// The app's open connections to the database, where they can be seen.
+    pub(crate) app_connections: Option<usize>,
+    /// Our own app checks make the app use the database.
+    pub(crate) app_uses_database: bool,
+    /// The app does not use the database, and the last verdict was good: it stands.
+    pub(crate) idle: bool,
+    /// For the log, once.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Keeps what the decisions rest on.
-pub struct Economy {
+pub(crate) struct Economy {
     policy: Policy,
     interval: Duration,
     traffic: Traffic,
-    sight: io::Result<Sight>,
+    connections: io::Result<AppConnections>,
     blindness: Option<Blindness>,
     suspicion: app_url::Suspicion,
     /// Use of the database that no deep query has followed yet.
@@ -170,22 +185,25 @@ pub struct Economy {
     /// A deep query that activity causes starts no sooner.
     rested_at: Instant,
     verified: Instant,
-    proven: Instant,
+    reached: Instant,
     app_up_since: Option<Instant>,
-    said: Vec<Blindness>,
+    warned_of: Vec<Blindness>,
+    warnings: Vec<String>,
 }
 
 impl Economy {
     /// For a database in economy mode; `None` in steady mode. Needs a runtime with a local set.
-    pub fn of(settings: &DatabaseSettings, traffic: &Traffic, recorder: &RefCell<Recorder>) -> Option<Economy> {
+    pub(crate) fn of(settings: &DatabaseSettings, traffic: &Traffic) -> Option<Economy> {
         if settings.mode != DatabaseMode::Economy {
             return None;
         }
-        let mut sight = Sight::of(&settings.plan.endpoint, traffic);
-        if let Ok(Err(_)) = sight.as_mut().map(Sight::listen) {
-            recorder.borrow().say(
+        let mut connections = AppConnections::of(&settings.plan.endpoint, traffic);
+        let mut warnings = Vec::new();
+        if let Ok(Err(_)) = connections.as_mut().map(AppConnections::listen) {
+            warnings.push(
                 "economy: the kernel does not tell of connections that ended: those of the app that are opened and \
-                 closed between two looks are not seen",
+                 closed within one interval are not seen"
+                    .to_owned(),
             );
         }
         let now = Instant::now();
@@ -197,68 +215,72 @@ impl Economy {
             },
             interval: settings.interval,
             traffic: traffic.clone(),
-            sight,
+            connections,
             blindness: None,
             suspicion: app_url::Suspicion::default(),
             active: false,
             rested_at: now,
             verified: now,
-            proven: now,
+            reached: now,
             app_up_since: None,
-            said: Vec::new(),
+            warned_of: Vec::new(),
+            warnings,
         })
     }
 
-    /// Looks at the app's connections, and decides what to do now.
-    pub async fn look(&mut self, recorder: &RefCell<Recorder>) -> Look {
+    /// What the app has done at the database since the last time; `None` where that cannot be seen.
+    pub(crate) async fn observe(&mut self) -> Option<Finding> {
         let pause = FAREWELL.min(self.interval / FAREWELL_PART);
-        let found = match &mut self.sight {
-            Ok(sight) => sight.look(pause).await.ok(),
+        match &mut self.connections {
+            Ok(connections) => connections.compare_twice(pause).await.ok(),
             Err(_) => None,
-        };
+        }
+    }
+
+    /// Decides what to do now, from what was found, what is known, and when the app was checked.
+    pub(crate) fn decide(&mut self, found: Option<&Finding>, snapshot: &Snapshot, checks: &AppChecks) -> Noticed {
         let now = Instant::now();
-        let mut recorder = recorder.borrow_mut();
-        let snapshot = recorder.snapshot();
-        // A host without an address is nobody's peer, whatever the app does.
+        // Without an address of the host no socket can be known to lead there, whatever the app does.
         let known = self.traffic.has_addresses();
-        if snapshot.app().ever_up && known {
+        if snapshot.app.ever_up && known {
             self.app_up_since.get_or_insert(now);
         }
-        if let Some(found) = &found {
+        if let Some(found) = found {
             self.active |= found.is_active();
-            if known {
-                recorder.app_connections(found.connections);
-            }
-            self.suspicion.grows(found, recorder.app_checks());
-            if self.suspicion.is_certain() {
-                recorder.app_uses_database();
-            }
+            self.suspicion.grows(found, checks);
         }
-        let ever_seen = self.sight.as_ref().is_ok_and(Sight::ever_seen);
+        let ever_seen = self.connections.as_ref().is_ok_and(AppConnections::ever_seen);
         self.blindness = blindness(found.is_some(), ever_seen, self.app_up_since, now);
-        self.say_blindness(&recorder);
-        let healthy = snapshot.database().is_some_and(|check| check.level == Level::Up && check.failures == 0);
-        recorder.idle(healthy && !self.active);
-        let look = decide(&self.policy, &self.situation(healthy, now));
-        if look == Look::Deep {
+        self.warn_of_blindness();
+        let query = snapshot.database.as_ref().map(|database| &database.query);
+        let healthy = query.is_some_and(|check| check.verdict == Verdict::Up && check.failures == 0);
+        let idle = healthy && !self.active;
+        let action = decide(&self.policy, &self.situation(healthy, now));
+        if action == Action::Query {
             self.active = false;
         }
-        look
+        Noticed {
+            action,
+            app_connections: found.filter(|_| known).map(|found| found.connections),
+            app_uses_database: self.suspicion.is_certain(),
+            idle,
+            warnings: mem::take(&mut self.warnings),
+        }
     }
 
     /// A deep query has passed; while all is well the next follows after this wait.
-    pub fn verified(&mut self, wait: Duration) {
+    pub(crate) fn verified(&mut self, wait: Duration) {
         let now = Instant::now();
-        (self.verified, self.proven, self.rested_at) = (now, now, now + wait);
+        (self.verified, self.reached, self.rested_at) = (now, now, now + wait);
     }
 
-    /// The way was proven.
-    pub fn proven(&mut self) {
-        self.proven = Instant::now();
+    /// A handshake has passed.
+    pub(crate) fn reached(&mut self) {
+        self.reached = Instant::now();
     }
 
-    /// How long to wait until the next look, where all is well.
-    pub fn wait(&self) -> Duration {
+    /// How long to wait until the next decision, where all is well.
+    pub(crate) fn wait(&self) -> Duration {
         let now = Instant::now();
         let rest = self.rested_at.saturating_duration_since(now);
         let wait = if rest.is_zero() { retry::spread(self.interval) } else { rest };
@@ -272,19 +294,19 @@ impl Economy {
             rested: now >= self.rested_at,
             blind: self.blindness.is_some(),
             unverified_for: now.saturating_duration_since(self.verified),
-            unproven_for: now.saturating_duration_since(self.proven),
+            unreached_for: now.saturating_duration_since(self.reached),
         }
     }
 
-    fn say_blindness(&mut self, recorder: &Recorder) {
-        let Some(blindness) = self.blindness.filter(|blindness| !self.said.contains(blindness)) else { return };
-        self.said.push(blindness);
+    fn warn_of_blindness(&mut self) {
+        let Some(blindness) = self.blindness.filter(|blindness| !self.warned_of.contains(blindness)) else { return };
+        self.warned_of.push(blindness);
         let why = match blindness {
             Blindness::NoDiagnostics => "the kernel does not show the app's connections to the database",
             Blindness::NeverSeen => "the app was never seen connected to the database (another network namespace?)",
         };
         let every = humantime::format_duration(self.policy.blind_interval);
-        recorder.say(&format!("economy: {why}: one deep query every {every} until one is seen"));
+        self.warnings.push(format!("economy: {why}: one deep query every {every} until one is seen"));
     }
 }
 

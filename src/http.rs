@@ -24,9 +24,9 @@ use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 use crate::config::{Config, Gate};
 use crate::dsn::Secret;
 use crate::log::{Level, Log};
-use crate::metrics::{Gauges, Metrics, PATHS};
+use crate::metrics::{Gauges, Metrics};
+use crate::process_state::ProcessState;
 use crate::readiness::Now;
-use crate::record::Shared;
 use crate::state::Snapshot;
 
 mod body;
@@ -34,11 +34,15 @@ mod connections;
 mod headers;
 mod health;
 mod page;
+mod reply;
 pub mod routes;
+mod view;
 
 use body::Pieces;
 use connections::{Activity, Connections, Place};
-use routes::{Ask, Kind, Reply, View, respond};
+pub use reply::{Body, Reply};
+use routes::{Ask, OTHER, respond};
+pub use view::View;
 
 /// For a request's head, and for silence between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -55,32 +59,30 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Requests under way at the end have this long; all of them are answered from memory.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-/// In [`PATHS`], what is none of ours.
-const OTHER: &str = "other";
 /// How often stuck connections are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Everything that answers depend on.
-pub struct Site {
+pub(crate) struct Site {
     /// What the checks found.
-    pub board: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) board: watch::Receiver<Arc<Snapshot>>,
     /// Liveness, draining, ever ready.
-    pub shared: Arc<Shared>,
+    pub(crate) process: Arc<ProcessState>,
     /// Counters and `/metrics`.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// What `/readyz` asks of the database.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
     /// The token, if one is set.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// The app's visitors, should they come here.
-    pub astray: Option<Astray>,
+    pub(crate) astray: Option<Astray>,
     /// For accept errors.
-    pub log: Log,
+    pub(crate) log: Log,
 }
 
 /// Notices that Railway's public domain leads here and not to the app: it offers both ports (its reference of target
 /// ports), and only one is right.
-pub struct Astray {
+pub(crate) struct Astray {
     domain: String,
     app_port: u16,
     said: AtomicBool,
@@ -88,7 +90,7 @@ pub struct Astray {
 
 impl Astray {
     /// On Railway, with a public domain.
-    pub fn of(config: &Config) -> Option<Self> {
+    pub(crate) fn of(config: &Config) -> Option<Self> {
         let domain = config.railway.public_domain.clone().filter(|_| config.railway.present)?;
         Some(Astray { domain, app_port: config.child.app_port, said: AtomicBool::new(false) })
     }
@@ -112,7 +114,7 @@ impl Astray {
 ///
 /// # Errors
 /// As the system says, e.g. an address in use.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let open = |address: SocketAddr| -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() && address.ip().is_unspecified() {
@@ -143,7 +145,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 const AF_NOT_SUPPORTED: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
 
 /// Serves until `shutdown` completes, then lets requests under way end.
-pub async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
+pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
     let connections = Connections::new();
     let graceful = GracefulShutdown::new();
     let mut sweep = tokio::time::interval(SWEEP);
@@ -214,20 +216,17 @@ async fn serve(
     let answer = service_fn(move |request: Request<Incoming>| {
         let now = Now::read();
         activity.touch(now.instant);
-        let mut reply = site.reply(&request, now);
+        let reply = site.reply(&request, now);
         // Before the first await: hyper looks for the client's end meanwhile, and would have to take a new buffer for
         // it if the request still lay in the old one.
         drop(request);
-        let scraped = (reply.kind == Kind::Metrics).then(|| Arc::clone(&site));
+        let site = Arc::clone(&site);
         let early = activity.is_early().then(|| activity.clone());
         async move {
             if let Some(activity) = early {
                 activity.wait_for_turn().await;
             }
-            if let Some(site) = scraped {
-                reply.body = site.scrape(now).await;
-            }
-            Ok::<_, Infallible>(reply.into_response())
+            Ok::<_, Infallible>(site.response(reply, now).await)
         }
     });
     let connection = http1::Builder::new()
@@ -245,7 +244,7 @@ async fn serve(
 }
 
 impl Site {
-    /// The answer to a request, but for the text of `/metrics`.
+    /// The answer to a request.
     fn reply(&self, request: &Request<Incoming>, now: Now) -> Reply {
         let ask = Ask {
             method: request.method(),
@@ -254,13 +253,26 @@ impl Site {
             authorization: self.token.as_ref().and_then(|_| request.headers().get(AUTHORIZATION)),
         };
         let reply = respond(ask, self.view(&self.board.borrow(), now));
-        if PATHS[reply.path] == OTHER
+        if reply.path == OTHER
             && let Some(astray) = &self.astray
         {
             astray.note(request.headers().get(HOST), &self.log);
         }
-        self.metrics.answered(reply.path, reply.code);
+        self.metrics.answered(reply.counted());
         reply
+    }
+
+    /// An answer as HTTP.
+    async fn response(&self, reply: Reply, now: Now) -> Response<Pieces> {
+        let headers = headers::of(&reply.body, reply.code);
+        let bytes = match reply.body {
+            Body::Text(bytes) | Body::Health(bytes) | Body::Page(bytes) => bytes,
+            Body::Metrics => self.scrape(now).await,
+        };
+        let mut response = Response::new(Pieces::of(bytes));
+        *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = headers;
+        response
     }
 
     /// The text of `/metrics`.
@@ -273,32 +285,23 @@ impl Site {
                 live: view.live,
                 draining: view.draining,
                 dropped: self.log.dropped(),
-                lag: self.shared.pulse.lag(),
+                lag: self.process.pulse.lag(),
             }
         };
         self.metrics.text(&snapshot, gauges).await
     }
 
     /// What is known at this moment.
-    pub fn view<'a>(&'a self, snapshot: &'a Snapshot, now: Now) -> View<'a> {
+    fn view<'a>(&'a self, snapshot: &'a Snapshot, now: Now) -> View<'a> {
         View {
             snapshot,
             gate: self.gate,
-            draining: self.shared.is_draining(),
-            ever_ready: self.shared.ever_ready.load(Ordering::Relaxed),
-            live: self.shared.pulse.is_live(now.instant),
+            draining: self.process.is_draining(),
+            ever_ready: self.process.ever_ready.load(Ordering::Relaxed),
+            live: self.process.pulse.is_live(now.instant),
             token: self.token.as_ref().map(Secret::expose),
             now,
         }
-    }
-}
-
-impl Reply {
-    fn into_response(self) -> Response<Pieces> {
-        let mut response = Response::new(Pieces::of(self.body));
-        *response.status_mut() = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = headers::of(self.kind, self.code);
-        response
     }
 }
 

@@ -4,12 +4,15 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::WaitOptions;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
@@ -17,18 +20,20 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::config::{Config, Gate};
-use crate::http::{self, Astray, Site};
+use crate::http::{self, Astray, Site, routes};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
+use crate::process_state::ProcessState;
 use crate::pulse::TICK;
 use crate::readiness;
-use crate::record::{Recorder, Shared};
-use crate::schedule;
+use crate::record::Recorder;
+use crate::schedule::Schedule;
 use crate::state::Snapshot;
 
 mod signals;
 
-pub use signals::{Heard, Signals};
+pub use signals::Signals;
+pub(crate) use signals::{Heard, code_of, signal_name};
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
@@ -36,30 +41,53 @@ const BLOCKING_THREADS: usize = 4;
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 /// … and this often when the platform's window is over.
 const LATE_WAITING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// What a runtime opens: its poll and what wakes it, and the pipe of the signal handlers.
+const FILES_OF_RUNTIME: usize = 6;
+/// What serving and checking open beside each other: a client, both checks, a name look-up and its files, certificates,
+/// `/proc`, the kernel's socket diagnostics.
+const FILES_AT_WORK: usize = 12;
 /// EMFILE, for which `ErrorKind` has no word.
 const TOO_MANY_OPEN_FILES: i32 = 24;
 /// The last lines get this long to be written.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// The runtime of this thread.
+/// A runtime of one thread.
 ///
 /// # Errors
 /// As the system says, e.g. no file descriptors left.
-pub fn runtime() -> std::io::Result<Runtime> {
+pub fn runtime() -> Result<Runtime, StartError> {
     // tokio panics where it gets no descriptors for its signals: ask for as many as a runtime takes, and say so instead.
-    let (one, other) = std::os::unix::net::UnixStream::pair()?;
-    let spare = (one.try_clone()?, one.try_clone()?, one.try_clone()?, one.try_clone()?);
-    drop((one, other, spare));
-    Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+    spare_files(FILES_OF_RUNTIME)?;
+    let built = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
+    built.map_err(StartError::of)
+}
+
+/// Whether so many more files can be opened.
+fn spare_files(count: usize) -> Result<(), StartError> {
+    let (one, _other) = std::os::unix::net::UnixStream::pair().map_err(StartError::of)?;
+    let more = (2..count).map(|_| one.try_clone()).collect::<std::io::Result<Vec<_>>>();
+    more.map(drop).map_err(StartError::of)
 }
 
 /// What was not possible at start. One line each.
 #[derive(Debug)]
 pub enum StartError {
     /// The address, and what the system says.
-    Listen(std::net::SocketAddr, std::io::Error),
+    Listen(SocketAddr, std::io::Error),
+    /// Not enough file descriptors.
+    OpenFiles(std::io::Error),
     /// Threads, runtimes, metrics.
     Internal(String),
+}
+
+impl StartError {
+    fn of(error: std::io::Error) -> Self {
+        if error.raw_os_error() == Some(TOO_MANY_OPEN_FILES) {
+            StartError::OpenFiles(error)
+        } else {
+            StartError::Internal(error.to_string())
+        }
+    }
 }
 
 impl fmt::Display for StartError {
@@ -80,6 +108,9 @@ impl fmt::Display for StartError {
                     f,
                     "cannot listen on {address}: {error}; set SIDEPULSE_LISTEN or PORT to an address of this machine"
                 )
+            }
+            StartError::OpenFiles(error) => {
+                write!(f, "cannot start: {error}; raise the limit of open files (ulimit -n), to 64 at least")
             }
             StartError::Internal(what) => write!(f, "cannot start: {what}"),
         }
@@ -106,30 +137,38 @@ impl Daemon {
         let address = listener.local_addr().map_err(|error| internal(error.to_string()))?;
         let started = Instant::now();
         let snapshot = Snapshot::new(config, started);
-        let metrics = Metrics::new(config, &snapshot).map_err(|error| internal(error.to_string()))?;
+        let metrics =
+            Metrics::new(config, &snapshot, routes::answers(config)).map_err(|error| internal(error.to_string()))?;
         let (sender, board) = watch::channel(Arc::new(snapshot));
         let site = Arc::new(Site {
             board,
-            shared: Arc::new(Shared::new(started)),
+            process: Arc::new(ProcessState::new(started)),
             metrics: Arc::new(metrics),
             gate: config.database.as_ref().map_or(Gate::Never, |database| database.gate),
             token: config.token.clone(),
             astray: Astray::of(config),
             log: log.clone(),
         });
-        let checks = Checks { config: config.clone(), board: sender, site: Arc::clone(&site), log: log.clone() };
-        log.line(Level::Info, "started", format!("sidepulse {} listens on {address}", env!("CARGO_PKG_VERSION")))
-            .send();
+        let checks = Checks {
+            config: config.clone(),
+            board: sender,
+            process: Arc::clone(&site.process),
+            metrics: Arc::clone(&site.metrics),
+            gate: site.gate,
+            log: log.clone(),
+        };
+        let (tell, begun) = mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("checks".into())
-            .spawn(move || checks.run())
+            .spawn(move || checks.start(address, &tell))
             .map_err(|error| internal(format!("no thread for the checks: {error}")))?;
+        begun.recv().unwrap_or_else(|_| Err(internal("the check thread has ended".to_owned())))?;
         Ok(Daemon { listener, site, gate_timeout: config.railway.gate_timeout, started, log: log.clone() })
     }
 
-    /// What the two threads share.
-    pub fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.site.shared)
+    /// What is known of this process itself.
+    pub fn process(&self) -> Arc<ProcessState> {
+        Arc::clone(&self.site.process)
     }
 
     /// The newest snapshot, and word of each new one.
@@ -148,7 +187,7 @@ impl Daemon {
 }
 
 /// `sidepulse serve`: serves until a signal comes.
-pub async fn serve(config: Config, mut signals: Signals, log: Log) -> ExitCode {
+pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
         Err(error) => {
@@ -156,22 +195,23 @@ pub async fn serve(config: Config, mut signals: Signals, log: Log) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let shared = daemon.shared();
+    let process = daemon.process();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = daemon.serve(async {
         let _ = stopped.await;
     });
+    let mut alone = Alone { signals, log: log.clone(), has_said: false };
     let control = async {
-        let (name, _) = signals.next().await;
-        shared.draining.store(true, Ordering::Relaxed);
+        let name = alone.next_stop().await;
+        process.draining.store(true, Ordering::Relaxed);
         let delay = humantime::format_duration(config.drain_delay);
         log.line(Level::Info, "draining", format!("{name}: readiness is red from now on; stopping in {delay}")).send();
         tokio::select! {
             () = sleep(config.drain_delay) => {}
-            (name, _) = signals.next() => return name,
+            name = alone.next_stop() => return name,
         }
         let _ = stop.send(());
-        signals.next().await.0
+        alone.next_stop().await
     };
     tokio::select! {
         () = serving => log.line(Level::Info, "stopped", "stopped").send(),
@@ -180,12 +220,42 @@ pub async fn serve(config: Config, mut signals: Signals, log: Log) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The signals of a daemon without a child.
+struct Alone {
+    signals: Signals,
+    log: Log,
+    has_said: bool,
+}
+
+impl Alone {
+    /// Waits for the next SIGTERM or SIGINT, and returns its name.
+    async fn next_stop(&mut self) -> String {
+        loop {
+            match self.signals.heard().await {
+                Heard::Stop(number) => return signal_name(number),
+                Heard::Other(number) if !self.has_said => {
+                    self.has_said = true;
+                    let name = signal_name(number);
+                    self.log.warning(format!("{name} is ignored: there is nothing to reload; SIGTERM stops sidepulse"));
+                }
+                Heard::Other(_) => {}
+                Heard::Child => take_orphans_in(),
+            }
+        }
+    }
+}
+
+/// As PID 1 we inherit whoever loses its parent, such as what an `exec` probe started; nobody else takes them in.
+fn take_orphans_in() {
+    while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::wait(WaitOptions::NOHANG) {}
+}
+
 /// Until it has been ready once: what for, and how much of the platform's window is left. Never ends.
 async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration, log: &Log) {
     let mut next = started + WAITING_INTERVAL;
     loop {
         sleep_until(next).await;
-        if site.shared.ever_ready.load(Ordering::Relaxed) || site.shared.is_draining() {
+        if site.process.ever_ready.load(Ordering::Relaxed) || site.process.is_draining() {
             return std::future::pending().await;
         }
         let snapshot = Arc::clone(&site.board.borrow());
@@ -204,15 +274,33 @@ async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration,
 struct Checks {
     config: Config,
     board: watch::Sender<Arc<Snapshot>>,
-    site: Arc<Site>,
+    process: Arc<ProcessState>,
+    metrics: Arc<Metrics>,
+    gate: Gate,
     log: Log,
 }
 
 impl Checks {
-    /// Runs the checks until the program ends: a panic outside of a check starts them anew.
-    fn run(self) {
+    /// Takes what it needs of the machine and tells whether it got that, then runs the checks.
+    fn start(self, address: SocketAddr, tell: &mpsc::SyncSender<Result<(), StartError>>) {
+        match runtime().and_then(|runtime| spare_files(FILES_AT_WORK).map(|()| runtime)) {
+            Ok(runtime) => {
+                let started = format!("sidepulse {} listens on {address}", env!("CARGO_PKG_VERSION"));
+                self.log.line(Level::Info, "started", started).send();
+                let _ = tell.send(Ok(()));
+                self.run(runtime);
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        }
+    }
+
+    /// Runs the checks until the program ends: a panic outside of a check starts them anew, with a new runtime.
+    fn run(&self, first: Runtime) {
+        let mut next = Some(first);
         loop {
-            let ran = catch_unwind(AssertUnwindSafe(|| match runtime() {
+            let ran = catch_unwind(AssertUnwindSafe(|| match next.take().map_or_else(runtime, Ok) {
                 Ok(runtime) => runtime.block_on(LocalSet::new().run_until(self.schedule())),
                 Err(error) => self.log.warning(format!("no runtime for the checks: {error}")),
             }));
@@ -226,23 +314,20 @@ impl Checks {
 
     async fn schedule(&self) {
         let config = &self.config;
-        let (shared, metrics) = (&self.site.shared, &self.site.metrics);
         let private = config.database.as_ref().is_none_or(|database| database.plan.private);
         let recorder = RefCell::new(Recorder::new(
             self.board.clone(),
-            Arc::clone(shared),
-            Arc::clone(metrics),
+            Arc::clone(&self.process),
+            Arc::clone(&self.metrics),
             self.log.clone(),
-            self.site.gate,
+            self.gate,
             private,
         ));
-        let app = schedule::app_loop(config.app.clone(), config.railway.present, &shared.pulse, &recorder);
+        let schedule = Schedule::new(&self.process.pulse, &recorder);
+        let app = schedule.check_app(config.app.clone(), config.railway.present);
         let database = async {
             match &config.database {
-                Some(database) => {
-                    let redactor = Arc::clone(&config.redactor);
-                    schedule::database_loop(database.clone(), redactor, &shared.pulse, &recorder).await;
-                }
+                Some(database) => schedule.check_database(database.clone(), Arc::clone(&config.redactor)).await,
                 None => std::future::pending().await,
             }
         };
@@ -258,11 +343,11 @@ impl Checks {
             tokio::select! {
                 planned = ticks.tick() => {
                     let now = Instant::now();
-                    self.site.shared.pulse.tick(now, now.saturating_duration_since(planned));
+                    self.process.pulse.tick(now, now.saturating_duration_since(planned));
                     recorder.borrow().add_down_time(now - before);
                     before = now;
                 }
-                () = self.site.metrics.process.wanted() => self.site.metrics.process.take(),
+                () = self.metrics.process.wanted() => self.metrics.process.take(),
             }
         }
     }

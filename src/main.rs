@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     log_panics(&log);
     let code = match lifecycle::runtime() {
         Ok(runtime) => runtime.block_on(perform(line.task.clone(), &lookup, &log)),
-        Err(error) => fail(&log, 1, &format!("cannot start: {error}")),
+        Err(error) => fail(&log, 1, &error.to_string()),
     };
     lifecycle::flush(&log);
     code
@@ -47,7 +47,10 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Ok(listen) => ping::run(listen, &path).await,
             Err(faults) => refuse(&faults, log),
         },
-        Task::Doctor { json, backend } => doctor::run(lookup, &variable_names(), backend.as_deref(), json),
+        Task::Doctor { explain: Some(rule), .. } => doctor::explain(&rule),
+        Task::Doctor { json, backend, explain: None } => {
+            doctor::run(lookup, &variable_names(), backend.as_deref(), json)
+        }
     }
 }
 

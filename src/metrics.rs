@@ -1,7 +1,7 @@
 //! Every metric: name, help, labels, buckets. All series exist from the start; scraping never makes a check run.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -12,25 +12,29 @@ use prometheus::{
 };
 use tokio::time::Instant;
 
-use crate::config::Config;
-use crate::probe::{Outcome, Phase, Reason};
+use crate::config::{Config, DatabaseMode};
+use crate::probe::{CheckId, Outcome, Phase, Reason};
 use crate::readiness::{self, Now, State};
-use crate::state::{CheckState, Level, Snapshot};
+use crate::state::{CheckState, Snapshot, Verdict};
 
 mod labels;
 mod process;
 
-pub use labels::PATHS;
-use labels::{CODES, answers, phases, reasons, warnings};
-pub use process::ProcessSample;
+use labels::{phases, reasons, warnings};
+use process::ProcessSample;
 
 /// From a warm query on the same machine to the longest sensible check.
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Several scrapers share one encoding.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// The path and the status of an answer, as the request counter tells them apart.
+pub(crate) type Answer = (&'static str, u16);
+
 /// The series of one check, resolved once.
 #[derive(Debug)]
 struct CheckSeries {
+    name: Arc<str>,
     up: IntGauge,
     states: [IntGauge; State::ALL.len()],
     warnings: Vec<(Reason, IntGauge)>,
@@ -45,9 +49,9 @@ struct CheckSeries {
 }
 
 /// The program's registry and the handles to its series.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
-    checks: Vec<CheckSeries>,
+    checks: HashMap<CheckId, CheckSeries>,
     last_run: GaugeVec,
     last_success: GaugeVec,
     ready: IntGauge,
@@ -57,27 +61,27 @@ pub struct Metrics {
     wakes: Option<Histogram>,
     certificate: Option<GaugeVec>,
     app_connections: Option<IntGaugeVec>,
-    http: Vec<Option<IntCounter>>,
+    requests: HashMap<Answer, IntCounter>,
     lag: Gauge,
     dropped: IntCounter,
     encoded: Mutex<Option<(Instant, Bytes)>>,
     /// The process metrics, sampled on the check thread.
-    pub process: ProcessSample,
+    pub(crate) process: ProcessSample,
 }
 
 /// What an encoding needs to know beside the counters.
 #[derive(Clone, Copy, Debug)]
-pub struct Gauges {
+pub(crate) struct Gauges {
     /// Readiness as `/readyz` would answer.
-    pub ready: bool,
+    pub(crate) ready: bool,
     /// Liveness as `/livez` would answer.
-    pub live: bool,
+    pub(crate) live: bool,
     /// SIGTERM has come.
-    pub draining: bool,
+    pub(crate) draining: bool,
     /// Lines that the log dropped so far.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// How late the last tick of the check thread was.
-    pub lag: Duration,
+    pub(crate) lag: Duration,
 }
 
 /// Registers a family.
@@ -88,11 +92,15 @@ fn family<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus:
 }
 
 impl Metrics {
-    /// Every series of section 6, at zero.
+    /// Every series that can occur, at zero; `answers` are those that a request can get.
     ///
     /// # Errors
     /// Only a mistake in this file: two families of one name, or a bad label.
-    pub fn new(config: &Config, snapshot: &Snapshot) -> prometheus::Result<Metrics> {
+    pub(crate) fn new(
+        config: &Config,
+        snapshot: &Snapshot,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> prometheus::Result<Metrics> {
         let labels = config.railway.replica.iter().map(|id| ("railway_replica".to_owned(), id.clone())).collect();
         let registry = Registry::new_custom(None, Some(labels).filter(|l: &HashMap<_, _>| !l.is_empty()))?;
         let r = &registry;
@@ -155,11 +163,11 @@ impl Metrics {
             counters("sidepulse_transitions_total", "Changes of the check to up or to down.", &["check", "to"])?;
 
         let checks = snapshot
-            .checks
-            .iter()
+            .checks()
             .map(|check| {
                 let (id, name) = (&check.id, &*check.name);
-                CheckSeries {
+                let series = CheckSeries {
+                    name: Arc::clone(&check.name),
                     up: up.with_label_values(&[name]),
                     states: State::ALL.map(|state| states.with_label_values(&[name, state.as_str()])),
                     warnings: warnings(id)
@@ -174,23 +182,19 @@ impl Metrics {
                     down_seconds: down.with_label_values(&[name]),
                     to_up: transitions.with_label_values(&[name, "up"]),
                     to_down: transitions.with_label_values(&[name, "down"]),
-                }
+                };
+                (id.clone(), series)
             })
             .collect();
 
-        let has_database = snapshot.database().is_some();
-        let economy = config.database.as_ref().is_some_and(|d| d.mode == crate::config::DatabaseMode::Economy);
+        let has_database = snapshot.database.is_some();
+        let economy = config.database.as_ref().is_some_and(|database| database.mode == DatabaseMode::Economy);
         let only = |wanted: bool| wanted.then_some(());
-        let requests =
+        let answered =
             counters("sidepulse_http_requests_total", "Requests answered, by path and status.", &["path", "code"])?;
-        let has_token = config.token.is_some();
-        let http = PATHS
-            .iter()
-            .flat_map(|path| CODES.iter().map(move |code| (*path, *code)))
-            .map(|(path, code)| {
-                answers(path, code, has_token, has_database)
-                    .then(|| requests.with_label_values(&[path, &code.to_string()]))
-            })
+        let requests = answers
+            .into_iter()
+            .map(|(path, code)| ((path, code), answered.with_label_values(&[path, &code.to_string()])))
             .collect();
         Ok(Metrics {
             checks,
@@ -234,7 +238,7 @@ impl Metrics {
             app_connections: only(economy)
                 .map(|()| gauges("sidepulse_database_app_connections", "The app's open sockets to the database.", &[]))
                 .transpose()?,
-            http,
+            requests,
             lag: family(
                 r,
                 Gauge::new("sidepulse_scheduler_lag_seconds", "How late the last tick of the check thread was."),
@@ -247,8 +251,8 @@ impl Metrics {
     }
 
     /// Counts a result.
-    pub fn record(&self, index: usize, name: &str, outcome: &Outcome) {
-        let series = &self.checks[index];
+    pub(crate) fn record(&self, id: &CheckId, outcome: &Outcome) {
+        let Some(series) = self.checks.get(id) else { return };
         series.checks.inc();
         series.attempts.inc_by(u64::from(outcome.attempts));
         series.duration.observe(outcome.duration.as_secs_f64());
@@ -257,58 +261,71 @@ impl Metrics {
                 histogram.observe(took.as_secs_f64());
             }
         }
-        self.ran(name, outcome.ended.1);
+        self.ran(id, outcome.ended.1);
         match outcome.reason() {
-            None => self.last_success.with_label_values(&[name]).set(seconds(outcome.ended.1)),
-            Some(reason) => series.failures.get(&reason).into_iter().for_each(IntCounter::inc),
+            None => self.last_success.with_label_values(&[&*series.name]).set(seconds(outcome.ended.1)),
+            Some(reason) => {
+                if let Some(failures) = series.failures.get(&reason) {
+                    failures.inc();
+                }
+            }
         }
     }
 
-    /// Something was checked just now, be it only the way to the database.
-    pub fn ran(&self, name: &str, at: SystemTime) {
-        self.last_run.with_label_values(&[name]).set(seconds(at));
+    /// A check ended then, be it only a handshake with the database.
+    pub(crate) fn ran(&self, id: &CheckId, at: SystemTime) {
+        if let Some(series) = self.checks.get(id) {
+            self.last_run.with_label_values(&[&*series.name]).set(seconds(at));
+        }
     }
 
-    /// Counts a change of level.
-    pub fn transition(&self, index: usize, to: Level) {
-        match to {
-            Level::Up => self.checks[index].to_up.inc(),
-            Level::Down => self.checks[index].to_down.inc(),
-            Level::Starting => {}
+    /// Counts a change of the verdict.
+    pub(crate) fn transition(&self, id: &CheckId, to: Verdict) {
+        match (self.checks.get(id), to) {
+            (Some(series), Verdict::Up) => series.to_up.inc(),
+            (Some(series), Verdict::Down) => series.to_down.inc(),
+            (Some(_), Verdict::Starting) | (None, _) => {}
         }
     }
 
     /// The database was restarted since the last success, and was ready this long after the check's start.
-    pub fn restarted(&self, ready_after: Duration) {
-        self.restarts.iter().for_each(IntCounter::inc);
-        self.wakes.iter().for_each(|wakes| wakes.observe(ready_after.as_secs_f64()));
+    pub(crate) fn restarted(&self, ready_after: Duration) {
+        if let (Some(restarts), Some(wakes)) = (&self.restarts, &self.wakes) {
+            restarts.inc();
+            wakes.observe(ready_after.as_secs_f64());
+        }
     }
 
     /// Time has passed: checks that are down stay down longer. What is overdue is in state `stale`, not `down`.
-    pub fn add_down_time(&self, snapshot: &Snapshot, passed: Duration) {
+    pub(crate) fn add_down_time(&self, snapshot: &Snapshot, passed: Duration) {
         let now = Instant::now();
-        for (check, series) in snapshot.checks.iter().zip(&self.checks) {
-            if check.level == Level::Down && !check.is_stale(now) {
+        for (check, series) in self.checks_of(snapshot) {
+            if check.verdict == Verdict::Down && !check.is_stale(now) {
                 series.down_seconds.inc_by(passed.as_secs_f64());
             }
         }
     }
 
     /// The app's open sockets to the database (economy).
-    pub fn app_connections(&self, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.app_connections.iter().for_each(|gauge| gauge.with_label_values(&[] as &[&str]).set(count));
+    pub(crate) fn app_connections(&self, count: usize) {
+        if let Some(gauge) = &self.app_connections {
+            gauge.with_label_values(&[] as &[&str]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
-    /// Counts an answered request. `path` is an index into [`PATHS`].
-    pub fn answered(&self, path: usize, code: u16) {
-        let code = CODES.iter().position(|known| *known == code);
-        let series = code.and_then(|code| self.http.get(path * CODES.len() + code)?.as_ref());
-        series.into_iter().for_each(IntCounter::inc);
+    /// Counts an answered request.
+    pub(crate) fn answered(&self, answer: Answer) {
+        if let Some(requests) = self.requests.get(&answer) {
+            requests.inc();
+        }
+    }
+
+    fn checks_of<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = (&'a CheckState, &'a CheckSeries)> {
+        snapshot.checks().filter_map(|check| Some((check, self.checks.get(&check.id)?)))
     }
 
     /// The text of `/metrics`, at most a second old.
-    pub async fn text(&self, snapshot: &Snapshot, now: impl FnOnce() -> Gauges) -> Bytes {
+    pub(crate) async fn text(&self, snapshot: &Snapshot, now: impl FnOnce() -> Gauges) -> Bytes {
         if let Some(fresh) = self.fresh() {
             return fresh;
         }
@@ -337,10 +354,11 @@ impl Metrics {
         self.draining.set(now.draining.into());
         self.lag.set(now.lag.as_secs_f64());
         self.dropped.inc_by(now.dropped.saturating_sub(self.dropped.get()));
-        for (check, series) in snapshot.checks.iter().zip(&self.checks) {
+        for (check, series) in self.checks_of(snapshot) {
             series.refresh(check, snapshot, moment);
         }
-        if let (Some(end), Some(gauge)) = (snapshot.certificate_expiry, &self.certificate) {
+        let end = snapshot.database.as_ref().and_then(|database| database.certificate_expiry);
+        if let (Some(end), Some(gauge)) = (end, &self.certificate) {
             gauge.with_label_values(&[] as &[&str]).set(seconds(end));
         }
     }

@@ -13,6 +13,7 @@ pub(crate) mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod listeners;
+mod query;
 mod reason;
 mod refusal;
 mod remedies;
@@ -195,6 +196,12 @@ impl Failure {
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
+    }
+
+    /// Whether another attempt may help: not where an alert of TLS has said what it takes.
+    pub(crate) fn may_heal(&self) -> bool {
+        let settled = matches!(self.cause, Some(Cause::ClientCertificateRequired | Cause::AlpnRefused));
+        self.reason.class() == Class::Retry && !settled
     }
 
     /// What to do about it, as [`Reason::remedy`] or more to the point.

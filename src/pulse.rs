@@ -1,4 +1,4 @@
-//! Is the check thread alive? It ticks once a second and says how long each check may take; `/livez` reads that, and
+//! Is the check thread alive? It ticks once a second and notes how long each check may take; `/livez` reads that, and
 //! nothing else: neither the app's answer nor the database can make it fail.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The check thread's own heartbeat.
-pub const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// Without a tick for this long the check thread hangs.
 const LATEST_TICK: Duration = Duration::from_secs(15);
 /// A check ends at its timeout; one that runs this much longer hangs.
-pub const OVERRUN: Duration = Duration::from_secs(5);
+pub(crate) const OVERRUN: Duration = Duration::from_secs(5);
 
 /// The two schedules that can have a check under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// The app check.
     App = 0,
     /// The database check, its SQL checks and handshakes.
@@ -24,7 +24,7 @@ pub enum Lane {
 
 /// Signs of life, in milliseconds since the start; written by the check thread, read by the HTTP thread.
 #[derive(Debug)]
-pub struct Pulse {
+pub(crate) struct Pulse {
     start: Instant,
     ticked: AtomicU64,
     lag: AtomicU64,
@@ -34,7 +34,7 @@ pub struct Pulse {
 
 impl Pulse {
     /// Alive from now on.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Pulse { start: now, ticked: AtomicU64::new(0), lag: AtomicU64::new(0), must_end: Default::default() }
     }
 
@@ -43,28 +43,28 @@ impl Pulse {
     }
 
     /// The heartbeat; `lag` is how late it is.
-    pub fn tick(&self, now: Instant, lag: Duration) {
+    pub(crate) fn tick(&self, now: Instant, lag: Duration) {
         self.ticked.store(self.millis(now), Ordering::Relaxed);
         self.lag.store(u64::try_from(lag.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How late the last tick was.
-    pub fn lag(&self) -> Duration {
+    pub(crate) fn lag(&self) -> Duration {
         Duration::from_micros(self.lag.load(Ordering::Relaxed))
     }
 
     /// A check starts that ends within its timeout, or hangs.
-    pub fn begin(&self, lane: Lane, now: Instant, timeout: Duration) {
+    pub(crate) fn begin(&self, lane: Lane, now: Instant, timeout: Duration) {
         self.must_end[lane as usize].store(self.millis(now + timeout + OVERRUN), Ordering::Relaxed);
     }
 
     /// It ended.
-    pub fn end(&self, lane: Lane) {
+    pub(crate) fn end(&self, lane: Lane) {
         self.must_end[lane as usize].store(0, Ordering::Relaxed);
     }
 
     /// The verdict of `/livez`.
-    pub fn is_live(&self, now: Instant) -> bool {
+    pub(crate) fn is_live(&self, now: Instant) -> bool {
         let now = self.millis(now);
         let silent = now.saturating_sub(self.ticked.load(Ordering::Relaxed));
         let overrun = self.must_end.iter().map(|end| end.load(Ordering::Relaxed)).any(|end| end != 0 && now > end);

@@ -7,16 +7,17 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::config::Gate;
-use crate::probe::Reason;
-use crate::state::{CheckState, Level, Snapshot};
+use crate::probe::{CheckId, Reason};
+use crate::state::{CheckState, Deep, Snapshot, Verdict};
 
 /// An idle verdict older than this is shown as a warning.
 const IDLE_UNVERIFIED_AFTER: Duration = Duration::from_secs(3600);
 /// A certificate that ends this soon is shown as a warning.
-pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The moment of a decision, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,7 @@ pub struct Now {
 
 impl Now {
     /// This moment.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Now { instant: Instant::now(), wall: SystemTime::now() }
     }
 }
@@ -38,11 +39,11 @@ impl Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// SIGTERM has come.
-    pub draining: bool,
+    pub(crate) draining: bool,
     /// Why the app is not ready; `None` = ready.
-    pub app: Option<Reason>,
+    pub(crate) app: Option<Reason>,
     /// Why the database keeps us from being ready; `None` = the gate is satisfied.
-    pub database: Option<Reason>,
+    pub(crate) database: Option<Reason>,
 }
 
 impl Readiness {
@@ -71,9 +72,10 @@ impl fmt::Display for Readiness {
 }
 
 /// Decides readiness.
-pub fn decide(gate: Gate, snapshot: &Snapshot, draining: bool, now: Instant) -> Readiness {
-    let app = snapshot.app();
-    let database = snapshot.database().and_then(|check| {
+pub(crate) fn decide(gate: Gate, snapshot: &Snapshot, draining: bool, now: Instant) -> Readiness {
+    let app = &snapshot.app;
+    let database = snapshot.database.as_ref().and_then(|database| {
+        let check = &database.query;
         let satisfied = match gate {
             Gate::Never => true,
             Gate::Startup => check.last_success.is_some(),
@@ -85,10 +87,10 @@ pub fn decide(gate: Gate, snapshot: &Snapshot, draining: bool, now: Instant) -> 
 }
 
 fn is_up(check: &CheckState, now: Instant) -> bool {
-    check.level == Level::Up && !check.is_stale(now)
+    check.verdict == Verdict::Up && !check.is_stale(now)
 }
 
-/// `starting|up|down|idle|stale`: the words of `state`.
+/// `state` of a check: `starting|up|down|idle|stale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Never up so far.
@@ -97,7 +99,7 @@ pub enum State {
     Up,
     /// Failing.
     Down,
-    /// Not looked at, because the app does not use the database; the last verdict stands.
+    /// Not checked, because the app does not use the database; the last verdict stands.
     Idle,
     /// The next result is overdue.
     Stale,
@@ -105,10 +107,10 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 5] = [State::Up, State::Down, State::Starting, State::Idle, State::Stale];
+    pub(crate) const ALL: [State; 5] = [State::Up, State::Down, State::Starting, State::Idle, State::Stale];
 
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
+    /// Its name in JSON and labels.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
             State::Up => "up",
@@ -124,20 +126,26 @@ impl State {
 pub enum Status {
     /// All is well.
     Pass,
-    /// It works, but look at it.
+    /// It works, with something to look into.
     Warn,
     /// It does not work.
     Fail,
 }
 
 impl Status {
-    /// The word.
+    /// Its name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Status::Pass => "pass",
             Status::Warn => "warn",
             Status::Fail => "fail",
         }
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -154,12 +162,12 @@ pub struct Judgement {
 
 /// Judges one check of a snapshot.
 pub fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
-    let state = match check.level {
+    let state = match check.verdict {
         _ if check.is_stale(now.instant) => State::Stale,
-        Level::Down => State::Down,
-        Level::Starting => State::Starting,
-        Level::Up if check.idle_since.is_some() => State::Idle,
-        Level::Up => State::Up,
+        Verdict::Down => State::Down,
+        Verdict::Starting => State::Starting,
+        Verdict::Up if check.idle_since.is_some() => State::Idle,
+        Verdict::Up => State::Up,
     };
     if !matches!(state, State::Up | State::Idle) {
         return Judgement { state, status: Status::Fail, reason: Some(check.reason(now.instant)) };
@@ -170,12 +178,13 @@ pub fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
 }
 
 /// Whether a warning applies to a check that is up.
-pub fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, now: Now) -> bool {
-    let is_database = snapshot.database().is_some_and(|database| database.id == check.id);
+pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, now: Now) -> bool {
+    // What is known of the server itself shows at the database check alone.
+    let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
     match warning {
-        Reason::ReadOnly => check.read_only,
+        Reason::ReadOnly => server.is_some_and(|server| server.read_only),
         Reason::CertificateExpiring => {
-            let end = snapshot.certificate_expiry.filter(|_| is_database);
+            let end = server.and_then(|server| server.certificate_expiry);
             end.is_some_and(|end| end < now.wall + CERTIFICATE_WARNING)
         }
         Reason::IdleUnverified => {
@@ -200,18 +209,16 @@ pub enum Scope {
 
 impl Scope {
     /// The checks it speaks of.
-    pub fn checks(self, snapshot: &Snapshot) -> &[CheckState] {
-        match self {
-            Scope::All => &snapshot.checks,
-            Scope::Shallow => &snapshot.checks[..1],
-            Scope::Deep => snapshot.deep(),
-        }
+    pub(crate) fn checks(self, snapshot: &Snapshot) -> impl Iterator<Item = &CheckState> {
+        let app = (self != Scope::Deep).then_some(&snapshot.app);
+        let deep = snapshot.database.as_ref().filter(|_| self != Scope::Shallow);
+        app.into_iter().chain(deep.into_iter().flat_map(Deep::checks))
     }
 }
 
 /// The worst status of the scope's checks; draining counts for `/health` alone.
 pub fn health(scope: Scope, snapshot: &Snapshot, draining: bool, now: Now) -> Status {
-    let worst = scope.checks(snapshot).iter().map(|check| judge(check, snapshot, now).status).max();
+    let worst = scope.checks(snapshot).map(|check| judge(check, snapshot, now).status).max();
     match worst {
         _ if draining && scope == Scope::All => Status::Fail,
         Some(status) => status,
@@ -219,8 +226,8 @@ pub fn health(scope: Scope, snapshot: &Snapshot, draining: bool, now: Now) -> St
     }
 }
 
-/// The words of `state` in `/health`.
-pub fn overall_state(readiness: &Readiness, ever_ready: bool) -> &'static str {
+/// `state` in `/health`.
+pub(crate) fn overall_state(readiness: &Readiness, ever_ready: bool) -> &'static str {
     match readiness {
         _ if readiness.draining => "draining",
         _ if readiness.is_ready() => "ready",

@@ -1,183 +1,159 @@
 //! What becomes of a result: into the snapshot, the metrics and, where something changed, the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Gate;
-use crate::economy::app_url::AppChecks;
-use crate::log::{Level as LogLevel, Log};
+use crate::log::{Level, Log};
 use crate::metrics::Metrics;
+use crate::millis;
 use crate::probe::database::{DatabaseReport, Handshake, ServerFacts};
-use crate::probe::{Failure, Outcome, Phase, Reason};
-use crate::pulse::Pulse;
-use crate::readiness::{self, Now};
-use crate::state::{CheckState, Level, Snapshot, Transition};
+use crate::probe::{CheckId, Failure, Outcome, Phase, Reason};
+use crate::process_state::ProcessState;
+use crate::pulse::Lane;
+use crate::readiness::{self, Now, Status};
+use crate::state::{CheckState, Deep, Snapshot, Transition, Verdict};
 
 /// A hostile server must not fill memory with made-up codes.
 const MOST_CODES: usize = 32;
 
-/// What both threads share beside the snapshot.
-#[derive(Debug)]
-pub struct Shared {
-    /// Signs of life of the check thread.
-    pub pulse: Pulse,
-    /// SIGTERM has come.
-    pub draining: AtomicBool,
-    /// Readiness was green once.
-    pub ever_ready: AtomicBool,
-}
-
-impl Shared {
-    /// At the start of the program.
-    pub fn new(now: Instant) -> Self {
-        Shared { pulse: Pulse::new(now), draining: AtomicBool::new(false), ever_ready: AtomicBool::new(false) }
-    }
-
-    /// SIGTERM has come.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-}
-
 /// Takes results in; lives on the check thread.
-pub struct Recorder {
+pub(crate) struct Recorder {
     board: watch::Sender<Arc<Snapshot>>,
-    shared: Arc<Shared>,
+    process: Arc<ProcessState>,
     metrics: Arc<Metrics>,
     log: Log,
     gate: Gate,
     started: Instant,
     codes: BTreeSet<String>,
-    warned: Vec<Option<Reason>>,
+    /// The warning of each check that was logged last, while it applies.
+    warned: HashMap<CheckId, Reason>,
     private_database: bool,
     said_plaintext: bool,
     server_started: Option<String>,
-    app_checks: AppChecks,
 }
 
 impl Recorder {
     /// `private_database`: a login without TLS is nothing to warn of.
-    pub fn new(
+    pub(crate) fn new(
         board: watch::Sender<Arc<Snapshot>>,
-        shared: Arc<Shared>,
+        process: Arc<ProcessState>,
         metrics: Arc<Metrics>,
         log: Log,
         gate: Gate,
         private_database: bool,
     ) -> Self {
-        let checks = board.borrow().checks.len();
         Recorder {
             board,
-            shared,
+            process,
             metrics,
             log,
             gate,
             started: Instant::now(),
             codes: BTreeSet::new(),
-            warned: vec![None; checks],
+            warned: HashMap::new(),
             private_database,
             said_plaintext: false,
             server_started: None,
-            app_checks: AppChecks::default(),
         }
     }
 
     /// The newest snapshot.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.board.borrow())
     }
 
-    /// The scheduler's plan: this check, and those that run with it, start next at `due`.
-    pub fn plan(&self, first: usize, due: Instant) {
-        self.change(|snapshot| checks_of(snapshot, first).iter_mut().for_each(|check| check.due = due));
-    }
-
-    /// An app check begins; they follow each other at this interval.
-    pub fn app_begins(&mut self, interval: std::time::Duration) {
-        self.app_checks.begins(Instant::now(), interval);
-    }
-
-    /// When the app was checked lately.
-    pub fn app_checks(&self) -> &AppChecks {
-        &self.app_checks
+    /// The scheduler's plan: the checks of this lane start next at `due`.
+    pub(crate) fn plan(&self, lane: Lane, due: Instant) {
+        self.change(|snapshot| match (lane, &mut snapshot.database) {
+            (Lane::App, _) => snapshot.app.due = due,
+            (Lane::Database, Some(database)) => {
+                for check in database.checks_mut() {
+                    check.due = due;
+                }
+            }
+            (Lane::Database, None) => {}
+        });
     }
 
     /// A result of the app check.
-    pub fn app(&mut self, outcome: Outcome) {
-        self.app_checks.ends(outcome.ended.0);
-        self.take(0, outcome);
-        self.check_ready();
+    pub(crate) fn app(&mut self, outcome: Outcome) {
+        self.take(&CheckId::App, outcome);
+        self.log_first_ready();
     }
 
     /// The results of one database check.
-    pub fn database(&mut self, report: DatabaseReport) {
+    pub(crate) fn database(&mut self, report: DatabaseReport) {
         if let Some(facts) = &report.facts {
             self.learn(facts);
         }
-        self.take(1, report.query);
-        for (i, outcome) in report.sql.into_iter().enumerate() {
-            self.take(2 + i, outcome);
+        self.take(&CheckId::Database, report.query);
+        let names: Vec<CheckId> =
+            self.snapshot().database.iter().flat_map(|database| &database.sql).map(|check| check.id.clone()).collect();
+        for (id, outcome) in names.iter().zip(report.sql) {
+            self.take(id, outcome);
         }
-        self.check_ready();
+        self.log_first_ready();
     }
 
-    /// The certificate that the server showed.
-    pub fn certificate(&self, end: Option<SystemTime>) {
+    /// When the certificate ends that the server showed.
+    pub(crate) fn certificate(&self, end: Option<SystemTime>) {
         if end.is_some() {
-            self.change(|snapshot| snapshot.certificate_expiry = end);
+            self.change_database(|database| database.certificate_expiry = end);
         }
     }
 
-    /// A handshake without a login: a good result is none of the deep query's.
-    pub fn handshake(&mut self, handshake: Handshake) {
+    /// The result of a handshake without a login: one that passed is not a result of the deep query.
+    pub(crate) fn handshake(&mut self, handshake: Handshake) {
         let Handshake { outcome, certificate } = handshake;
         if outcome.result.is_err() {
-            self.take(1, outcome);
-            return self.check_ready();
+            self.take(&CheckId::Database, outcome);
+            return self.log_first_ready();
         }
-        if let Some(check) = self.board.borrow().database() {
-            self.metrics.ran(&check.name, outcome.ended.1);
-        }
+        self.metrics.ran(&CheckId::Database, outcome.ended.1);
         self.certificate(certificate);
     }
 
     /// The app does, or does not, use the database (economy): a verdict on an idle one stands.
-    pub fn idle(&mut self, idle: bool) {
+    pub(crate) fn idle(&mut self, idle: bool) {
         let now = Instant::now();
-        self.change(|snapshot| {
-            let since = |check: &CheckState| idle.then(|| check.idle_since.unwrap_or(now));
-            snapshot.deep_mut().iter_mut().for_each(|check| check.idle_since = since(check));
+        self.change_database(|database| {
+            for check in database.checks_mut() {
+                check.idle_since = idle.then(|| check.idle_since.unwrap_or(now));
+            }
         });
         // No result will say that the verdict has become old; the SQL checks are as old as the database's.
         let snapshot = self.snapshot();
-        snapshot.database().into_iter().for_each(|check| self.log_warning(1, check, &snapshot));
-    }
-
-    /// The app's open connections to the database (economy).
-    pub fn app_connections(&self, count: usize) {
-        self.metrics.app_connections(count);
-    }
-
-    /// Our own app checks make the app use the database (economy): said once.
-    pub fn app_uses_database(&mut self) {
-        if !self.board.borrow().app_uses_database {
-            self.change(|snapshot| snapshot.app_uses_database = true);
-            self.say(crate::economy::app_url::REMEDY);
+        if let Some(database) = &snapshot.database {
+            self.log_warning(&database.query, &snapshot);
         }
     }
 
-    /// A warning that is nobody's result.
-    pub fn say(&self, text: &str) {
+    /// The app's open connections to the database (economy).
+    pub(crate) fn app_connections(&self, count: usize) {
+        self.metrics.app_connections(count);
+    }
+
+    /// Our own app checks make the app use the database (economy). Logged once, in these words.
+    pub(crate) fn app_uses_database(&mut self, warning: &str) {
+        if !self.board.borrow().app_uses_database {
+            self.change(|snapshot| snapshot.app_uses_database = true);
+            self.warn(warning);
+        }
+    }
+
+    /// Logs a warning that belongs to no result.
+    pub(crate) fn warn(&self, text: &str) {
         self.log.warning(text);
     }
 
     /// Time has passed on the check thread.
-    pub fn add_down_time(&self, passed: std::time::Duration) {
+    pub(crate) fn add_down_time(&self, passed: Duration) {
         self.metrics.add_down_time(&self.board.borrow(), passed);
     }
 
@@ -185,8 +161,15 @@ impl Recorder {
         self.board.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
     }
 
+    fn change_database(&self, change: impl FnOnce(&mut Deep)) {
+        self.change(|snapshot| {
+            if let Some(database) = &mut snapshot.database {
+                change(database);
+            }
+        });
+    }
+
     fn learn(&mut self, facts: &ServerFacts) {
-        self.change(|snapshot| snapshot.checks[1].read_only = facts.read_only == Some(true));
         if facts.plaintext && !self.private_database && !self.said_plaintext {
             self.said_plaintext = true;
             self.log.warning(
@@ -199,34 +182,35 @@ impl Recorder {
             }
             self.server_started.clone_from(&facts.started);
         }
-        if facts.version.is_some() && facts.version != self.board.borrow().server_version {
-            self.change(|snapshot| snapshot.server_version.clone_from(&facts.version));
-        }
+        self.change_database(|database| database.learn(facts));
     }
 
-    fn take(&mut self, index: usize, outcome: Outcome) {
+    /// Takes the result of a check in, into the snapshot, the metrics and the log.
+    fn take(&mut self, id: &CheckId, outcome: Outcome) {
         let failure = outcome.result.as_ref().err().cloned();
+        self.metrics.record(id, &outcome);
         let mut transition = None;
-        self.change(|snapshot| transition = snapshot.checks[index].record(outcome));
+        self.change(|snapshot| {
+            if let Some(check) = snapshot.checks_mut().find(|check| check.id == *id) {
+                transition = check.record(outcome);
+            }
+        });
         let snapshot = self.snapshot();
-        let check = &snapshot.checks[index];
-        if let Some(outcome) = &check.newest {
-            self.metrics.record(index, &check.name, outcome);
-        }
+        let Some(check) = snapshot.check(id) else { return };
         if let Some(transition) = transition {
-            self.metrics.transition(index, transition.to);
+            self.metrics.transition(id, transition.to);
             self.log_transition(check, transition, failure.as_ref());
         }
         if let Some(failure) = &failure {
             self.log_failure(check, failure, transition.is_some());
         }
-        self.log_warning(index, check, &snapshot);
+        self.log_warning(check, &snapshot);
     }
 
     fn log_transition(&self, check: &CheckState, transition: Transition, failure: Option<&Failure>) {
         let (level, message) = match (transition.to, failure) {
-            (Level::Down, Some(failure)) => (LogLevel::Error, format!("{} is down: {}", check.name, failure.reason)),
-            _ => (LogLevel::Info, format!("{} is {}", check.name, transition.to.as_str())),
+            (Verdict::Down, Some(failure)) => (Level::Error, format!("{} is down: {}", check.name, failure.reason)),
+            _ => (Level::Info, format!("{} is {}", check.name, transition.to.as_str())),
         };
         let outcome = check.newest.as_ref();
         self.log
@@ -237,25 +221,25 @@ impl Recorder {
             .maybe("reason", failure.map(|f| f.reason.as_str()))
             .maybe("phase", failure.and_then(|f| f.phase).map(Phase::as_str))
             .maybe("attempts", outcome.map(|o| o.attempts))
-            .maybe("duration_ms", outcome.map(|o| millis(o.duration)))
+            .maybe("duration_ms", outcome.map(|o| millis::whole(o.duration)))
             .maybe("remedy", failure.map(Failure::remedy))
             .send();
     }
 
-    fn log_failure(&mut self, check: &CheckState, failure: &Failure, said: bool) {
+    fn log_failure(&mut self, check: &CheckState, failure: &Failure, logged: bool) {
         if let Some(code) = &failure.unclassified
             && self.codes.len() < MOST_CODES
             && self.codes.insert(code.clone())
         {
             self.log.warning(format!("{}: SQLSTATE {code} has no reason of its own: {}", check.name, failure.reason));
         }
-        let first = check.level == Level::Up && check.failures == 1;
-        let level = if first && !said { LogLevel::Warn } else { LogLevel::Debug };
+        let first = check.verdict == Verdict::Up && check.failures == 1;
+        let level = if first && !logged { Level::Warn } else { Level::Debug };
         if !self.log.wants(level) {
             return;
         }
         // Host and the server's message, already redacted, are for level debug alone.
-        let detail = failure.detail.as_deref().filter(|_| self.log.wants(LogLevel::Debug));
+        let detail = failure.detail.as_deref().filter(|_| self.log.wants(Level::Debug));
         let text = detail.map_or(String::new(), |text| format!(" ({text})"));
         let outcome = check.newest.as_ref();
         self.log
@@ -264,45 +248,39 @@ impl Recorder {
             .field("reason", failure.reason.as_str())
             .maybe("phase", failure.phase.map(Phase::as_str))
             .maybe("attempts", outcome.map(|o| o.attempts))
-            .maybe("duration_ms", outcome.map(|o| millis(o.duration)))
+            .maybe("duration_ms", outcome.map(|o| millis::whole(o.duration)))
             .send();
     }
 
-    /// A warning is said when it appears, not each time.
-    fn log_warning(&mut self, index: usize, check: &CheckState, snapshot: &Snapshot) {
+    /// A warning is logged when it appears, not each time.
+    fn log_warning(&mut self, check: &CheckState, snapshot: &Snapshot) {
         let judged = readiness::judge(check, snapshot, Now::read());
-        let warning = judged.reason.filter(|_| judged.status == readiness::Status::Warn);
-        if let Some(reason) = warning.filter(|_| warning != self.warned[index]) {
+        let Some(reason) = judged.reason.filter(|_| judged.status == Status::Warn) else {
+            self.warned.remove(&check.id);
+            return;
+        };
+        if self.warned.insert(check.id.clone(), reason) != Some(reason) {
             self.log
-                .line(LogLevel::Warn, "warning", format!("{}: {reason}", check.name))
+                .line(Level::Warn, "warning", format!("{}: {reason}", check.name))
                 .field("check", &*check.name)
                 .field("reason", reason.as_str())
                 .field("remedy", reason.remedy())
                 .send();
         }
-        self.warned[index] = warning;
     }
 
-    fn check_ready(&self) {
+    /// Logs that readiness is green for the first time.
+    fn log_first_ready(&self) {
         let ready = readiness::decide(self.gate, &self.board.borrow(), false, Instant::now()).is_ready();
-        if ready && !self.shared.ever_ready.swap(true, Ordering::Relaxed) {
+        if ready && !self.process.ever_ready.swap(true, Ordering::Relaxed) {
             self.log
-                .line(LogLevel::Info, "transition", "ready")
+                .line(Level::Info, "transition", "ready")
                 .field("from", "starting")
                 .field("to", "ready")
-                .field("duration_ms", millis(self.started.elapsed()))
+                .field("duration_ms", millis::whole(self.started.elapsed()))
                 .send();
         }
     }
-}
-
-/// The app check alone, or the database check with its SQL checks.
-fn checks_of(snapshot: &mut Snapshot, first: usize) -> &mut [CheckState] {
-    if first == 0 { &mut snapshot.checks[..1] } else { snapshot.deep_mut() }
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use crate::cli;
 use crate::config::settings::SETTINGS;
+use crate::http::routes;
+use crate::metrics::Metrics;
 use crate::metrics::scrape::scrape;
-use crate::metrics::{Metrics, PATHS};
-use crate::probe::{Class, Reason};
+use crate::probe::{Cause, CheckId, Class, Reason};
 use crate::state::Snapshot;
-use crate::state::samples::{SQL, TOKEN, config, wall};
+use crate::state::samples::{SQL, TOKEN, config, deep, ended, wall};
 
 const REFERENCE: &str = include_str!("../docs/reference.md");
 
@@ -70,6 +71,16 @@ fn every_reason_has_its_class_a_meaning_and_its_remedy() {
 }
 
 #[test]
+fn every_cause_has_its_reasons_and_its_remedy() {
+    let told: Vec<_> = table("cause").into_iter().map(|row| row[2]).collect();
+    assert_eq!(told, Cause::ALL.iter().map(|cause| cause.remedy()).collect::<Vec<_>>());
+    let reasons: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    for row in table("cause") {
+        assert!(!quoted(row[1]).is_empty() && quoted(row[1]).iter().all(|reason| reasons.contains(reason)), "{row:?}");
+    }
+}
+
+#[test]
 fn every_setting_has_its_default() {
     let told: Vec<_> = table("variable").into_iter().map(|row| (name(row[0]), name(row[1]))).collect();
     assert_eq!(told, SETTINGS.iter().map(|setting| (setting.variable, setting.default)).collect::<Vec<_>>());
@@ -109,19 +120,20 @@ fn every_command_and_option_is_there() {
 #[test]
 fn every_path_is_there() {
     let told: Vec<&str> = table("path").iter().map(|row| name(row[0])).chain(["other"]).collect();
-    assert_eq!(told, PATHS);
+    let mut paths: Vec<&str> = routes::answers(&config(&[TOKEN])).map(|(path, _)| path).collect();
+    paths.dedup();
+    assert_eq!(told, paths);
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_metric_has_its_type_and_labels() {
     let config = config(&[SQL, TOKEN, ("SIDEPULSE_DATABASE_MODE", "economy")]);
     let mut snapshot = Snapshot::new(&config, Instant::now());
-    let metrics = Metrics::new(&config, &snapshot).unwrap();
+    let metrics = Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap();
     // What appears only when first known.
-    snapshot.certificate_expiry = Some(wall());
+    deep(&mut snapshot).certificate_expiry = Some(wall());
     metrics.app_connections(1);
-    metrics.ran("app", wall());
-    metrics.record(0, "app", &crate::state::samples::ended(Instant::now(), None));
+    metrics.record(&CheckId::App, &ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
 
     let mut all: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();

@@ -21,7 +21,7 @@ const FIRST_RECHECK: Duration = Duration::from_secs(1);
 
 /// A sequence of waits, each twice the one before, spread by jitter and then cut.
 #[derive(Debug)]
-pub struct Waits {
+pub(crate) struct Waits {
     policy: ExponentialBackoff,
     longest: Duration,
 }
@@ -42,28 +42,28 @@ impl Waits {
     }
 
     /// Between the attempts of one check: 0.25 s, doubling, ±50 %, at most 4 s.
-    pub fn between_attempts() -> Self {
+    pub(crate) fn between_attempts() -> Self {
         Waits::new(FIRST_RETRY, LONGEST_RETRY, RETRY_JITTER)
     }
 
     /// After failed checks: min(1 s, interval), doubling up to the interval.
-    pub fn after_failures(interval: Duration) -> Self {
+    pub(crate) fn after_failures(interval: Duration) -> Self {
         Waits::new(FIRST_RECHECK.min(interval), interval, 0.0)
     }
 
     /// The next wait. The crate spreads after it cuts, so the cut is made again here.
-    pub fn draw(&mut self) -> Duration {
+    pub(crate) fn draw(&mut self) -> Duration {
         self.policy.next_backoff().unwrap_or(self.longest).min(self.longest)
     }
 
     /// Begins again with the first wait.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.policy.reset();
     }
 }
 
 /// The interval, ±10 %.
-pub fn spread(interval: Duration) -> Duration {
+pub(crate) fn spread(interval: Duration) -> Duration {
     // One step of a policy that does not grow is a draw from interval ± 10 %.
     Waits::new(interval, interval.mul_f64(1.0 + INTERVAL_JITTER), INTERVAL_JITTER).draw()
 }

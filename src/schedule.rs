@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::{AppSettings, DatabaseSettings};
-use crate::economy::{Economy, Look};
+use crate::economy::app_url::{self, AppChecks};
+use crate::economy::{Action, Economy};
 use crate::probe::app::AppProbe;
 use crate::probe::database::{DatabaseProbe, DatabaseReport, Handshake};
 use crate::probe::traffic::Traffic;
@@ -85,97 +86,125 @@ fn broken(started: Instant) -> Outcome {
     Outcome::now(Err(Failure::internal()), 1, started, Phases::default())
 }
 
-/// The app's loop. Never ends.
-pub async fn app_loop(settings: AppSettings, on_railway: bool, pulse: &Pulse, recorder: &RefCell<Recorder>) {
-    let make = || AppProbe::new(settings.clone(), on_railway);
-    let mut rhythm = Rhythm::of_app(settings.interval, Instant::now());
-    let mut probe = make();
-    loop {
-        let started = Instant::now();
-        pulse.begin(Lane::App, started, settings.timeout);
-        recorder.borrow_mut().app_begins(settings.interval);
-        let outcome;
-        let work = async move {
-            let outcome = probe.check().await;
-            (probe, outcome)
-        };
-        (probe, outcome) = guarded(settings.timeout, work).await.unwrap_or_else(|| (make(), broken(started)));
-        pulse.end(Lane::App);
-        let due = Instant::now() + rhythm.after(outcome.reason(), Instant::now());
-        recorder.borrow_mut().app(outcome);
-        recorder.borrow().plan(0, due);
-        sleep_until(due).await;
-    }
+/// The checks of one process: two loops, and what they share.
+pub(crate) struct Schedule<'a> {
+    pulse: &'a Pulse,
+    recorder: &'a RefCell<Recorder>,
+    /// For economy: what the app does while we check it is our doing.
+    app_checks: RefCell<AppChecks>,
 }
 
-/// The database's loop. Never ends.
-pub async fn database_loop(
-    settings: DatabaseSettings,
-    redactor: Arc<Redactor>,
-    pulse: &Pulse,
-    recorder: &RefCell<Recorder>,
-) {
-    let traffic = Traffic::default();
-    let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor)).recording(&traffic);
-    let mut lane = DatabaseLane { settings: &settings, pulse, recorder, make: &make, probe: None };
-    let mut rhythm = Rhythm::of_database(settings.interval);
-    let mut economy = Economy::of(&settings, &traffic, recorder);
-    let mut certificate_due = Instant::now();
-    loop {
-        let look = match &mut economy {
-            Some(economy) => economy.look(recorder).await,
-            None => Look::Deep,
-        };
-        let failure = match look {
-            Look::Deep => lane.look_deep().await,
-            Look::Handshake => {
-                let (failure, certificate) = lane.handshake().await;
-                if certificate {
+impl<'a> Schedule<'a> {
+    /// No check has run yet.
+    pub(crate) fn new(pulse: &'a Pulse, recorder: &'a RefCell<Recorder>) -> Self {
+        Schedule { pulse, recorder, app_checks: RefCell::default() }
+    }
+
+    /// The app's loop. Never ends.
+    pub(crate) async fn check_app(&self, settings: AppSettings, on_railway: bool) {
+        let make = || AppProbe::new(settings.clone(), on_railway);
+        let mut rhythm = Rhythm::of_app(settings.interval, Instant::now());
+        let mut probe = make();
+        loop {
+            let started = Instant::now();
+            self.pulse.begin(Lane::App, started, settings.timeout);
+            self.app_checks.borrow_mut().begins(started, settings.interval);
+            let outcome;
+            let work = async move {
+                let outcome = probe.check().await;
+                (probe, outcome)
+            };
+            (probe, outcome) = guarded(settings.timeout, work).await.unwrap_or_else(|| (make(), broken(started)));
+            self.pulse.end(Lane::App);
+            self.app_checks.borrow_mut().ends(outcome.ended.0);
+            let due = Instant::now() + rhythm.after(outcome.reason(), Instant::now());
+            self.recorder.borrow_mut().app(outcome);
+            self.recorder.borrow().plan(Lane::App, due);
+            sleep_until(due).await;
+        }
+    }
+
+    /// The database's loop. Never ends.
+    pub(crate) async fn check_database(&self, settings: DatabaseSettings, redactor: Arc<Redactor>) {
+        let traffic = Traffic::default();
+        let make = || DatabaseProbe::new(settings.clone(), Arc::clone(&redactor)).recording(&traffic);
+        let mut lane = DatabaseLane { settings: &settings, schedule: self, make: &make, probe: None };
+        let mut rhythm = Rhythm::of_database(settings.interval);
+        let mut economy = Economy::of(&settings, &traffic);
+        let mut certificate_due = Instant::now();
+        loop {
+            let action = match &mut economy {
+                Some(economy) => self.decide(economy).await,
+                None => Action::Query,
+            };
+            let failure = match action {
+                Action::Query => lane.query().await,
+                Action::Handshake => {
+                    let (failure, certificate) = lane.handshake().await;
+                    if certificate {
+                        certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
+                    }
+                    failure
+                }
+                Action::Nothing => None,
+            };
+            let wait = match &mut economy {
+                Some(economy) if failure.is_none() => {
+                    match action {
+                        Action::Query => economy.verified(rhythm.after(None, Instant::now())),
+                        Action::Handshake => economy.reached(),
+                        Action::Nothing => {}
+                    }
+                    economy.wait()
+                }
+                _ => rhythm.after(failure, Instant::now()),
+            };
+            let mut due = Instant::now() + wait;
+            self.recorder.borrow().plan(Lane::Database, due);
+            if action == Action::Query && failure.is_none() && Instant::now() >= certificate_due {
+                // A failure here needs no report of its own: the next deep check meets it as well.
+                if lane.read_certificate().await {
                     certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
                 }
-                failure
+                // The handshake may have taken longer than the wait: that is a plan, not a delay.
+                due = due.max(Instant::now());
+                self.recorder.borrow().plan(Lane::Database, due);
             }
-            Look::Stay => None,
-        };
-        let wait = match &mut economy {
-            Some(economy) if failure.is_none() => {
-                match look {
-                    Look::Deep => economy.verified(rhythm.after(None, Instant::now())),
-                    Look::Handshake => economy.proven(),
-                    Look::Stay => {}
-                }
-                economy.wait()
-            }
-            _ => rhythm.after(failure, Instant::now()),
-        };
-        let mut due = Instant::now() + wait;
-        recorder.borrow().plan(1, due);
-        if look == Look::Deep && failure.is_none() && Instant::now() >= certificate_due {
-            // A failure here needs no report of its own: the next deep check meets it as well.
-            if lane.read_certificate().await {
-                certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
-            }
-            // The handshake may have taken longer than the wait: that is a plan, not a delay.
-            due = due.max(Instant::now());
-            recorder.borrow().plan(1, due);
+            sleep_until(due).await;
         }
-        sleep_until(due).await;
+    }
+
+    /// Lets economy decide, and has recorded what it noticed.
+    async fn decide(&self, economy: &mut Economy) -> Action {
+        let found = economy.observe().await;
+        let mut recorder = self.recorder.borrow_mut();
+        let noticed = economy.decide(found.as_ref(), &recorder.snapshot(), &self.app_checks.borrow());
+        for warning in &noticed.warnings {
+            recorder.warn(warning);
+        }
+        if let Some(count) = noticed.app_connections {
+            recorder.app_connections(count);
+        }
+        if noticed.app_uses_database {
+            recorder.app_uses_database(app_url::REMEDY);
+        }
+        recorder.idle(noticed.idle);
+        noticed.action
     }
 }
 
 /// Everything that goes to the database, one after the other.
 struct DatabaseLane<'a> {
     settings: &'a DatabaseSettings,
-    pulse: &'a Pulse,
-    recorder: &'a RefCell<Recorder>,
+    schedule: &'a Schedule<'a>,
     make: &'a dyn Fn() -> DatabaseProbe,
     /// None before the first check, and after one that broke.
     probe: Option<DatabaseProbe>,
 }
 
 impl DatabaseLane<'_> {
-    /// The deep query with its SQL checks. Gives back why it failed.
-    async fn look_deep(&mut self) -> Option<Reason> {
+    /// The deep query with its SQL checks. Returns why it failed.
+    async fn query(&mut self) -> Option<Reason> {
         let started = Instant::now();
         let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
         let report = report.unwrap_or_else(|| {
@@ -184,27 +213,27 @@ impl DatabaseLane<'_> {
             DatabaseReport { query, facts: None, refused: Vec::new(), sql }
         });
         let reason = report.query.reason();
-        self.recorder.borrow_mut().database(report);
+        self.schedule.recorder.borrow_mut().database(report);
         reason
     }
 
-    /// The handshake without a login, as a check of its own. Gives back why it failed, and whether a certificate was seen.
+    /// A handshake without a login, as a check of its own. Returns why it failed, and whether a certificate was seen.
     async fn handshake(&mut self) -> (Option<Reason>, bool) {
         let started = Instant::now();
         let checked = self.run(self.settings.timeout, async |probe| probe.handshake().await).await;
         let handshake = checked.unwrap_or_else(|| Handshake { outcome: broken(started), certificate: None });
         let (reason, certificate) = (handshake.outcome.reason(), handshake.certificate.is_some());
-        self.recorder.borrow_mut().handshake(handshake);
+        self.schedule.recorder.borrow_mut().handshake(handshake);
         (reason, certificate)
     }
 
-    /// The handshake without a login, for the certificate alone. True where it passed.
+    /// A handshake without a login, for the certificate alone. True where it passed.
     async fn read_certificate(&mut self) -> bool {
         let limit = self.settings.attempt_timeout;
         let until = Instant::now() + limit;
         let certificate = self.run(limit, async move |probe| probe.certificate(until).await).await;
         let Some(Ok(end)) = certificate else { return false };
-        self.recorder.borrow().certificate(end);
+        self.schedule.recorder.borrow().certificate(end);
         true
     }
 
@@ -215,13 +244,13 @@ impl DatabaseLane<'_> {
         work: impl AsyncFnOnce(&mut DatabaseProbe) -> T + 'static,
     ) -> Option<T> {
         let mut probe = self.probe.take().unwrap_or_else(self.make);
-        self.pulse.begin(Lane::Database, Instant::now(), limit);
+        self.schedule.pulse.begin(Lane::Database, Instant::now(), limit);
         let done = guarded(limit, async move {
             let result = work(&mut probe).await;
             (probe, result)
         });
         let done = done.await;
-        self.pulse.end(Lane::Database);
+        self.schedule.pulse.end(Lane::Database);
         let (probe, result) = done?;
         self.probe = Some(probe);
         Some(result)

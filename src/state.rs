@@ -1,4 +1,4 @@
-//! What we know: the newest result of each check and the verdict that the thresholds make of it. The check thread
+//! What is known: the newest result of each check, and the verdict that the thresholds make of it. The check thread
 //! changes it; everyone else reads the snapshot.
 
 use std::collections::VecDeque;
@@ -7,15 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::config::{Config, Thresholds};
+use crate::config::{Config, DatabaseSettings, Thresholds};
+use crate::probe::database::ServerFacts;
 use crate::probe::{CheckId, Class, Failure, Outcome, Reason};
 
 /// Results kept for the status page. Failures are kept in a list of their own, so that successes never push them out.
 pub const KEPT: usize = 30;
 
-/// What the thresholds have made of the results so far.
+/// What the thresholds make of the results so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub enum Verdict {
     /// Never up, and nothing permanent is wrong.
     Starting,
     /// Passing.
@@ -24,13 +25,13 @@ pub enum Level {
     Down,
 }
 
-impl Level {
-    /// The word in logs.
-    pub const fn as_str(self) -> &'static str {
+impl Verdict {
+    /// Its name in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Level::Starting => "starting",
-            Level::Up => "up",
-            Level::Down => "down",
+            Verdict::Starting => "starting",
+            Verdict::Up => "up",
+            Verdict::Down => "down",
         }
     }
 }
@@ -39,39 +40,39 @@ impl Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// When it ended.
-    pub at: SystemTime,
+    pub(crate) at: SystemTime,
     /// How long it took.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Why it failed, if it did.
-    pub reason: Option<Reason>,
+    pub(crate) reason: Option<Reason>,
 }
 
-/// A change of level.
+/// A change of the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// Before.
-    pub from: Level,
+    pub from: Verdict,
     /// After.
-    pub to: Level,
+    pub to: Verdict,
 }
 
 /// Everything known about one check.
 #[derive(Clone, Debug)]
 pub struct CheckState {
     /// Which check.
-    pub id: CheckId,
+    pub(crate) id: CheckId,
     /// Its name, made once.
     pub name: Arc<str>,
     /// Its key in `/health`, made once.
-    pub health_key: Arc<str>,
+    pub(crate) health_key: Arc<str>,
     /// The verdict of the thresholds.
-    pub level: Level,
+    pub verdict: Verdict,
     /// It has been up since the start of the program.
     pub ever_up: bool,
     /// The newest result.
-    pub newest: Option<Outcome>,
+    pub(crate) newest: Option<Outcome>,
     /// The reason of the newest failure.
-    pub newest_failure: Option<Reason>,
+    pub(crate) newest_failure: Option<Reason>,
     /// When it last passed, by both clocks.
     pub last_success: Option<(Instant, SystemTime)>,
     /// Failures since the last success.
@@ -79,14 +80,12 @@ pub struct CheckState {
     /// Successes since the last failure.
     pub successes: u32,
     /// The newest success took more than one attempt.
-    pub retried: bool,
-    /// The newest success saw a database that takes no writes.
-    pub read_only: bool,
+    pub(crate) retried: bool,
     /// When the next check is to start, as the scheduler planned it.
     pub due: Instant,
     /// How late the next result may be: timeout + 2 × interval.
     pub grace: Duration,
-    /// Since when it is not looked at because the app does not use the database.
+    /// Since when it does not run because the app does not use the database.
     pub idle_since: Option<Instant>,
     /// The newest results, oldest first.
     pub recent: VecDeque<Mark>,
@@ -101,7 +100,7 @@ impl CheckState {
             name: id.name().into(),
             health_key: id.health_key().into(),
             id,
-            level: Level::Starting,
+            verdict: Verdict::Starting,
             ever_up: false,
             newest: None,
             newest_failure: None,
@@ -109,7 +108,6 @@ impl CheckState {
             failures: 0,
             successes: 0,
             retried: false,
-            read_only: false,
             due: now,
             grace: timeout + 2 * interval,
             idle_since: None,
@@ -119,9 +117,9 @@ impl CheckState {
         }
     }
 
-    /// Takes a result in. Gives back the change of level, if there is one.
+    /// Takes a result in. Returns the change of the verdict, if there is one.
     pub fn record(&mut self, outcome: Outcome) -> Option<Transition> {
-        let from = self.level;
+        let from = self.verdict;
         let mark = Mark { at: outcome.ended.1, duration: outcome.duration, reason: outcome.reason() };
         push(&mut self.recent, mark);
         match &outcome.result {
@@ -130,9 +128,9 @@ impl CheckState {
                 self.successes = self.successes.saturating_add(1);
                 self.last_success = Some(outcome.ended);
                 self.retried = outcome.attempts > 1;
-                let needed = if self.level == Level::Starting { 1 } else { self.thresholds.success };
+                let needed = if self.verdict == Verdict::Starting { 1 } else { self.thresholds.success };
                 if self.successes >= needed {
-                    self.level = Level::Up;
+                    self.verdict = Verdict::Up;
                     self.ever_up = true;
                 }
             }
@@ -144,22 +142,22 @@ impl CheckState {
                 self.failures = self.failures.saturating_add(1);
                 self.newest_failure = Some(failure.reason);
                 let permanent = failure.reason.class() == Class::Permanent;
-                if permanent || (self.level == Level::Up && self.failures >= self.thresholds.failure) {
-                    self.level = Level::Down;
+                if permanent || (self.verdict == Verdict::Up && self.failures >= self.thresholds.failure) {
+                    self.verdict = Verdict::Down;
                 }
             }
         }
         self.newest = Some(outcome);
-        (from != self.level).then_some(Transition { from, to: self.level })
+        (from != self.verdict).then_some(Transition { from, to: self.verdict })
     }
 
     /// Whether the next result is overdue.
-    pub fn is_stale(&self, now: Instant) -> bool {
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
         now > self.due + self.grace
     }
 
     /// Why it is not simply passing: the newest failure, or that there is no result yet.
-    pub fn reason(&self, now: Instant) -> Reason {
+    pub(crate) fn reason(&self, now: Instant) -> Reason {
         if self.is_stale(now) { Reason::Stale } else { self.newest_failure.unwrap_or(Reason::NotRun) }
     }
 
@@ -177,53 +175,87 @@ fn push(marks: &mut VecDeque<Mark>, mark: Mark) {
     marks.push_back(mark);
 }
 
+/// What is known of the database.
+#[derive(Clone, Debug)]
+pub struct Deep {
+    /// The database check.
+    pub query: CheckState,
+    /// The SQL checks, in the order in which they are configured. They run with the deep query.
+    pub sql: Vec<CheckState>,
+    /// The newest deep query that passed saw a database that takes no writes.
+    pub read_only: bool,
+    /// When the server's certificate ends.
+    pub certificate_expiry: Option<SystemTime>,
+    /// The server's version as it announced it.
+    pub(crate) server_version: Option<String>,
+}
+
+impl Deep {
+    fn new(database: &DatabaseSettings, thresholds: Thresholds, now: Instant) -> Self {
+        let state = |id| CheckState::new(id, thresholds, database.timeout, database.interval, now);
+        Deep {
+            query: state(CheckId::Database),
+            sql: database.sql_checks.iter().map(|(name, _)| state(CheckId::Sql(Arc::clone(name)))).collect(),
+            read_only: false,
+            certificate_expiry: None,
+            server_version: None,
+        }
+    }
+
+    /// Takes in what a deep query that passed learned of the server.
+    pub(crate) fn learn(&mut self, facts: &ServerFacts) {
+        self.read_only = facts.read_only == Some(true);
+        if facts.version.is_some() {
+            self.server_version.clone_from(&facts.version);
+        }
+    }
+
+    /// The database check, then the SQL checks.
+    pub fn checks(&self) -> impl Iterator<Item = &CheckState> + Clone {
+        std::iter::once(&self.query).chain(&self.sql)
+    }
+
+    /// The same, to be changed.
+    pub fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
+        std::iter::once(&mut self.query).chain(&mut self.sql)
+    }
+}
+
 /// Everything known, at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The app, then the database, then the SQL checks in their order.
-    pub checks: Vec<CheckState>,
-    /// When the database's certificate ends.
-    pub certificate_expiry: Option<SystemTime>,
-    /// The server's version as it announced it.
-    pub server_version: Option<String>,
+    /// The app check.
+    pub app: CheckState,
+    /// `None` with `SIDEPULSE_DATABASE=off`.
+    pub database: Option<Deep>,
     /// Our own app checks make the app use the database, which keeps it awake (economy).
-    pub app_uses_database: bool,
+    pub(crate) app_uses_database: bool,
 }
 
 impl Snapshot {
     /// Nothing is known yet; every check is due now.
     pub fn new(config: &Config, now: Instant) -> Self {
-        let app = &config.app;
-        let mut checks = vec![CheckState::new(CheckId::App, config.thresholds, app.timeout, app.interval, now)];
-        if let Some(database) = &config.database {
-            let names = database.sql_checks.iter().map(|(name, _)| CheckId::Sql(Arc::clone(name)));
-            checks.extend(
-                std::iter::once(CheckId::Database)
-                    .chain(names)
-                    .map(|id| CheckState::new(id, config.thresholds, database.timeout, database.interval, now)),
-            );
+        let (app, thresholds) = (&config.app, config.thresholds);
+        Snapshot {
+            app: CheckState::new(CheckId::App, thresholds, app.timeout, app.interval, now),
+            database: config.database.as_ref().map(|database| Deep::new(database, thresholds, now)),
+            app_uses_database: false,
         }
-        Snapshot { checks, certificate_expiry: None, server_version: None, app_uses_database: false }
     }
 
-    /// The app check.
-    pub fn app(&self) -> &CheckState {
-        &self.checks[0]
+    /// The app check, the database check, then the SQL checks.
+    pub fn checks(&self) -> impl Iterator<Item = &CheckState> + Clone {
+        std::iter::once(&self.app).chain(self.database.iter().flat_map(Deep::checks))
     }
 
-    /// The database check; `None` with `SIDEPULSE_DATABASE=off`.
-    pub fn database(&self) -> Option<&CheckState> {
-        self.checks.get(1)
+    /// The same, to be changed.
+    pub fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
+        std::iter::once(&mut self.app).chain(self.database.iter_mut().flat_map(Deep::checks_mut))
     }
 
-    /// The database check and the SQL checks.
-    pub fn deep(&self) -> &[CheckState] {
-        &self.checks[1..]
-    }
-
-    /// The checks of the database's scheduler, to be changed.
-    pub fn deep_mut(&mut self) -> &mut [CheckState] {
-        &mut self.checks[1..]
+    /// One check; `None` where it is not configured.
+    pub(crate) fn check(&self, id: &CheckId) -> Option<&CheckState> {
+        self.checks().find(|check| check.id == *id)
     }
 }
 

@@ -9,26 +9,28 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use humantime::format_duration;
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{AppSettings, ChildSettings, Config, OnUnresponsive};
-use crate::lifecycle::{self, Daemon, Heard, Signals};
+use crate::lifecycle::{self, Daemon, Heard, Signals, code_of, signal_name};
 use crate::log::{Level, Log};
-use crate::probe::Reason;
 use crate::probe::app::AppProbe;
-use crate::record::Shared;
+use crate::process_state::ProcessState;
 use crate::state::Snapshot;
 
 mod child;
 mod command;
 mod course;
+mod processes;
+mod request_limit;
 mod silence;
 
 use child::Child;
-use course::{Course, Step, Times, word};
-use silence::{LAST_REQUEST_TIME, Silence};
+use course::{Course, Rest, Step, Times};
+use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
 /// Sent by the terminal to everyone in the foreground.
 const FROM_TERMINAL: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::WINCH];
@@ -43,13 +45,16 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         return refuse(refusal);
     }
     warn_of_short_draining(&config, &log);
+    if let Some(warning) = request_limit::warning(&command, config.app.interval) {
+        log.warning(warning);
+    }
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
         Err(error) => return refuse((1, error.to_string())),
     };
     if let Some(signal) = signals.came_already().await {
-        log.line(Level::Info, "stopped", format!("{} came before CMD was started", word(signal))).send();
-        return ExitCode::from(course::code_of(signal));
+        log.line(Level::Info, "stopped", format!("{} came before CMD was started", signal_name(signal))).send();
+        return ExitCode::from(code_of(signal));
     }
     child::adopt_orphans();
     let leads = !child::at_terminal();
@@ -64,11 +69,11 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
     let supervisor = Supervisor {
         child,
         name,
-        course: Course::new(times),
+        course: Course::new(times, config.child.on_clean_exit),
         silence: Silence::new(config.child.unresponsive_after),
         last_request: None,
         board: daemon.board(),
-        shared: daemon.shared(),
+        process: daemon.process(),
         app: config.app,
         settings: config.child,
         times,
@@ -99,7 +104,7 @@ fn warn_of_short_draining(config: &Config, log: &Log) {
 }
 
 /// What can happen to a child.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Event {
     Heard(Heard),
     /// The time of the present phase is over.
@@ -108,8 +113,8 @@ enum Event {
     Checked,
     /// The app was silent for too long.
     Silent,
-    /// What the last request found; `None`: it could not be made.
-    LastRequest(Option<Option<Reason>>),
+    /// The last request has ended.
+    LastRequest(LastRequest),
 }
 
 struct Supervisor {
@@ -117,9 +122,9 @@ struct Supervisor {
     name: String,
     course: Course,
     silence: Silence,
-    last_request: Option<oneshot::Receiver<Option<Reason>>>,
+    last_request: Option<oneshot::Receiver<LastRequest>>,
     board: watch::Receiver<Arc<Snapshot>>,
-    shared: Arc<Shared>,
+    process: Arc<ProcessState>,
     app: AppSettings,
     settings: ChildSettings,
     times: Times,
@@ -128,23 +133,38 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Until the child is gone; gives back the exit code.
+    /// Until the child is gone; returns the exit code.
     async fn supervise(mut self) -> u8 {
         // It may have ended before anybody listened for it.
         let mut event = Event::Heard(Heard::Child);
         loop {
             match self.take(event) {
-                Ok(Step::Wait) => {}
-                Ok(Step::Send(signal)) => self.send(signal),
+                Ok(step) => self.perform(step),
                 Err(code) => return code,
             }
-            if let Some(code) = self.course.exit_code(self.child.remains()) {
+            let rest = if self.course.has_ended() { self.child.rest() } else { Rest::Nobody };
+            self.course.left(rest, Instant::now());
+            if let Some(code) = self.course.exit_code(rest) {
                 if !self.course.has_ended() {
                     self.tell_the_end();
                 }
                 return code;
             }
             event = self.next().await;
+        }
+    }
+
+    fn perform(&mut self, step: Step) {
+        match step {
+            Step::Wait => {}
+            Step::Send(signal) => {
+                if matches!(signal, Signal::TERM | Signal::INT) {
+                    self.child.is_asked(signal);
+                }
+                self.tell_failure(signal, self.child.send(signal));
+            }
+            Step::AskRest => self.child.ask_rest(),
+            Step::Kill => self.tell_failure(Signal::KILL, self.child.kill()),
         }
     }
 
@@ -166,9 +186,7 @@ impl Supervisor {
         let now = Instant::now();
         match event {
             Event::Heard(Heard::Stop(number)) => Ok(self.stop(number, now)),
-            Event::Heard(Heard::PassOn(number)) => {
-                Ok(Signal::from_named_raw(number).filter(|s| !self.sent_by_terminal(*s)).map_or(Step::Wait, Step::Send))
-            }
+            Event::Heard(Heard::Other(number)) => Ok(self.pass_on(number, now)),
             Event::Heard(Heard::Child) => self.reap(now),
             Event::Due => Ok(self.course.pass(now)),
             Event::Checked => {
@@ -186,16 +204,27 @@ impl Supervisor {
         }
     }
 
+    fn pass_on(&mut self, number: i32, now: Instant) -> Step {
+        let Some(signal) = Signal::from_named_raw(number) else { return Step::Wait };
+        if signal == Signal::QUIT {
+            self.course.quit(now);
+        }
+        if self.sent_by_terminal(signal) { Step::Wait } else { Step::Send(signal) }
+    }
+
     fn stop(&mut self, number: i32, now: Instant) -> Step {
         let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
         let already_sent = self.sent_by_terminal(signal);
+        if already_sent {
+            self.child.is_asked(signal);
+        }
         let was_running = self.course.is_running();
         let step = self.course.stop(signal, already_sent, now);
         // First of all: from here on nobody is to be sent to us.
-        self.shared.draining.store(true, Ordering::Relaxed);
-        let (came, name) = (word(number), &self.name);
+        self.process.draining.store(true, Ordering::Relaxed);
+        let (came, name) = (signal_name(number), &self.name);
         let said = match step {
-            Step::Send(Signal::KILL) => format!("{came} again: {name} is killed"),
+            Step::Kill => format!("{came} again: {name} is killed"),
             _ if !was_running => format!("{came}: {name} is being stopped already"),
             Step::Wait if already_sent => format!("{came}: readiness is red from now on; the terminal told {name}"),
             _ => {
@@ -211,18 +240,18 @@ impl Supervisor {
         !self.child.leads() && FROM_TERMINAL.contains(&signal) && child::terminal_signals_us()
     }
 
-    fn send(&self, signal: Signal) {
-        if let Err(error) = self.child.send(signal) {
-            let what = format!("cannot send {} to {}: {error}", word(signal.as_raw()), self.name);
+    fn tell_failure(&self, signal: Signal, sent: Result<(), Errno>) {
+        if let Err(error) = sent {
+            let what = format!("cannot send {} to {}: {error}", signal_name(signal.as_raw()), self.name);
             self.log.warning(what);
         }
     }
 
     fn reap(&mut self, now: Instant) -> Result<Step, u8> {
         match self.child.reap() {
-            Ok(None) => Ok(Step::Wait),
+            Ok(None) => Ok(self.course.orphaned()),
             Ok(Some(how)) => {
-                self.shared.draining.store(true, Ordering::Relaxed);
+                self.process.draining.store(true, Ordering::Relaxed);
                 let step = self.course.end(how, now);
                 self.tell_the_end();
                 Ok(step)
@@ -236,13 +265,13 @@ impl Supervisor {
     }
 
     fn tell_the_end(&self) {
-        let (level, story) = self.course.story(&self.name);
-        self.log.line(level, "child_exited", story).send();
+        let (level, how) = self.course.describe_end(&self.name);
+        self.log.line(level, "child_exited", how).send();
     }
 
     fn look_at_app(&mut self) {
         let snapshot = self.board.borrow_and_update();
-        let app = snapshot.app();
+        let app = &snapshot.app;
         if let Some(outcome) = &app.newest {
             self.silence.take(app.ever_up, outcome);
         }
@@ -253,24 +282,22 @@ impl Supervisor {
     }
 
     /// The last request has ended.
-    fn judge(&mut self, found: Option<Option<Reason>>, now: Instant) -> Step {
-        let Some(found) = found else {
+    fn judge(&mut self, found: LastRequest, now: Instant) -> Step {
+        if found == LastRequest::NotMade {
             self.log.warning("the app is silent, but a last request could not be made: counting begins anew");
-            self.silence.reset();
-            return Step::Wait;
-        };
-        let Some(silent) = self.silence.judge(found, now) else { return Step::Wait };
+        }
+        let Some((silent, reason)) = self.silence.judge(found, now) else { return Step::Wait };
         let silent = format_duration(Duration::from_secs(silent.as_secs()));
         let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
         let (step, consequence) = match self.settings.on_unresponsive {
             OnUnresponsive::Exit => {
-                self.shared.draining.store(true, Ordering::Relaxed);
+                self.process.draining.store(true, Ordering::Relaxed);
                 (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
             }
             OnUnresponsive::Report => (Step::Wait, "SIDEPULSE_ON_UNRESPONSIVE=exit would end it"),
         };
         let line = self.log.line(Level::Error, "warning", format!("{what}: {consequence}")).field("check", "app");
-        line.maybe("reason", found.map(Reason::as_str)).send();
+        line.field("reason", reason.as_str()).send();
         step
     }
 }
@@ -282,21 +309,23 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-async fn answer(last_request: &mut Option<oneshot::Receiver<Option<Reason>>>) -> Option<Option<Reason>> {
+async fn answer(last_request: &mut Option<oneshot::Receiver<LastRequest>>) -> LastRequest {
     match last_request {
-        Some(found) => found.await.ok(),
+        // Nothing on the channel: there was no thread or runtime for it.
+        Some(found) => found.await.unwrap_or(LastRequest::NotMade),
         None => pending().await,
     }
 }
 
 /// One app check with more time than usual, on a thread of its own: it may need TLS or a name look-up, and this thread
-/// serves. Without an answer on the channel it could not be made.
-fn ask_once_more(app: &AppSettings) -> oneshot::Receiver<Option<Reason>> {
+/// serves.
+fn ask_once_more(app: &AppSettings) -> oneshot::Receiver<LastRequest> {
     let (tell, found) = oneshot::channel();
     let settings = AppSettings { timeout: LAST_REQUEST_TIME, ..app.clone() };
     let ask = move || {
         if let Ok(runtime) = lifecycle::runtime() {
-            let _ = tell.send(runtime.block_on(AppProbe::new(settings, false).check()).reason());
+            let outcome = runtime.block_on(AppProbe::new(settings, false).check());
+            let _ = tell.send(outcome.reason().map_or(LastRequest::Answered, LastRequest::Failed));
         }
     };
     let _ = std::thread::Builder::new().name("last-request".into()).spawn(ask);

@@ -30,8 +30,11 @@ pub fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
             builder.add_root_certificate(root);
         }
     }
-    // Required by direct negotiation, harmless elsewhere.
-    postgres_native_tls::set_postgresql_alpn(&mut builder);
+    // Direct negotiation needs it. Elsewhere it would fail at a TLS proxy in Go (Traefik, Caddy): crypto/tls ends a
+    // handshake in which no protocol fits, although PostgreSQL's negotiation needs none.
+    if plan.direct {
+        postgres_native_tls::set_postgresql_alpn(&mut builder);
+    }
     builder.build().map_err(|error| chain(&error))
 }
 

@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime};
 use hyper::Method;
 use libfuzzer_sys::fuzz_target;
 use sidepulse::config::{Config, Gate, Given, Need};
-use sidepulse::http::routes::{Ask, View, respond};
+use sidepulse::http::View;
+use sidepulse::http::routes::{Ask, respond};
 use sidepulse::probe::{Class, Failure, Outcome, Phase, Phases, Reason};
 use sidepulse::readiness::{Judgement, Now, Scope, State, Status, health, judge};
 use sidepulse::schedule::Rhythm;
-use sidepulse::state::{CheckState, KEPT, Level, Snapshot};
+use sidepulse::state::{CheckState, KEPT, Snapshot, Verdict};
 use tokio::time::Instant;
 
 const THRESHOLDS: u8 = 5;
@@ -57,11 +58,11 @@ impl Model {
         }
     }
 
-    fn level(&self) -> Level {
+    fn verdict(&self) -> Verdict {
         match self.up {
-            None => Level::Starting,
-            Some(true) => Level::Up,
-            Some(false) => Level::Down,
+            None => Verdict::Starting,
+            Some(true) => Verdict::Up,
+            Some(false) => Verdict::Down,
         }
     }
 }
@@ -103,7 +104,7 @@ impl World {
         let snapshot = Snapshot::new(&config, now.instant);
         let interval = config.database.as_ref().map_or(config.app.interval, |database| database.interval);
         let rhythms = [Rhythm::of_app(config.app.interval, now.instant), Rhythm::of_database(interval)];
-        let models = vec![Model::default(); snapshot.checks.len()];
+        let models = vec![Model::default(); snapshot.checks().count()];
         World { config, gate, snapshot, models, rhythms, now, draining: false, ever_ready: false }
     }
 
@@ -114,7 +115,15 @@ impl World {
             Some(database) if index > 0 => (database.timeout, database.interval),
             _ => (app.timeout, app.interval),
         };
-        self.now.instant > self.snapshot.checks[index].due + timeout + 2 * interval
+        self.now.instant > self.check(index).due + timeout + 2 * interval
+    }
+
+    fn check(&self, index: usize) -> &CheckState {
+        self.snapshot.checks().nth(index).expect("as many as models")
+    }
+
+    fn check_mut(&mut self, index: usize) -> &mut CheckState {
+        self.snapshot.checks_mut().nth(index).expect("as many as models")
     }
 
     fn pass(&mut self, time: Duration) {
@@ -123,7 +132,7 @@ impl World {
 
     /// A result of a check, and the plan that follows it.
     fn result(&mut self, index: usize, failure: Option<Reason>, attempts: u32, read_only: bool) {
-        let failed = |reason| Failure { reason, phase: Some(Phase::Query), detail: None, unclassified: None };
+        let failed = |reason| Failure::new(reason, Phase::Query);
         let outcome = Outcome {
             result: failure.map_or(Ok(()), |reason| Err(failed(reason))),
             attempts,
@@ -132,15 +141,18 @@ impl World {
             ended: (self.now.instant, self.now.wall),
         };
         let thresholds = (self.config.thresholds.failure, self.config.thresholds.success);
-        let model = &mut self.models[index];
-        let before = model.level();
-        model.take(failure, thresholds);
-        let change = self.snapshot.checks[index].record(outcome);
-        if failure.is_none() {
-            self.snapshot.checks[index].read_only = read_only && index > 0;
+        let before = self.models[index].verdict();
+        self.models[index].take(failure, thresholds);
+        let after = self.models[index].verdict();
+        let change = self.check_mut(index).record(outcome);
+        if failure.is_none()
+            && index == 1
+            && let Some(database) = &mut self.snapshot.database
+        {
+            database.read_only = read_only;
         }
         let told = change.map(|change| (change.from, change.to));
-        assert_eq!(told, (before != model.level()).then_some((before, model.level())), "a change, and only a change");
+        assert_eq!(told, (before != after).then_some((before, after)), "a change, and only a change");
         if index < 2 {
             self.plan(index, failure);
         }
@@ -165,10 +177,9 @@ impl World {
         assert!(wait >= Duration::from_millis(250).min(interval), "{wait:?}: no pause");
         assert!(failure.is_some() || wait >= interval.mul_f64(0.9), "{wait:?} after a success");
         let due = self.now.instant + wait;
-        let first = &mut self.snapshot;
-        match index {
-            0 => first.checks[0].due = due,
-            _ => first.deep_mut().iter_mut().for_each(|check| check.due = due),
+        match &mut self.snapshot.database {
+            Some(database) if index > 0 => database.checks_mut().for_each(|check| check.due = due),
+            _ => self.snapshot.app.due = due,
         }
     }
 
@@ -187,13 +198,13 @@ impl World {
     fn get(&self, path: &str) -> (u16, String) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let reply = respond(Ask { method: &Method::GET, path, query, authorization: None }, self.view());
-        (reply.code, String::from_utf8(reply.body.to_vec()).expect("text"))
+        (reply.code, String::from_utf8(reply.body.bytes().expect("not the metrics").to_vec()).expect("text"))
     }
 
-    /// What holds at any moment. Gives back whether it is ready.
+    /// What holds at any moment. Returns whether it is ready.
     fn look(&mut self) -> bool {
         let now = self.now;
-        for (index, (check, model)) in self.snapshot.checks.iter().zip(&self.models).enumerate() {
+        for (index, (check, model)) in self.snapshot.checks().zip(&self.models).enumerate() {
             look_at_one(check, model, self.is_stale(index), judge(check, &self.snapshot, now));
         }
         let fine = |index: usize| self.models[index].up == Some(true) && !self.is_stale(index);
@@ -247,17 +258,17 @@ impl World {
 }
 
 fn look_at_one(check: &CheckState, model: &Model, stale: bool, judged: Judgement) {
-    assert_eq!((check.level, check.ever_up), (model.level(), model.ever_up), "{}", check.name);
+    assert_eq!((check.verdict, check.ever_up), (model.verdict(), model.ever_up), "{}", check.name);
     assert_eq!((check.failures, check.successes), model.in_a_row);
-    assert!(check.level != Level::Up || check.last_success.is_some(), "up without a success");
+    assert!(check.verdict != Verdict::Up || check.last_success.is_some(), "up without a success");
     assert_eq!(check.recent.len(), model.results.min(KEPT));
     assert_eq!(check.recent_failures.len(), model.failures.min(KEPT));
-    let state = match model.level() {
+    let state = match model.verdict() {
         _ if stale => State::Stale,
-        Level::Starting => State::Starting,
-        Level::Down => State::Down,
-        Level::Up if check.idle_since.is_some() => State::Idle,
-        Level::Up => State::Up,
+        Verdict::Starting => State::Starting,
+        Verdict::Down => State::Down,
+        Verdict::Up if check.idle_since.is_some() => State::Idle,
+        Verdict::Up => State::Up,
     };
     assert_eq!(judged.state, state);
     match judged.status {
@@ -289,21 +300,23 @@ fuzz_target!(|input: &[u8]| {
             9 => world.pass(Duration::from_millis(u64::from(value) * 100)),
             10 => world.pass(Duration::from_secs(u64::from(value) * 60)),
             // The next result is not overdue, however long it took to come here.
-            11 => world.snapshot.checks.iter_mut().for_each(|check| check.due = world.now.instant),
+            11 => world.snapshot.checks_mut().for_each(|check| check.due = world.now.instant),
             12 => world.draining = true,
             13 => {
                 // The app does not use the database, or does again.
                 let since = (value & 1 == 1).then_some(world.now.instant);
-                let deep = world.snapshot.deep_mut().iter_mut().filter(|check| check.level == Level::Up);
+                let deep = world.snapshot.checks_mut().skip(1).filter(|check| check.verdict == Verdict::Up);
                 deep.for_each(|check| check.idle_since = since);
             }
             14 => {
                 let end = world.now.wall + Duration::from_secs(u64::from(value) * 12 * 3600);
-                world.snapshot.certificate_expiry = Some(end);
+                if let Some(database) = &mut world.snapshot.database {
+                    database.certificate_expiry = Some(end);
+                }
             }
             // Just before it is overdue, and just after.
             _ => {
-                let check = &world.snapshot.checks[index];
+                let check = world.check(index);
                 let edge = check.due + check.grace + Duration::from_millis(u64::from(value & 1));
                 world.pass(edge.saturating_duration_since(world.now.instant));
             }

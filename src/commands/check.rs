@@ -3,28 +3,128 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::print;
 use crate::cli::Only;
-use crate::config::{Config, DatabaseMode, DatabaseSettings};
+use crate::config::{Config, DatabaseMode};
+use crate::dsn::Plan;
 use crate::economy::{app_url, app_url_uses_database};
 use crate::log::timestamp;
+use crate::millis;
 use crate::probe::app::AppProbe;
 use crate::probe::database::DatabaseProbe;
 use crate::probe::traffic::Traffic;
-use crate::probe::{CheckId, Failure, Outcome, Phases, Reason};
-use crate::readiness::{CERTIFICATE_WARNING, Status};
+use crate::probe::{CheckId, Phases, Reason};
+use crate::readiness::{self, Now, Status};
+use crate::state::{CheckState, Snapshot};
 
 /// Between two rounds of `--wait`.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// Runs the checks; with `wait` again and again until all pass or the time is over.
+pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool) -> ExitCode {
+    let until = wait.map(|wait| Instant::now() + wait);
+    let rows = wait_until_all_pass(&mut Probes::new(config, only), until).await;
+    print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) });
+    if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What the newest round found. Without `until` there is one round.
+async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>) -> Vec<Row> {
+    loop {
+        let snapshot = probes.check().await;
+        let rows: Vec<Row> = snapshot.checks().filter_map(|check| Row::of(check, &snapshot, probes.config)).collect();
+        let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        if worst(&rows) != Status::Fail || left.is_zero() {
+            clear_progress();
+            return rows;
+        }
+        progress(&rows, left);
+        // The last round begins when the time is over.
+        sleep(ROUND.min(left)).await;
+    }
+}
+
+fn worst(rows: &[Row]) -> Status {
+    rows.iter().map(|row| row.status).max().unwrap_or(Status::Pass)
+}
+
+/// The checks that were asked for.
+struct Probes<'a> {
+    config: &'a Config,
+    traffic: Traffic,
+    app: Option<AppProbe>,
+    database: Option<DatabaseProbe>,
+}
+
+impl<'a> Probes<'a> {
+    fn new(config: &'a Config, only: Option<Only>) -> Self {
+        let traffic = Traffic::default();
+        let app = (only != Some(Only::Database)).then(|| AppProbe::new(config.app.clone(), config.railway.present));
+        let database = config
+            .database
+            .as_ref()
+            .filter(|_| only != Some(Only::App))
+            .map(|settings| DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).recording(&traffic));
+        Probes { config, traffic, app, database }
+    }
+
+    /// Runs each check once: what is known then. A check that was not asked for has no result.
+    async fn check(&mut self) -> Snapshot {
+        let app = match &mut self.app {
+            Some(probe) => Some(probe.check().await),
+            None => None,
+        };
+        let found = match &mut self.database {
+            Some(probe) => Some(probe.check().await),
+            None => None,
+        };
+        let certificate = match (&found, &mut self.database, &self.config.database) {
+            // One connection after the other, and none for the certificate of a server that does not answer.
+            (Some(found), Some(probe), Some(settings)) if found.query.result.is_ok() => {
+                probe.certificate(Instant::now() + settings.attempt_timeout).await.ok().flatten()
+            }
+            _ => None,
+        };
+        let mut snapshot = Snapshot::new(self.config, Instant::now());
+        if let Some(outcome) = app {
+            snapshot.app.record(outcome);
+        }
+        if let (Some(found), Some(database)) = (found, &mut snapshot.database) {
+            if let Some(facts) = &found.facts {
+                database.learn(facts);
+            }
+            database.certificate_expiry = certificate;
+            database.query.record(found.query);
+            for (check, outcome) in database.sql.iter_mut().zip(found.sql) {
+                check.record(outcome);
+            }
+        }
+        snapshot.app_uses_database = self.app_uses_database(&snapshot).await;
+        snapshot
+    }
+
+    /// Whether our own app checks would keep awake a database that is to sleep. Asked only where all is well.
+    async fn app_uses_database(&mut self, snapshot: &Snapshot) -> bool {
+        let passed = |check| readiness::judge(check, snapshot, Now::read()).status == Status::Pass;
+        match (&mut self.app, &self.database, &self.config.database) {
+            (Some(app), Some(_), Some(settings))
+                if settings.mode == DatabaseMode::Economy && snapshot.checks().all(passed) =>
+            {
+                app_url_uses_database(app, &settings.plan.endpoint, &self.traffic).await
+            }
+            _ => false,
+        }
+    }
+}
+
 #[derive(Serialize)]
-struct Result_<'a> {
-    status: &'static str,
+struct Summary<'a> {
+    status: Status,
     checks: &'a [Row],
 }
 
@@ -32,185 +132,118 @@ struct Result_<'a> {
 #[derive(Serialize)]
 struct Row {
     name: String,
-    status: &'static str,
+    status: Status,
     reason: Option<&'static str>,
     remedy: Option<&'static str>,
     attempts: u32,
     duration_ms: f64,
-    #[serde(serialize_with = "in_ms")]
+    #[serde(serialize_with = "millis::of_phases")]
     phases_ms: Phases,
     server_version: Option<String>,
     certificate_expiry: Option<String>,
     message: Option<String>,
+    /// What kind of server that is.
     #[serde(skip)]
-    notes: Vec<String>,
-}
-
-fn in_ms<S: Serializer>(phases: &Phases, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(phases.iter().map(|(phase, took)| (phase.as_str(), millis(took))))
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// Runs the checks; with `wait` again and again until all pass or the time is over.
-pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool) -> ExitCode {
-    let until = wait.map(|wait| Instant::now() + wait);
-    let mut app = AppProbe::new(config.app.clone(), config.railway.present);
-    let traffic = Traffic::default();
-    let mut database = config.database.clone().map(|settings| {
-        let probe = DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).recording(&traffic);
-        (settings, probe)
-    });
-    loop {
-        let mut rows = Vec::new();
-        if only != Some(Only::Database) {
-            rows.push(Row::of(&CheckId::App, app.check().await));
-        }
-        if only != Some(Only::App)
-            && let Some((settings, probe)) = &mut database
-        {
-            rows.extend(look_deep(settings, probe).await);
-            let economy = settings.mode == DatabaseMode::Economy && rows.iter().all(|row| row.reason.is_none());
-            if economy && only.is_none() && app_url_uses_database(&mut app, &settings.plan.endpoint, &traffic).await {
-                rows[0].message = Some(app_url::REMEDY.to_owned());
-            }
-        }
-        let failed = rows.iter().any(|row| row.status == Status::Fail.as_str());
-        let again = until.is_some_and(|until| Instant::now() + ROUND < until);
-        if failed && again {
-            progress(&rows, until);
-            sleep(ROUND).await;
-            continue;
-        }
-        clear_progress();
-        print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) });
-        return if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    }
-}
-
-/// The database check, then its certificate's handshake: one connection after the other.
-async fn look_deep(settings: &DatabaseSettings, probe: &mut DatabaseProbe) -> Vec<Row> {
-    let report = probe.check().await;
-    let mut row = Row::of(&CheckId::Database, report.query);
-    let certificate = probe.certificate(Instant::now() + settings.attempt_timeout).await;
-    if let Ok(Some(end)) = certificate {
-        row.certificate_expiry = Some(timestamp(end));
-        if end < SystemTime::now() + CERTIFICATE_WARNING {
-            row.warn(Reason::CertificateExpiring);
-        }
-    }
-    if let Some(facts) = report.facts {
-        row.server_version = facts.version;
-        if facts.read_only == Some(true) {
-            row.warn(Reason::ReadOnly);
-        }
-    }
-    let kind = match (settings.plan.pooled, settings.plan.neon) {
-        (true, _) => "Neon, pooled",
-        (false, true) => "Neon, direct",
-        (false, false) => "PostgreSQL",
-    };
-    if row.server_version.is_some() {
-        row.notes.push(kind.to_owned());
-    }
-    let names = settings.sql_checks.iter().map(|(name, _)| CheckId::Sql(Arc::clone(name)));
-    let sql: Vec<Row> = names.zip(report.sql).map(|(id, outcome)| Row::of(&id, outcome)).collect();
-    std::iter::once(row).chain(sql).collect()
+    kind: Option<&'static str>,
+    /// A SQL check that took the database check's failure.
+    #[serde(skip)]
+    not_run: bool,
 }
 
 impl Row {
-    fn of(id: &CheckId, outcome: Outcome) -> Row {
-        let retried = outcome.attempts > 1;
-        let failure: Option<Failure> = outcome.result.err();
-        let mut row = Row {
-            name: id.name(),
-            status: if failure.is_some() { Status::Fail } else { Status::Pass }.as_str(),
-            reason: failure.as_ref().map(|failure| failure.reason.as_str()),
-            remedy: failure.as_ref().map(Failure::remedy),
+    /// `None` without a result.
+    fn of(check: &CheckState, snapshot: &Snapshot, config: &Config) -> Option<Row> {
+        let outcome = check.newest.as_ref()?;
+        let judged = readiness::judge(check, snapshot, Now::read());
+        let failure = outcome.result.as_ref().err();
+        let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
+        let detail = failure.and_then(|failure| failure.detail.clone());
+        let hint = (check.id == CheckId::App && snapshot.app_uses_database).then(|| app_url::REMEDY.to_owned());
+        let server_version = server.and_then(|server| server.server_version.clone());
+        let plan = config.database.as_ref().map(|settings| &settings.plan);
+        Some(Row {
+            name: check.id.name(),
+            status: judged.status,
+            reason: judged.reason.map(Reason::as_str),
+            remedy: judged.reason.map(|reason| check.remedy(reason)),
             attempts: outcome.attempts,
-            duration_ms: millis(outcome.duration),
+            duration_ms: millis::exact(outcome.duration),
             phases_ms: outcome.phases,
-            server_version: None,
-            certificate_expiry: None,
-            message: failure.and_then(|failure| failure.detail),
-            notes: Vec::new(),
-        };
-        if retried && row.reason.is_none() {
-            row.warn(Reason::RecoveredAfterRetry);
-        }
-        row
+            kind: plan.filter(|_| server_version.is_some()).map(kind),
+            server_version,
+            certificate_expiry: server.and_then(|server| server.certificate_expiry).map(timestamp),
+            message: detail.or(hint),
+            not_run: matches!(check.id, CheckId::Sql(_)) && failure.is_some() && outcome.phases == Phases::default(),
+        })
     }
+}
 
-    /// A SQL check that took the database check's failure.
-    fn is_repeated(&self) -> bool {
-        self.name.starts_with("sql_") && self.reason.is_some() && self.phases_ms == Phases::default()
-    }
-
-    /// Warnings come in the order of their weight; the last one said is the heaviest.
-    fn warn(&mut self, reason: Reason) {
-        if self.status != Status::Fail.as_str() {
-            self.status = Status::Warn.as_str();
-            self.reason = Some(reason.as_str());
-            self.remedy = Some(reason.remedy());
-        }
+fn kind(plan: &Plan) -> &'static str {
+    match (plan.pooled, plan.neon) {
+        (true, _) => "Neon, pooled",
+        (false, true) => "Neon, direct",
+        (false, false) => "PostgreSQL",
     }
 }
 
 fn as_json(rows: &[Row]) -> String {
-    let has = |status: Status| rows.iter().any(|row| row.status == status.as_str());
-    let worst = [Status::Fail, Status::Warn].into_iter().find(|status| has(*status)).unwrap_or(Status::Pass);
-    let result = Result_ { status: worst.as_str(), checks: rows };
-    format!("{}\n", serde_json::to_string(&result).unwrap_or_default())
+    let summary = Summary { status: worst(rows), checks: rows };
+    format!("{}\n", serde_json::to_string(&summary).unwrap_or_default())
 }
 
 fn as_table(rows: &[Row], colour: bool) -> String {
     let mut text = String::new();
-    let mut said = None;
+    let mut printed = None;
     for row in rows {
         let (sign, code) = match row.status {
-            "pass" => ("✓", "32"),
-            "warn" => ("!", "33"),
-            _ => ("✗", "31"),
+            Status::Pass => ("✓", "32"),
+            Status::Warn => ("!", "33"),
+            Status::Fail => ("✗", "31"),
         };
-        let verdict = row.reason.map_or(row.status.to_owned(), |reason| format!("{}: {reason}", row.status));
+        let status = row.status.as_str();
+        let verdict = row.reason.map_or(status.to_owned(), |reason| format!("{status}: {reason}"));
         let verdict = if colour { format!("\x1b[{code}m{sign} {verdict}\x1b[0m") } else { format!("{sign} {verdict}") };
-        let phases: Vec<String> =
-            row.phases_ms.iter().map(|(phase, took)| format!("{} {:.1}", phase.as_str(), millis(took))).collect();
         text.push_str(&format!("{:<12} {verdict}\n", row.name));
         let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<12} {value}\n"));
-        if row.is_repeated() {
+        if row.not_run {
             line("not run", "the database check failed");
             continue;
         }
+        let phases: Vec<String> = row
+            .phases_ms
+            .iter()
+            .map(|(phase, took)| format!("{} {:.1}", phase.as_str(), millis::exact(took)))
+            .collect();
         line("took", &format!("{:.1} ms  ({})", row.duration_ms, phases.join(", ")));
         if row.attempts > 1 {
             line("attempts", &row.attempts.to_string());
         }
-        let server: Vec<&str> = row.notes.iter().map(String::as_str).chain(row.server_version.as_deref()).collect();
+        let server: Vec<&str> = row.kind.into_iter().chain(row.server_version.as_deref()).collect();
         if !server.is_empty() {
             line("server", &server.join(" "));
         }
-        for (name, value) in [
-            ("certificate", &row.certificate_expiry.as_ref().map(|end| format!("ends {end}"))),
-            ("message", &row.message),
-        ] {
-            value.iter().for_each(|value| line(name, value));
+        if let Some(end) = &row.certificate_expiry {
+            line("certificate", &format!("ends {end}"));
         }
-        row.remedy.iter().filter(|remedy| said != Some(**remedy)).for_each(|remedy| line("what to do", remedy));
-        said = row.remedy;
+        if let Some(message) = &row.message {
+            line("message", message);
+        }
+        if let Some(remedy) = row.remedy
+            && printed != row.remedy
+        {
+            line("what to do", remedy);
+        }
+        printed = row.remedy;
     }
     text
 }
 
 /// One line on a terminal's stderr, written over each time.
-fn progress(rows: &[Row], until: Option<Instant>) {
+fn progress(rows: &[Row], left: Duration) {
     if io::stderr().is_terminal() {
         let failing: Vec<String> =
             rows.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.reason?))).collect();
-        let left = until.map_or(0, |until| until.saturating_duration_since(Instant::now()).as_secs());
-        let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {} ({left} s left)", failing.join("; "));
+        let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {} ({} s left)", failing.join("; "), left.as_secs());
     }
 }
 
@@ -219,3 +252,6 @@ fn clear_progress() {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use super::{
     AppSettings, BadSetting, ChildSettings, DEFAULT_PORT, DatabaseMode, DatabaseSettings, Gate, Lookup, OnCleanExit,
     OnUnresponsive, Railway, Thresholds, service_links,
 };
-use crate::dsn::{Plan, TlsPolicy};
+use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 use crate::{log, tls};
 
 /// Reads values one by one and collects what is wrong with them.
@@ -138,7 +138,10 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
         return None;
     }
     let plan = read_plan(r)?;
-    let mode = mode.unwrap_or(if plan.neon { DatabaseMode::Economy } else { DatabaseMode::Steady });
+    let mode = mode.unwrap_or(match plan.scale_to_zero {
+        ScaleToZero::Yes => DatabaseMode::Economy,
+        ScaleToZero::Perhaps(_) | ScaleToZero::No => DatabaseMode::Steady,
+    });
     Some(DatabaseSettings {
         plan,
         interval,

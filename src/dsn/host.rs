@@ -3,14 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use super::provider::{self, Provider, ScaleToZero};
 use super::{EXAMPLE, Endpoint, Fault, SOCKET};
 
-/// Names that only a private network resolves: Railway's and GCP's, mDNS's, and Kubernetes'. The list is the
-/// contract's; `.cluster.local` is within `.local`.
+/// Names that only a private network resolves: Railway's and GCP's, mDNS's, and Kubernetes' (`.cluster.local` is within
+/// `.local`).
 const PRIVATE_SUFFIXES: [&str; 3] = [".internal", ".local", ".svc"];
-
-/// Every Neon endpoint is below this name, in every region.
-const NEON_SUFFIX: &str = ".neon.tech";
 
 /// `sun_path` of Linux holds 108 bytes with the closing NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -27,7 +25,10 @@ pub(super) struct Place {
     /// For SNI and the certificate; `None` for a Unix socket.
     pub(super) name: Option<String>,
     pub(super) neon: bool,
+    /// A certificate of Neon's own: it is always verified in full.
+    pub(super) neon_certificate: bool,
     pub(super) pooled: bool,
+    pub(super) scale_to_zero: ScaleToZero,
     pub(super) private: bool,
 }
 
@@ -50,6 +51,9 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), Fault> 
     let (host, after) = match authority.strip_prefix('[') {
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         Some(inner) => match inner.find(']') {
+            Some(end) if inner[..end].contains('%') => {
+                return Err(Fault::new("an IPv6 address with a zone (`%`) is not accepted", IPV6));
+            }
             Some(end) => authority.split_at(end + 2),
             None => return Err(Fault::new("the `[` before the IPv6 address is not closed", IPV6)),
         },
@@ -114,10 +118,12 @@ pub(super) fn place(host: &str, hostaddr: Option<&str>, port: u16) -> Result<Pla
         ("", Some(addr)) => Host { dial: addr.dial.clone(), name: addr.name.clone(), private: addr.private },
         _ => read(host)?,
     };
-    let neon = named.name.ends_with(NEON_SUFFIX);
+    let Provider { neon, neon_certificate, scale_to_zero } = provider::of(&named.name);
     let label = named.name.split('.').next().unwrap_or_default();
     Ok(Place {
         neon,
+        neon_certificate,
+        scale_to_zero,
         pooled: neon && label.ends_with("-pooler"),
         // Both must be: a tunnel's end on loopback still leads to where the name says.
         private: named.private && addr.as_ref().is_none_or(|addr| addr.private),
@@ -135,7 +141,15 @@ fn socket(host: &str, port: u16) -> Result<Place, Fault> {
         let fault = format!("the path of the Unix socket is longer than {LONGEST_SOCKET_PATH} bytes");
         return Err(Fault::new(fault, SOCKET));
     }
-    Ok(Place { endpoint: Endpoint::Unix { path }, name: None, neon: false, pooled: false, private: true })
+    Ok(Place {
+        endpoint: Endpoint::Unix { path },
+        name: None,
+        neon: false,
+        neon_certificate: false,
+        pooled: false,
+        scale_to_zero: ScaleToZero::No,
+        private: true,
+    })
 }
 
 fn read(text: &str) -> Result<Host, Fault> {

@@ -5,12 +5,36 @@ use std::path::PathBuf;
 use tokio_postgres::config::ChannelBinding;
 
 use super::policy::{Mode, Wish};
-use super::split::{decode, some};
+use super::split::{decode, decode_strictly, more_than_one_at, some};
 use super::{EXAMPLE, Fault, Roots, Secret, Warning, host};
+
+/// Keys that have a meaning here, as libpq spells them; `database` and `ssl` are asyncpg's.
+const KNOWN: [&str; 17] = [
+    "channel_binding",
+    "database",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl",
+    "sslcert",
+    "sslcertmode",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "user",
+];
+
+/// Keys in whose values an unescaped `@` is no sign of a password that went on.
+const MAY_HOLD_AT: [&str; 5] = ["application_name", "options", "password", "sslpassword", "user"];
 
 /// Keys of libpq and of drivers that say nothing about how to reach the server, or that a probe decides for itself.
 /// `pool_*` belongs to them too.
-const IGNORED: [&str; 28] = [
+const IGNORED: [&str; 40] = [
     "application_name",
     "async_fallback",
     "client_encoding",
@@ -19,21 +43,33 @@ const IGNORED: [&str; 28] = [
     "connection_limit",
     "fallback_application_name",
     "gssencmode",
+    "gsslib",
     "keepalives",
     "keepalives_count",
     "keepalives_idle",
     "keepalives_interval",
+    "krbsrvname",
     "load_balance_hosts",
     "max_cached_statement_lifetime",
     "max_overflow",
+    "max_protocol_version",
+    "min_protocol_version",
     "passfile",
     "pgbouncer",
     "prepare_threshold",
     "prepared_statement_cache_size",
     "prepared_statement_name_func",
+    "replication",
+    "require_auth",
     "schema",
     "server_settings",
     "service",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslsni",
     "statement_cache_size",
     "statement_timeout",
     "target_session_attrs",
@@ -73,7 +109,10 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
         let (key, pasted) = pair(text)?;
         let may_name = !behind_password;
         behind_password |= key.contains("pass");
-        let Some(value) = some(decode("query", pasted)?) else { continue };
+        if pasted.contains('@') && !MAY_HOLD_AT.contains(&key.as_str()) {
+            return Err(more_than_one_at());
+        }
+        let Some(value) = some(decode("query", pasted, warnings)?) else { continue };
         let twice = seen.contains(&key);
         match key.as_str() {
             "host" if twice => return Err(host::several()),
@@ -85,7 +124,6 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
                 keys.password = Some(value);
                 keys.secrets_as_pasted.push(pasted.to_owned());
             }
-            // `database` is asyncpg's word for it.
             "dbname" | "database" => keys.database = Some(value),
             "options" => keys.options = Some(value),
             "sslmode" => sslmode = Some(mode(&value, "sslmode")?),
@@ -111,11 +149,12 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
     }
 
     if let (Some(a), Some(b)) = (sslmode, ssl)
-        && a != b
+        && (a == Mode::Disable) != (b == Mode::Disable)
     {
         return Err(Fault::new("sslmode and ssl say different things: keep one", EXAMPLE));
     }
-    keys.tls.mode = sslmode.or(ssl);
+    // `ssl=true&sslmode=verify-full` asks for TLS twice: the stronger one holds.
+    keys.tls.mode = sslmode.max(ssl);
     Ok(keys)
 }
 
@@ -124,19 +163,26 @@ fn pair(text: &str) -> Result<(String, &str), Fault> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Fault::new("a part of the query has no `=` (an `&` in a value is written %26)", EXAMPLE));
     };
-    let key = decode("query", key)?;
-    if is_name(&key) {
-        Ok((key, value))
+    let key = decode_strictly("query", key)?;
+    let lower = key.to_ascii_lowercase();
+    if !is_name(&key) {
+        Err(Fault::new("a key in the query holds a character that no key has", EXAMPLE))
+    } else if key != lower && KNOWN.contains(&lower.as_str()) {
+        // libpq and asyncpg know no `sslMode`; to ignore it would be to connect in another way than was asked for.
+        Err(Fault::new(format!("{lower} is written in lower case"), EXAMPLE))
     } else {
-        Err(Fault::new("a key in the query has other characters than a-z and _", EXAMPLE))
+        Ok((key, value))
     }
 }
 
 fn is_name(key: &str) -> bool {
-    (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    let may_stand = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(may_stand)
 }
 
 fn ignored(key: &str, may_name: bool) -> Warning {
+    // A name with digits could be a piece of a password.
+    let may_name = may_name && key.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
     Warning(if IGNORED.contains(&key) || may_name && key.starts_with("pool_") {
         format!("{key} is for the app's driver and is ignored")
     } else if may_name {
@@ -147,7 +193,7 @@ fn ignored(key: &str, may_name: bool) -> Warning {
 }
 
 /// libpq's modes, also as asyncpg's `ssl` takes them (`verify_full`); `ssl=true` is JDBC's, and means `require` to
-/// libpq (fe-connect.c, conninfo_uri_parse_params).
+/// libpq (fe-connect.c, conninfo_uri_parse_params); `ssl=1` is node-postgres's.
 fn mode(value: &str, key: &str) -> Result<Mode, Fault> {
     Ok(match value.to_ascii_lowercase().replace('_', "-").as_str() {
         "disable" => Mode::Disable,
@@ -155,8 +201,8 @@ fn mode(value: &str, key: &str) -> Result<Mode, Fault> {
         "require" => Mode::Require,
         "verify-ca" => Mode::VerifyCa,
         "verify-full" => Mode::VerifyFull,
-        "false" if key == "ssl" => Mode::Disable,
-        "true" if key == "ssl" => Mode::Require,
+        "false" | "0" if key == "ssl" => Mode::Disable,
+        "true" | "1" if key == "ssl" => Mode::Require,
         _ => {
             let also = if key == "ssl" { ", true, false" } else { "" };
             let modes = "disable, allow, prefer, require, verify-ca, verify-full";

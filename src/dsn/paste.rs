@@ -1,10 +1,18 @@
 //! What was pasted → the URL in it, without its scheme.
 
-use super::{EXAMPLE, Fault};
+use super::{EXAMPLE, Fault, template};
 
-/// The schemes of libpq and of SQLAlchemy's usual drivers; which driver the app uses makes no difference here.
-const SCHEMES: [&str; 5] =
-    ["postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"];
+/// The schemes of libpq and of SQLAlchemy's drivers; which driver the app uses makes no difference here.
+const SCHEMES: [&str; 8] = [
+    "postgres",
+    "postgresql",
+    "postgresql+asyncpg",
+    "postgresql+psycopg",
+    "postgresql+psycopg2",
+    "postgresql+psycopg_async",
+    "postgresql+psycopg2cffi",
+    "postgresql+pg8000",
+];
 
 /// Other databases' schemes up to a `+driver`, and what to call them. Only a scheme in a list of ours is ever named.
 const OTHERS: [(&str, &str); 13] = [
@@ -24,7 +32,8 @@ const OTHERS: [(&str, &str); 13] = [
 ];
 
 /// Opening and closing quotes: a shell's, and what a word processor makes of them.
-const QUOTES: [(char, char); 5] = [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”')];
+const QUOTES: [(char, char); 9] =
+    [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”'), ('„', '“'), ('”', '”'), ('’', '’'), ('«', '»')];
 
 /// Takes off blanks, quotes, a `psql` command and the scheme; what is left begins with `user:password@` or the host.
 pub(super) fn after_scheme(text: &str) -> Result<&str, Fault> {
@@ -35,8 +44,8 @@ pub(super) fn after_scheme(text: &str) -> Result<&str, Fault> {
     if url.is_empty() {
         return Err(Fault::new("the value is empty", EXAMPLE));
     }
-    if url.starts_with("${") || url.starts_with("{{") || starts_with_reference(url) {
-        return Err(Fault::new("the value is a reference to a variable that nothing has expanded", EXAMPLE));
+    if template::has_reference(url) || starts_with_reference(url) {
+        return Err(Fault::new("a reference to a variable stands in the value, which nothing has expanded", EXAMPLE));
     }
     if url.starts_with(is_quote) {
         return Err(Fault::new("a quote stands at one end only", EXAMPLE));
@@ -45,13 +54,16 @@ pub(super) fn after_scheme(text: &str) -> Result<&str, Fault> {
     if rest.ends_with(is_quote) {
         return Err(Fault::new("a quote stands at one end only", EXAMPLE));
     }
+    if rest.contains(is_invisible) {
+        return Err(Fault::new("an invisible character stands inside the URL: type it anew around there", EXAMPLE));
+    }
     if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(Fault::new("a blank or a line break stands inside the URL (a blank is written %20)", EXAMPLE));
     }
     Ok(rest)
 }
 
-/// Blanks (and the byte order mark of a file saved on Windows), then pairs of quotes, as often as they come.
+/// Blanks and invisible characters, then pairs of quotes, as often as they come.
 fn unquote(text: &str) -> &str {
     let mut text = trim(text);
     loop {
@@ -64,7 +76,13 @@ fn unquote(text: &str) -> &str {
 }
 
 fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+    text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
+}
+
+/// What web pages, word processors and files saved on Windows leave at the ends: soft hyphens, spaces without width,
+/// marks of direction, the byte order mark.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn is_quote(c: char) -> bool {

@@ -136,7 +136,7 @@ pub(super) fn decide(
             }
             mode = Mode::VerifyFull;
         }
-        if place.neon && mode < Mode::VerifyFull {
+        if place.neon_certificate && mode < Mode::VerifyFull {
             if asked.is_some_and(|asked| asked < Mode::Require) {
                 warn("a Neon host is always verified as with sslmode=verify-full: the weaker mode is not used");
             }

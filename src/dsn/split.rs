@@ -2,7 +2,10 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{ESCAPED, EXAMPLE, Fault, host};
+use super::{ESCAPED, EXAMPLE, Fault, Warning, host, template};
+
+/// Shown where the query does not begin with a `?`.
+const WITH_QUERY: &str = "postgresql://user:password@host/dbname?sslmode=require";
 
 /// What stands before the `?`, and the query as it is. An empty part is `None`.
 pub(super) struct Given<'a> {
@@ -19,60 +22,108 @@ pub(super) struct Given<'a> {
 
 /// Splits `[user[:password]@][host][:port][/dbname][?query]`.
 ///
-/// The only `@` may be the one before the host. So no guess is ever made where a password ends: one that holds an
-/// unescaped `@`, `/` or `?` is refused, and cannot end up in the host or the database's name. An unescaped `#` or `:`
-/// in it is no riddle (a fragment means nothing in these URLs) and is taken as libpq and SQLAlchemy take it.
-pub(super) fn split(text: &str) -> Result<Given<'_>, Fault> {
-    let (userinfo, rest) = match text.split_once('@') {
-        Some((_, rest)) if rest.contains('@') => {
-            return Err(Fault::new("there is more than one `@`: one in the password is written %40", ESCAPED));
-        }
-        Some((userinfo, _)) if userinfo.contains(['/', '?']) => {
-            return Err(Fault::new(
-                "a `/` or `?` stands before the `@`: in user name and password they are written %2F and %3F, and an \
-                 `@` elsewhere is written %40",
-                ESCAPED,
-            ));
-        }
-        Some((userinfo, rest)) => (userinfo, rest),
-        None => ("", text),
-    };
-    if rest.contains('#') {
-        return Err(Fault::new("a `#` stands behind the host: it is written %23", ESCAPED));
-    }
+/// No guess is ever made where a password ends: it ends at the first `@`, as in libpq and SQLAlchemy, and a second one
+/// is allowed only in the value of a known key. So a password that holds an unescaped `@` is refused, and cannot end
+/// up in the host or the database's name. What else it holds unescaped is taken where SQLAlchemy takes it, so that an
+/// app which logs in is checked; where psql (libpq) would not, a warning says so.
+pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Given<'a>, Fault> {
+    let (userinfo, rest) = userinfo(text)?;
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if before.contains('@') {
+        return Err(more_than_one_at());
+    }
     let (authority, path) = before.split_once('/').unwrap_or((before, ""));
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+    for (part, text) in [("user name", user), ("password", password), ("host", host), ("database's name", path)] {
+        if template::is_placeholder(text) {
+            return Err(Fault::new(format!("a placeholder stands where the {part} belongs"), EXAMPLE));
+        }
+    }
+    check_path(path)?;
+    if password.contains('/') {
+        warnings.push(Warning("the password holds a `/`, which psql needs as %2F".to_owned()));
+    }
+    let (host, port) = host::split_port(authority)?;
+    Ok(Given {
+        user: some(decode("user name", user, warnings)?),
+        password: some(decode("password", password, warnings)?),
+        password_as_pasted: some(password.to_owned()),
+        host: some(decode_strictly("host", host)?),
+        port,
+        database: some(decode("database's name", path, warnings)?),
+        query,
+    })
+}
+
+/// What stands before the first `@`, if that ends user name and password, and the rest.
+fn userinfo(text: &str) -> Result<(&str, &str), Fault> {
+    let Some((before, rest)) = text.split_once('@') else { return Ok(("", text)) };
+    let Some(end) = before.find(['/', '?']) else { return Ok((before, rest)) };
+    match before[..end].split_once(':') {
+        // `host/…?user=a@b`: for libpq and SQLAlchemy a `/` before any `:` has ended the host.
+        None if before[end..].starts_with('/') => Ok(("", text)),
+        // Not `host:5432/…` and not `[::1]:5432/…`: it is a password.
+        Some((user, password)) if !user.starts_with('[') && password.bytes().any(|b| !b.is_ascii_digit()) => {
+            Ok((before, rest))
+        }
+        _ => Err(Fault::new(
+            "a `/` or `?` stands before the `@`: in user name and password they are written %2F and %3F, and an `@` \
+             elsewhere is written %40",
+            ESCAPED,
+        )),
+    }
+}
+
+pub(super) fn more_than_one_at() -> Fault {
+    Fault::new("there is more than one `@`: one in the password is written %40", ESCAPED)
+}
+
+fn check_path(path: &str) -> Result<(), Fault> {
     if path.contains('/') {
         return Err(Fault::new(
             "a second `/` stands behind the host: end the URL after the database's name (a `/` in it is written %2F)",
             EXAMPLE,
         ));
     }
-    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let (host, port) = host::split_port(authority)?;
-    Ok(Given {
-        user: some(decode("user name", user)?),
-        password: some(decode("password", password)?),
-        password_as_pasted: some(password.to_owned()),
-        host: some(decode("host", host)?),
-        port,
-        database: some(decode("database's name", path)?),
-        query,
-    })
+    let is_key = |text: &str| text.split_once('=').is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase()));
+    if path.split('&').skip(1).any(is_key) {
+        return Err(Fault::new("a `&` stands where the query begins: there it is a `?`", WITH_QUERY));
+    }
+    Ok(())
 }
 
-/// Percent-decoding that forgives nothing: `%zz` is a password's own `%`, and a NUL ends a string in the protocol.
-pub(super) fn decode(part: &str, text: &str) -> Result<String, Fault> {
-    let mut escapes = text.split('%');
-    escapes.next();
-    if !escapes.all(|escape| escape.len() >= 2 && escape.bytes().take(2).all(|b| b.is_ascii_hexdigit())) {
-        return Err(Fault::new(
+/// Percent-decoding as Python's `unquote` does it, and so SQLAlchemy: a `%` without two hexadecimal digits is itself.
+/// libpq refuses it, so that a warning says how to write it.
+pub(super) fn decode(part: &str, text: &str, warnings: &mut Vec<Warning>) -> Result<String, Fault> {
+    if !is_well_encoded(text) {
+        warnings.push(Warning(format!("the {part} holds a `%` that is taken as it is, and which psql needs as %25")));
+    }
+    decoded(part, text)
+}
+
+/// Percent-decoding that forgives nothing, for what is shown: a stray `%` there is a password's.
+pub(super) fn decode_strictly(part: &str, text: &str) -> Result<String, Fault> {
+    if is_well_encoded(text) {
+        decoded(part, text)
+    } else {
+        Err(Fault::new(
             format!("a `%` in the {part} is not followed by two hexadecimal digits: a `%` itself is written %25"),
             "postgresql://user:50%25@host/dbname",
-        ));
+        ))
     }
+}
+
+fn is_well_encoded(text: &str) -> bool {
+    let mut escapes = text.split('%');
+    escapes.next();
+    escapes.all(|escape| escape.len() >= 2 && escape.bytes().take(2).all(|b| b.is_ascii_hexdigit()))
+}
+
+fn decoded(part: &str, text: &str) -> Result<String, Fault> {
     let decoded = percent_decode_str(text).decode_utf8();
     let decoded = decoded.map_err(|_| Fault::new(format!("the {part} is not UTF-8 once decoded"), ESCAPED))?;
+    // A NUL ends a string in the protocol.
     if decoded.contains('\0') {
         return Err(Fault::new(format!("there is a NUL (%00) in the {part}"), EXAMPLE));
     }

@@ -1,9 +1,9 @@
-//! Is the app using the database? Told from what the kernel shows of its sockets at one look and the next. Pure.
+//! Is the app using the database? Two dumps of the kernel's sockets, one after the other, show it. Pure.
 //!
 //! - A connection that is held open, and over which nothing comes, is not activity: a suspended compute stays asleep.
 //! - Nor is the server's farewell, which it writes to every pooled connection when it suspends: of the sockets that an
-//!   earlier look had listed neither those count whose peer has closed, nor the end of one. Between the farewell and the close
-//!   such a socket looks like one in use: where all that was found came over sockets of this kind, a second look a
+//!   earlier dump had listed neither those count whose peer has closed, nor the end of one. Between the farewell and the close
+//!   such a socket looks like one in use: where all that was found came over sockets of this kind, a second dump a
 //!   moment later decides.
 
 use std::collections::HashSet;
@@ -13,74 +13,74 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The kernel counts the age of data in jiffies, of 10 ms at most: data this close before a look counts at the next
+/// The kernel counts the age of data in jiffies, of 10 ms at most: data this close before a dump counts at the next
 /// one as well, so that none is missed.
 pub(super) const JIFFY: Duration = Duration::from_millis(10);
-/// Ends that came this close together are one: a busy app closes thousands between two looks.
+/// Ends that came this close together are one: a busy app closes thousands between two dumps.
 const TOGETHER: Duration = Duration::from_millis(50);
 
 /// A TCP socket, as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// The kernel's name for it.
-    pub cookie: u64,
+    pub(crate) cookie: u64,
     /// The other end; never a mapped address.
-    pub peer: IpAddr,
+    pub(crate) peer: IpAddr,
     /// Neither side has closed it.
-    pub established: bool,
+    pub(crate) established: bool,
     /// Since data last came, or since it was connected.
-    pub quiet_for: Duration,
+    pub(crate) quiet_for: Duration,
 }
 
 /// A TCP socket that is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// The kernel's name for it.
-    pub cookie: u64,
+    pub(crate) cookie: u64,
     /// The other end; never a mapped address.
-    pub peer: IpAddr,
+    pub(crate) peer: IpAddr,
     /// When data last came, or it was connected.
-    pub last_data: Instant,
+    pub(crate) last_data: Instant,
 }
 
-/// What one look found.
+/// What a dump found, beside the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
     /// The app's open connections to the database.
     pub connections: usize,
-    /// When the app's connections received data at the latest, where that is since the look before.
-    pub moments: Vec<Instant>,
-    /// The same for connections that an earlier look had listed: perhaps only a farewell.
-    pub held: Vec<(u64, Instant)>,
-    /// More ended than could be told.
-    pub overflow: bool,
-    /// How long the look took: data may have come this much earlier.
-    pub took: Duration,
+    /// When the app's connections received data at the latest, where that is since the dump before.
+    pub(crate) moments: Vec<Instant>,
+    /// The same for connections that an earlier dump had listed: perhaps only a farewell.
+    pub(crate) held: Vec<(u64, Instant)>,
+    /// More ended than the kernel could report.
+    pub(crate) overflow: bool,
+    /// How long the dump took: data may have come this much earlier.
+    pub(crate) took: Duration,
 }
 
 impl Finding {
-    /// The app has used the database since the look before.
-    pub fn is_active(&self) -> bool {
+    /// The app has used the database since the dump before.
+    pub(crate) fn is_active(&self) -> bool {
         self.overflow || !self.moments.is_empty() || !self.held.is_empty()
     }
 
     /// It may have been the server's farewell instead.
-    pub fn is_doubtful(&self) -> bool {
+    pub(crate) fn is_doubtful(&self) -> bool {
         !self.overflow && self.moments.is_empty() && !self.held.is_empty()
     }
 
-    /// Takes a second look in: a connection over which the server said farewell is closed by now.
-    pub fn confirm(&mut self, seen: &[Sighting]) {
+    /// Takes a second dump in: a connection over which the server said farewell is closed by now.
+    pub(crate) fn confirm(&mut self, seen: &[Sighting]) {
         let open = |cookie| seen.iter().any(|socket| socket.cookie == cookie && socket.established);
         self.held.retain(|(cookie, _)| open(*cookie));
     }
 }
 
-/// What is remembered from look to look.
+/// What is remembered from dump to dump.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    /// The last two looks: the kernel may tell an end some milliseconds late, after the next look.
-    looks: [Look; 2],
+pub(crate) struct Ledger {
+    /// The last two dumps: the kernel may report an end some milliseconds late, after the next dump.
+    dumps: [Dump; 2],
     moments: Vec<Instant>,
     overflow: bool,
     ever_seen: bool,
@@ -88,12 +88,12 @@ pub struct Ledger {
 
 /// When it began, and the sockets that it listed.
 #[derive(Debug, Default)]
-struct Look {
+struct Dump {
     began: Option<Instant>,
     listed: HashSet<u64>,
 }
 
-impl Look {
+impl Dump {
     /// Whether data that came at this moment was not there yet.
     fn precedes(&self, moment: Instant) -> bool {
         self.began.is_none_or(|began| moment + JIFFY > began)
@@ -102,31 +102,31 @@ impl Look {
 
 impl Ledger {
     /// A foreign socket to the database was seen at least once.
-    pub fn ever_seen(&self) -> bool {
+    pub(crate) fn ever_seen(&self) -> bool {
         self.ever_seen
     }
 
     /// A connection of the app to the database has ended.
-    pub fn ended(&mut self, ending: &Ending) {
+    pub(crate) fn ended(&mut self, ending: &Ending) {
         self.ever_seen = true;
-        // One that neither look lists was opened after the earlier of them, or was old then.
-        if !self.has_listed(ending.cookie) && self.looks[1].precedes(ending.last_data) {
+        // One that neither dump lists was opened after the earlier of them, or was old then.
+        if !self.has_listed(ending.cookie) && self.dumps[1].precedes(ending.last_data) {
             self.note(ending.last_data);
         }
     }
 
-    /// Connections have ended, and nobody knows which.
-    pub fn lost(&mut self) {
+    /// Connections have ended, and it is not known which.
+    pub(crate) fn lost(&mut self) {
         self.overflow = true;
     }
 
-    /// A look from `began` to `ended`: all sockets to the database's port, and whether each is one of the app's to the
-    /// database. The kernel told the ages at some moment in between.
-    pub fn look(&mut self, seen: &[(Sighting, bool)], began: Instant, ended: Instant) -> Finding {
+    /// A dump from `began` to `ended`: all sockets to the database's port, and whether each is one of the app's to the
+    /// database. The kernel read the ages at some moment in between.
+    pub(crate) fn compare(&mut self, seen: &[(Sighting, bool)], began: Instant, ended: Instant) -> Finding {
         let of_app = || seen.iter().filter(|(_, of_app)| *of_app).map(|(socket, _)| socket);
         let mut held = Vec::new();
         for socket in of_app() {
-            let moment = ended.checked_sub(socket.quiet_for).filter(|moment| self.looks[0].precedes(*moment));
+            let moment = ended.checked_sub(socket.quiet_for).filter(|moment| self.dumps[0].precedes(*moment));
             match moment {
                 Some(moment) if !self.has_listed(socket.cookie) => self.note(moment),
                 Some(moment) if socket.established => held.push((socket.cookie, moment)),
@@ -134,20 +134,20 @@ impl Ledger {
             }
         }
         self.ever_seen |= of_app().next().is_some();
-        self.looks.swap(0, 1);
-        self.looks[0] = Look { began: Some(began), listed: seen.iter().map(|(socket, _)| socket.cookie).collect() };
+        self.dumps.swap(0, 1);
+        self.dumps[0] = Dump { began: Some(began), listed: seen.iter().map(|(socket, _)| socket.cookie).collect() };
         let (moments, overflow) = (mem::take(&mut self.moments), mem::take(&mut self.overflow));
         let connections = of_app().filter(|socket| socket.established).count();
         Finding { connections, moments, held, overflow, took: ended.saturating_duration_since(began) }
     }
 
     fn has_listed(&self, cookie: u64) -> bool {
-        self.looks.iter().any(|look| look.listed.contains(&cookie))
+        self.dumps.iter().any(|dump| dump.listed.contains(&cookie))
     }
 
     fn note(&mut self, moment: Instant) {
-        let told = |told: &Instant| told.max(&moment).duration_since(*told.min(&moment)) < TOGETHER;
-        if !self.moments.iter().any(told) {
+        let close = |known: &Instant| known.max(&moment).duration_since(*known.min(&moment)) < TOGETHER;
+        if !self.moments.iter().any(close) {
             self.moments.push(moment);
         }
     }

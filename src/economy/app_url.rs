@@ -7,30 +7,30 @@ use tokio::time::Instant;
 
 use super::activity::{Finding, JIFFY};
 
-/// What to say about it.
-pub const REMEDY: &str = "the app URL uses the database: each app check keeps it awake; set SIDEPULSE_APP_URL to a \
+/// The warning, with its remedy.
+pub(crate) const REMEDY: &str = "the app URL uses the database: each app check keeps it awake; set SIDEPULSE_APP_URL to a \
                           path that does not";
 /// This many times in a row is no coincidence.
-pub const IN_A_ROW: u32 = 10;
+pub(crate) const IN_A_ROW: u32 = 10;
 /// After its answer an app may still end its transaction …
 const AFTERMATH: Duration = Duration::from_millis(500);
 /// … but not for more of the interval than this part: else all of the time would belong to a check.
 const LARGEST_PART: u32 = 5;
-/// Looks are seldom further apart, and more checks than these are not worth their memory.
+/// Dumps are seldom further apart, and more checks than these are not worth their memory.
 const KEPT_FOR: Duration = Duration::from_secs(120);
 const MOST_KEPT: usize = 1024;
 
 /// When the app was checked lately.
 #[derive(Debug, Default)]
-pub struct AppChecks {
-    /// From when to when; the newest may be under way.
+pub(crate) struct AppChecks {
+    /// From when to when; the newest may still run.
     spans: VecDeque<(Instant, Option<Instant>)>,
     aftermath: Duration,
 }
 
 impl AppChecks {
     /// A check begins; they follow each other at this interval.
-    pub fn begins(&mut self, now: Instant, interval: Duration) {
+    pub(crate) fn begins(&mut self, now: Instant, interval: Duration) {
         self.ends(now);
         self.aftermath = AFTERMATH.min(interval / LARGEST_PART);
         let old = |(begun, _): &(Instant, _)| now.saturating_duration_since(*begun) > KEPT_FOR;
@@ -41,14 +41,14 @@ impl AppChecks {
     }
 
     /// It has ended.
-    pub fn ends(&mut self, now: Instant) {
+    pub(crate) fn ends(&mut self, now: Instant) {
         if let Some((_, end @ None)) = self.spans.back_mut() {
             *end = Some(now);
         }
     }
 
-    /// Whether a check was under way at this moment, or had just ended; the moment may be this much earlier.
-    pub fn include(&self, moment: Instant, or_earlier: Duration) -> bool {
+    /// Whether a check ran at this moment, or had just ended; the moment may be this much earlier.
+    pub(crate) fn include(&self, moment: Instant, or_earlier: Duration) -> bool {
         let within = |(begun, end): &(Instant, Option<Instant>)| {
             *begun <= moment + JIFFY && end.is_none_or(|end| moment <= end + self.aftermath + or_earlier)
         };
@@ -58,13 +58,13 @@ impl AppChecks {
 
 /// Counts how often the app used the database during our checks alone.
 #[derive(Debug, Default)]
-pub struct Suspicion {
+pub(crate) struct Suspicion {
     in_a_row: u32,
 }
 
 impl Suspicion {
-    /// Takes in what a look found. False: the app used the database at another time too, and is cleared.
-    pub fn grows(&mut self, finding: &Finding, checks: &AppChecks) -> bool {
+    /// Takes in what was found. False: the app used the database at another time too, and is cleared.
+    pub(crate) fn grows(&mut self, finding: &Finding, checks: &AppChecks) -> bool {
         let mut moments = finding.moments.iter().chain(finding.held.iter().map(|(_, moment)| moment));
         let ours = !finding.overflow && moments.all(|moment| checks.include(*moment, finding.took));
         self.in_a_row = match (ours, finding.is_active()) {
@@ -76,7 +76,7 @@ impl Suspicion {
     }
 
     /// Often enough in a row.
-    pub fn is_certain(&self) -> bool {
+    pub(crate) fn is_certain(&self) -> bool {
         self.in_a_row >= IN_A_ROW
     }
 }

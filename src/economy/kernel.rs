@@ -52,7 +52,7 @@ pub(super) fn sockets(port: u16) -> io::Result<Vec<Sighting>> {
     let mut found = Vec::new();
     let mut part = Vec::with_capacity(PART);
     for family in [AF_INET, AF_INET6] {
-        // A new socket each time: no look inherits the trouble of the one before.
+        // A new socket each time: no dump inherits the trouble of the one before.
         let socket = Socket::new(NETLINK_SOCK_DIAG)?;
         // The kernel makes each part while it is asked for it: a wait would be one for ever.
         socket.set_non_blocking(true)?;

@@ -1,4 +1,4 @@
-//! Systems other than Linux show no sockets in the way that [`super::activity`] needs.
+//! Systems other than Linux do not show of their sockets what [`super::activity`] needs.
 
 use std::convert::Infallible;
 use std::io;

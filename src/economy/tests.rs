@@ -16,44 +16,44 @@ const IDLE: Situation = Situation {
     rested: true,
     blind: false,
     unverified_for: Duration::ZERO,
-    unproven_for: Duration::ZERO,
+    unreached_for: Duration::ZERO,
 };
 
-fn later(unverified_for: Duration, unproven_for: Duration) -> Situation {
-    Situation { unverified_for, unproven_for, ..IDLE }
+fn later(unverified_for: Duration, unreached_for: Duration) -> Situation {
+    Situation { unverified_for, unreached_for, ..IDLE }
 }
 
 #[test]
 fn what_the_moment_calls_for() {
-    use Look::{Deep, Handshake, Stay};
+    use Action::{Handshake, Nothing, Query};
     let starting = Situation { healthy: false, ..IDLE };
     let active = Situation { active: true, ..IDLE };
     let restless = Situation { rested: false, ..active };
     let blind = |situation| Situation { blind: true, ..situation };
     let table = [
         // Failing, down, or not up yet: as in steady mode, whatever else.
-        ("starting", POLICY, starting, Deep),
-        ("starting, silent", SILENT, starting, Deep),
-        ("starting, blind", POLICY, blind(starting), Deep),
-        ("failing soon after a query", POLICY, Situation { rested: false, ..starting }, Deep),
+        ("starting", POLICY, starting, Query),
+        ("starting, silent", SILENT, starting, Query),
+        ("starting, blind", POLICY, blind(starting), Query),
+        ("failing soon after a query", POLICY, Situation { rested: false, ..starting }, Query),
         // Within one interval of activity, and no more often.
-        ("active", POLICY, active, Deep),
-        ("active, silent", SILENT, active, Deep),
-        ("active, but queried just now", POLICY, restless, Stay),
-        ("active, queried just now, way unproven", POLICY, Situation { unproven_for: MINUTE, ..restless }, Handshake),
+        ("active", POLICY, active, Query),
+        ("active, silent", SILENT, active, Query),
+        ("active, but queried just now", POLICY, restless, Nothing),
+        ("active, queried just now, not reached", POLICY, Situation { unreached_for: MINUTE, ..restless }, Handshake),
         // Idle.
-        ("idle", POLICY, later(59 * S, 59 * S), Stay),
+        ("idle", POLICY, later(59 * S, 59 * S), Nothing),
         ("idle for a minute", POLICY, later(MINUTE, MINUTE), Handshake),
-        ("idle for hours, way proven", POLICY, later(5 * HOUR, 10 * S), Stay),
-        ("idle for six hours", POLICY, later(6 * HOUR, 10 * S), Deep),
-        ("silent for a year", SILENT, later(8760 * HOUR, 8760 * HOUR), Stay),
+        ("idle for hours, reached", POLICY, later(5 * HOUR, 10 * S), Nothing),
+        ("idle for six hours", POLICY, later(6 * HOUR, 10 * S), Query),
+        ("silent for a year", SILENT, later(8760 * HOUR, 8760 * HOUR), Nothing),
         ("never by age, with handshakes", Policy { max_age: None, ..POLICY }, later(8760 * HOUR, MINUTE), Handshake),
-        ("by age alone", Policy { idle_handshake: None, ..POLICY }, later(6 * HOUR, 6 * HOUR), Deep),
+        ("by age alone", Policy { idle_handshake: None, ..POLICY }, later(6 * HOUR, 6 * HOUR), Query),
         // Blind.
-        ("blind", POLICY, blind(later(59 * MINUTE, S)), Stay),
-        ("blind, way unproven", POLICY, blind(later(59 * MINUTE, MINUTE)), Handshake),
-        ("blind for an hour", POLICY, blind(later(HOUR, S)), Deep),
-        ("blind and silent for an hour", SILENT, blind(later(HOUR, HOUR)), Deep),
+        ("blind", POLICY, blind(later(59 * MINUTE, S)), Nothing),
+        ("blind, not reached", POLICY, blind(later(59 * MINUTE, MINUTE)), Handshake),
+        ("blind for an hour", POLICY, blind(later(HOUR, S)), Query),
+        ("blind and silent for an hour", SILENT, blind(later(HOUR, HOUR)), Query),
     ];
     for (name, policy, situation, expected) in table {
         assert_eq!(decide(&policy, &situation), expected, "{name}");
@@ -72,9 +72,9 @@ fn until_the_passing_of_time_changes_the_decision() {
     for (name, policy, situation, expected) in table {
         assert_eq!(settled_for(&policy, &situation), expected, "{name}");
         if let Some(wait) = expected {
-            let then = later(situation.unverified_for + wait, situation.unproven_for + wait);
+            let then = later(situation.unverified_for + wait, situation.unreached_for + wait);
             let then = Situation { blind: situation.blind, ..then };
-            assert_ne!(decide(&policy, &then), Look::Stay, "{name}");
+            assert_ne!(decide(&policy, &then), Action::Nothing, "{name}");
         }
     }
 }
@@ -104,27 +104,30 @@ mod over_time {
     use crate::log::{Level as LogLevel, tests::written};
     use crate::probe::Reason;
     use crate::probe::database::{DatabaseReport, Handshake};
+    use crate::pulse::Lane;
     use crate::readiness::{self, Now, State};
-    use crate::state::samples::{SQL, config, ended, recorder, silent};
+    use crate::record::Recorder;
+    use crate::state::Deep;
+    use crate::state::samples::{SQL, config, ended, recorder};
 
     const ECONOMY: (&str, &str) = ("SIDEPULSE_DATABASE_MODE", "economy");
 
     struct World {
         economy: Economy,
-        recorder: RefCell<Recorder>,
+        recorder: Recorder,
     }
 
     impl World {
         /// Up, and verified just now.
         fn new(variables: &[(&str, &str)], log: crate::log::Log) -> World {
             let config = config(variables);
-            let recorder = RefCell::new(recorder(&config, log).0);
+            let recorder = recorder(&config, log).0;
             let settings = config.database.unwrap();
             let traffic = Traffic::default();
             traffic.resolved(&["192.0.2.1:5433".parse().unwrap()], Instant::now());
-            let economy = Economy::of(&settings, &traffic, &recorder).unwrap();
+            let economy = Economy::of(&settings, &traffic).unwrap();
             let mut world = World { economy, recorder };
-            world.recorder.borrow_mut().app(ended(Instant::now(), None));
+            world.recorder.app(ended(Instant::now(), None));
             world.query(None);
             world
         }
@@ -132,32 +135,36 @@ mod over_time {
         /// A deep query that ends like this.
         fn query(&mut self, reason: Option<Reason>) {
             let outcome = ended(Instant::now(), reason);
-            let sql = self.recorder.borrow().snapshot().checks.iter().skip(2).map(|_| outcome.clone()).collect();
-            self.recorder.borrow_mut().database(DatabaseReport {
-                query: outcome,
-                facts: None,
-                refused: Vec::new(),
-                sql,
-            });
+            let sql = self.recorder.snapshot().checks().skip(2).map(|_| outcome.clone()).collect();
+            self.recorder.database(DatabaseReport { query: outcome, facts: None, refused: Vec::new(), sql });
             if reason.is_none() {
                 self.economy.verified(15 * S);
             }
         }
 
-        /// The look after this time.
-        async fn look_after(&mut self, time: Duration) -> Look {
+        /// What it decides after this time. What it notices is recorded as by the scheduler.
+        async fn decide_after(&mut self, time: Duration) -> Action {
             advance(time).await;
-            self.recorder.borrow().plan(1, Instant::now() + 15 * S);
-            self.economy.look(&self.recorder).await
+            self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
+            let found = self.economy.observe().await;
+            let noticed = self.economy.decide(found.as_ref(), &self.recorder.snapshot(), &AppChecks::default());
+            noticed.warnings.iter().for_each(|warning| self.recorder.warn(warning));
+            self.recorder.idle(noticed.idle);
+            noticed.action
         }
 
         fn states(&self) -> Vec<State> {
-            let snapshot = self.recorder.borrow().snapshot();
-            snapshot.deep().iter().map(|check| readiness::judge(check, &snapshot, Now::read()).state).collect()
+            let snapshot = self.recorder.snapshot();
+            snapshot
+                .database
+                .iter()
+                .flat_map(Deep::checks)
+                .map(|check| readiness::judge(check, &snapshot, Now::read()).state)
+                .collect()
         }
     }
 
-    /// Runs it in paused time; gives back the warnings.
+    /// Runs it in paused time; returns the warnings.
     fn warnings(variables: &[(&str, &str)], work: impl AsyncFnOnce(World)) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let text = written(LogLevel::Warn, false, |log| {
@@ -172,19 +179,19 @@ mod over_time {
         let variables = [ECONOMY, SQL, ("SIDEPULSE_ECONOMY_MAX_AGE", "2h"), ("SIDEPULSE_ECONOMY_INTERVAL", "9h")];
         let said = warnings(&variables, async |mut world| {
             assert_eq!(world.states(), [State::Up, State::Up]);
-            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
             assert_eq!(world.states(), [State::Idle, State::Idle]);
-            assert_eq!(world.look_after(45 * S).await, Look::Handshake);
-            world.economy.proven();
+            assert_eq!(world.decide_after(45 * S).await, Action::Handshake);
+            world.economy.reached();
             assert!((13 * S..17 * S).contains(&world.economy.wait()), "the interval, give or take a tenth");
             for _ in 0..118 {
-                assert_eq!(world.look_after(MINUTE).await, Look::Handshake);
-                world.economy.proven();
+                assert_eq!(world.decide_after(MINUTE).await, Action::Handshake);
+                world.economy.reached();
             }
-            assert_eq!(world.look_after(MINUTE).await, Look::Deep);
+            assert_eq!(world.decide_after(MINUTE).await, Action::Query);
             assert_eq!(world.states(), [State::Idle, State::Idle], "the app is idle all the same");
             world.query(None);
-            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
         });
         let (old, blind): (Vec<_>, Vec<_>) = said.iter().partition(|text| text.contains("idle_unverified"));
         assert_eq!((old.len(), blind.len()), (1, 1), "{said:?}");
@@ -193,16 +200,16 @@ mod over_time {
     #[test]
     fn a_failure_ends_idle_and_brings_the_deep_query_back() {
         let said = warnings(&[ECONOMY, SQL], async |mut world| {
-            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
             let failed = ended(Instant::now(), Some(Reason::DnsFailure));
-            world.recorder.borrow_mut().handshake(Handshake { outcome: failed, certificate: None });
+            world.recorder.handshake(Handshake { outcome: failed, certificate: None });
             assert_eq!(world.states(), [State::Up, State::Idle], "a handshake is no SQL check's result");
-            assert_eq!(world.look_after(S).await, Look::Deep);
+            assert_eq!(world.decide_after(S).await, Action::Query);
             world.query(Some(Reason::DnsFailure));
             assert_eq!(world.states(), [State::Down, State::Up], "each by its own thresholds");
-            assert_eq!(world.look_after(S).await, Look::Deep);
+            assert_eq!(world.decide_after(S).await, Action::Query);
             world.query(None);
-            assert_eq!(world.look_after(15 * S).await, Look::Stay);
+            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
         });
         assert!(said.iter().any(|text| text.contains("dns_failure")), "{said:?}");
     }
@@ -213,7 +220,7 @@ mod over_time {
         let said = warnings(&variables, async |mut world| {
             let mut queries = Vec::new();
             for minute in 1..=120 {
-                if world.look_after(MINUTE).await == Look::Deep {
+                if world.decide_after(MINUTE).await == Action::Query {
                     queries.push(minute);
                     world.query(None);
                 }
@@ -229,8 +236,8 @@ mod over_time {
         let variables = [ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "5s"), ("SIDEPULSE_ECONOMY_MAX_AGE", "8s")];
         warnings(&variables, async |mut world| {
             assert_eq!(world.economy.wait(), 5 * S);
-            assert_eq!(world.look_after(5 * S).await, Look::Handshake);
-            world.economy.proven();
+            assert_eq!(world.decide_after(5 * S).await, Action::Handshake);
+            world.economy.reached();
             assert_eq!(world.economy.wait(), 3 * S);
         });
     }
@@ -238,7 +245,6 @@ mod over_time {
     #[test]
     fn steady_mode_looks_at_nothing() {
         let config = config(&[("SIDEPULSE_DATABASE_MODE", "steady")]);
-        let recorder = RefCell::new(recorder(&config, silent()).0);
-        assert!(Economy::of(&config.database.unwrap(), &Traffic::default(), &recorder).is_none());
+        assert!(Economy::of(&config.database.unwrap(), &Traffic::default()).is_none());
     }
 }

@@ -8,34 +8,46 @@ use hyper::header::{
 };
 
 use super::page;
-use super::routes::Kind;
+use super::reply::Body;
 
-/// In the order of [`Kind`].
-static BY_KIND: LazyLock<[HeaderMap; 4]> = LazyLock::new(|| {
-    [Kind::Text, Kind::Health, Kind::Page, Kind::Metrics].map(|kind| {
-        let content_type = match kind {
-            Kind::Text => "text/plain; charset=utf-8",
-            Kind::Health => "application/health+json",
-            Kind::Page => "text/html; charset=utf-8",
-            Kind::Metrics => "text/plain; version=0.0.4; charset=utf-8",
-        };
-        let fixed = HeaderValue::from_static;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, fixed(content_type));
-        headers.insert(CACHE_CONTROL, fixed("no-store"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
-        headers.insert(SERVER, fixed("sidepulse"));
-        if kind == Kind::Page {
-            headers.insert(CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY.clone());
-        }
-        headers
-    })
+struct Headers {
+    text: HeaderMap,
+    health: HeaderMap,
+    page: HeaderMap,
+    metrics: HeaderMap,
+}
+
+static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
+    let mut page = with("text/html; charset=utf-8");
+    page.insert(CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY.clone());
+    Headers {
+        text: with("text/plain; charset=utf-8"),
+        health: with("application/health+json"),
+        page,
+        metrics: with("text/plain; version=0.0.4; charset=utf-8"),
+    }
 });
 
-/// The headers for a body of this kind under this status.
-pub(super) fn of(kind: Kind, code: u16) -> HeaderMap {
+fn with(content_type: &'static str) -> HeaderMap {
     let fixed = HeaderValue::from_static;
-    let mut headers = BY_KIND[kind as usize].clone();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, fixed(content_type));
+    headers.insert(CACHE_CONTROL, fixed("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+    headers.insert(SERVER, fixed("sidepulse"));
+    headers
+}
+
+/// The headers for this body under this status.
+pub(super) fn of(body: &Body, code: u16) -> HeaderMap {
+    let fixed = HeaderValue::from_static;
+    let mut headers = match body {
+        Body::Text(_) => &HEADERS.text,
+        Body::Health(_) => &HEADERS.health,
+        Body::Page(_) => &HEADERS.page,
+        Body::Metrics => &HEADERS.metrics,
+    }
+    .clone();
     match code {
         503 => drop(headers.insert(RETRY_AFTER, fixed("5"))),
         405 => drop(headers.insert(ALLOW, fixed("GET, HEAD"))),

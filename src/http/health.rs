@@ -1,19 +1,18 @@
 //! The body of `/health`: `application/health+json` after draft-inadarei-api-health-check-06.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use super::routes::View;
+use super::view::View;
 use crate::log::timestamp;
+use crate::millis;
 use crate::probe::{CheckId, Phases};
 use crate::readiness::{self, Scope, Status};
 use crate::state::CheckState;
 
 #[derive(Serialize)]
 struct Health<'a> {
-    status: &'static str,
+    status: Status,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
@@ -29,7 +28,7 @@ struct Checks<'a>(Vec<(&'a str, [Check; 1])>);
 #[serde(rename_all = "camelCase")]
 struct Check {
     component_type: &'static str,
-    status: &'static str,
+    status: Status,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -43,7 +42,7 @@ struct Check {
     last_success: Option<String>,
     attempts: u32,
     consecutive_failures: u32,
-    #[serde(serialize_with = "phases_in_ms")]
+    #[serde(serialize_with = "millis::of_phases")]
     phases: Phases,
 }
 
@@ -53,20 +52,11 @@ impl Serialize for Checks<'_> {
     }
 }
 
-fn phases_in_ms<S: Serializer>(phases: &Phases, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(phases.iter().map(|(phase, took)| (phase.as_str(), millis(took))))
-}
-
-/// Milliseconds with microseconds behind the point.
-pub(crate) fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
 /// The body. `details` = the request may see the checks.
 pub(super) fn body(scope: Scope, status: Status, view: View<'_>, details: bool) -> Bytes {
-    let checks = || scope.checks(view.snapshot).iter().map(|check| (&*check.health_key, [one(check, view)])).collect();
+    let checks = || scope.checks(view.snapshot).map(|check| (&*check.health_key, [one(check, view)])).collect();
     let health = Health {
-        status: status.as_str(),
+        status,
         state: readiness::overall_state(&view.readiness(), view.ever_ready),
         output: output(scope, status, view),
         version: env!("CARGO_PKG_VERSION"),
@@ -83,7 +73,7 @@ fn output(scope: Scope, status: Status, view: View<'_>) -> Option<String> {
         return None;
     }
     let draining = (view.draining && scope == Scope::All).then(|| "draining".to_owned());
-    let parts = scope.checks(view.snapshot).iter().filter_map(|check| {
+    let parts = scope.checks(view.snapshot).filter_map(|check| {
         let judged = readiness::judge(check, view.snapshot, view.now);
         let reason = judged.reason.filter(|_| judged.status == status)?;
         Some(format!("{}: {reason}", check.name))
@@ -96,10 +86,10 @@ fn one(check: &CheckState, view: View<'_>) -> Check {
     let newest = check.newest.as_ref();
     Check {
         component_type: if check.id == CheckId::App { "component" } else { "datastore" },
-        status: judged.status.as_str(),
+        status: judged.status,
         state: judged.state.as_str(),
         reason: judged.reason.map(|reason| reason.as_str()),
-        observed_value: newest.map(|outcome| millis(outcome.duration)),
+        observed_value: newest.map(|outcome| millis::exact(outcome.duration)),
         observed_unit: newest.map(|_| "ms"),
         time: newest.map(|outcome| timestamp(outcome.ended.1)),
         last_success: check.last_success.map(|(_, at)| timestamp(at)),

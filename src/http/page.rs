@@ -12,12 +12,12 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use sha2::{Digest, Sha256};
 
-use super::health::millis;
-use super::routes::View;
+use super::view::View;
 use crate::economy::app_url;
+use crate::millis;
 use crate::probe::CheckId;
 use crate::readiness::{self, Judgement, Scope, State, Status};
-use crate::state::{CheckState, Snapshot};
+use crate::state::{CheckState, Deep};
 
 mod drawings;
 
@@ -47,7 +47,7 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new
 pub(super) fn body(view: View<'_>) -> Bytes {
     let state = readiness::overall_state(&view.readiness(), view.ever_ready);
     let tone = tone(state, view);
-    let checks: String = view.snapshot.checks.iter().map(|check| section(check, view)).collect();
+    let checks: String = view.snapshot.checks().map(|check| section(check, view)).collect();
     let (title, sentence, time) = (format!("{state} · sidepulse"), sentence(state, view), time(view.now.wall));
     let value = |name: &str| match name {
         "title" => &title,
@@ -86,7 +86,7 @@ fn tone(state: &str, view: View<'_>) -> Status {
     let is_bad = |check| matches!(judge(check, view).state, State::Down | State::Stale);
     match readiness::health(Scope::All, view.snapshot, view.draining, view.now) {
         Status::Fail if state == "draining" || state == "ready" => Status::Warn,
-        Status::Fail if state == "starting" && !view.snapshot.checks.iter().any(is_bad) => Status::Warn,
+        Status::Fail if state == "starting" && !view.snapshot.checks().any(is_bad) => Status::Warn,
         status => status,
     }
 }
@@ -116,8 +116,7 @@ fn sentence(state: &str, view: View<'_>) -> String {
     let status = readiness::health(Scope::All, view.snapshot, false, view.now);
     let parts: Vec<String> = view
         .snapshot
-        .checks
-        .iter()
+        .checks()
         .filter_map(|check| {
             let judged = judge(check, view);
             let reason = judged.reason.filter(|_| judged.status == status)?;
@@ -147,7 +146,7 @@ fn section(check: &CheckState, view: View<'_>) -> String {
     };
     let (name, state) = (escaped(&check.name), judged.state.as_str());
     let mut text = format!("<section class=\"{class}\" aria-labelledby=\"{name}\">\n");
-    let _ = writeln!(text, "<h2 id=\"{name}\">{name} <span class=\"word\">{state}</span></h2>");
+    let _ = writeln!(text, "<h2 id=\"{name}\">{name} <span class=\"state\">{state}</span></h2>");
     if let Some(reason) = judged.reason {
         let remedy = escaped(check.remedy(reason));
         let _ = writeln!(text, "<p class=\"reason\"><strong>{reason}</strong>: {remedy}.</p>");
@@ -163,8 +162,10 @@ fn section(check: &CheckState, view: View<'_>) -> String {
     text.push_str(&drawings::newest(check.recent.iter()));
     let _ = writeln!(text, "<p class=\"dim\">{}</p>", ages(check, judged, view));
     text.push_str(&failures(check));
-    if check.id == CheckId::Database {
-        text.push_str(&server(view.snapshot, view.now.wall));
+    if check.id == CheckId::Database
+        && let Some(database) = &view.snapshot.database
+    {
+        text.push_str(&server(database, view.now.wall));
     }
     text.push_str("</section>\n");
     text
@@ -194,7 +195,9 @@ fn failures(check: &CheckState) -> String {
     let newest = check.recent_failures.iter().rev().take(LISTED_FAILURES);
     let rows: String = newest
         .filter_map(|mark| Some((mark, mark.reason?)))
-        .map(|(mark, reason)| format!("<li>{} {reason}, {:.0}&nbsp;ms</li>\n", time(mark.at), millis(mark.duration)))
+        .map(|(mark, reason)| {
+            format!("<li>{} {reason}, {:.0}&nbsp;ms</li>\n", time(mark.at), millis::exact(mark.duration))
+        })
         .collect();
     if rows.is_empty() {
         rows
@@ -203,14 +206,14 @@ fn failures(check: &CheckState) -> String {
     }
 }
 
-/// What the database said of itself.
-fn server(snapshot: &Snapshot, now: SystemTime) -> String {
+/// What is known of the server itself.
+fn server(database: &Deep, now: SystemTime) -> String {
     let mut parts = Vec::new();
-    if let Some(version) = &snapshot.server_version {
+    if let Some(version) = &database.server_version {
         let shown: String = version.chars().filter(|c| !c.is_control()).take(LONGEST_VERSION).collect();
         parts.push(format!("server version {}", escaped(&shown)));
     }
-    if let Some(end) = snapshot.certificate_expiry {
+    if let Some(end) = database.certificate_expiry {
         parts.push(match end.duration_since(now) {
             Ok(left) => format!("certificate ends {} UTC ({} days left)", time(end), left.as_secs() / (24 * 3600)),
             Err(_) => format!("certificate ended {} UTC", time(end)),

@@ -1,44 +1,20 @@
 //! What each path answers. Pure: a request and a view of what is known go in, a reply comes out.
 
+use std::iter::once;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use subtle::ConstantTimeEq;
 
+use super::reply::{Body, Reply};
+use super::view::View;
 use super::{health, page};
-use crate::config::Gate;
-use crate::metrics::PATHS;
+use crate::config::Config;
+use crate::metrics::Answer;
 use crate::probe::Reason;
-use crate::readiness::{self, Now, Readiness, Scope, Status};
-use crate::state::Snapshot;
-
-/// What a reply may depend on.
-#[derive(Clone, Copy)]
-pub struct View<'a> {
-    /// What the checks found.
-    pub snapshot: &'a Snapshot,
-    /// What `/readyz` asks of the database.
-    pub gate: Gate,
-    /// SIGTERM has come.
-    pub draining: bool,
-    /// Readiness was green once.
-    pub ever_ready: bool,
-    /// The check thread is alive.
-    pub live: bool,
-    /// The token that `/` and `/metrics` ask for.
-    pub token: Option<&'a str>,
-    /// The moment.
-    pub now: Now,
-}
-
-impl View<'_> {
-    /// What `/readyz` would say.
-    pub fn readiness(&self) -> Readiness {
-        readiness::decide(self.gate, self.snapshot, self.draining, self.now.instant)
-    }
-}
+use crate::readiness::{self, Readiness, Scope, Status};
 
 /// The parts of a request that matter.
 #[derive(Clone, Copy, Debug)]
@@ -53,117 +29,121 @@ pub struct Ask<'a> {
     pub authorization: Option<&'a HeaderValue>,
 }
 
-/// What a body is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `text/plain; charset=utf-8`
-    Text,
-    /// `application/health+json`
-    Health,
-    /// `text/html; charset=utf-8`
-    Page,
-    /// `text/plain; version=0.0.4; charset=utf-8`; the body is made by the caller.
-    Metrics,
+/// A path, the statuses that it can be answered with, and what is answered to GET and HEAD.
+struct Route {
+    path: &'static str,
+    codes: &'static [u16],
+    /// Without the token there is 401, where a token is set.
+    asks_for_token: bool,
+    /// Without a database the path is unknown.
+    needs_database: bool,
+    answer: fn(&Ask<'_>, View<'_>) -> (u16, Body),
 }
 
-/// An answer.
-#[derive(Debug)]
-pub struct Reply {
-    /// Index into [`PATHS`], for the request counter.
-    pub path: usize,
-    /// The status.
-    pub code: u16,
-    /// What the body is.
-    pub kind: Kind,
-    /// The body, empty for [`Kind::Metrics`].
-    pub body: Bytes,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
-    Livez,
-    Startupz,
-    Readyz,
-    Health(Scope),
-    Metrics,
-    Page,
-}
-
-/// The routes of [`PATHS`], in their order.
-const ROUTES: [Route; OTHER] = [
-    Route::Livez,
-    Route::Startupz,
-    Route::Readyz,
-    Route::Health(Scope::All),
-    Route::Health(Scope::All),
-    Route::Health(Scope::Shallow),
-    Route::Health(Scope::Deep),
-    Route::Metrics,
-    Route::Page,
+/// All of them. `/metrics` and `/` are never 503: a scraper and a person get their answer whatever the verdict.
+const ROUTES: [Route; 9] = [
+    open("/livez", |_, view| livez(view)),
+    open("/startupz", |_, view| startupz(view)),
+    open("/readyz", |ask, view| readyz(ask.query, view)),
+    open("/health", |ask, view| health(Scope::All, ask, view)),
+    open("/healthz", |ask, view| health(Scope::All, ask, view)),
+    open("/health/shallow", |ask, view| health(Scope::Shallow, ask, view)),
+    Route { needs_database: true, ..open("/health/deep", |ask, view| health(Scope::Deep, ask, view)) },
+    guarded("/metrics", |_, _| (200, Body::Metrics)),
+    guarded("/", |_, view| (200, Body::Page(page::body(view)))),
 ];
 
-/// The index of "other" in [`PATHS`].
-const OTHER: usize = PATHS.len() - 1;
+/// A verdict, for everyone.
+const fn open(path: &'static str, answer: fn(&Ask<'_>, View<'_>) -> (u16, Body)) -> Route {
+    Route { path, codes: &[200, 405, 503], asks_for_token: false, needs_database: false, answer }
+}
 
-/// The route of a path, and its index in [`PATHS`]. A trailing slash makes no difference.
-fn route(path: &str, has_database: bool) -> (usize, Option<Route>) {
+/// What may need the token.
+const fn guarded(path: &'static str, answer: fn(&Ask<'_>, View<'_>) -> (u16, Body)) -> Route {
+    Route { path, codes: &[200, 405], asks_for_token: true, needs_database: false, answer }
+}
+
+/// The path of what is not ours, in the request counter.
+pub(crate) const OTHER: &str = "other";
+
+/// Every answer that can occur under these settings: for the request counter.
+pub(crate) fn answers(config: &Config) -> impl Iterator<Item = Answer> {
+    let (has_token, has_database) = (config.token.is_some(), config.database.is_some());
+    let of_route = move |route: &'static Route| {
+        let known = has_database || !route.needs_database;
+        let codes = if known { route.codes } else { &[404] };
+        let refusal = (known && has_token && route.asks_for_token).then_some(401);
+        codes.iter().copied().chain(refusal).map(|code| (route.path, code))
+    };
+    ROUTES.iter().flat_map(of_route).chain(once((OTHER, 404)))
+}
+
+/// The route of a path. A trailing slash makes no difference.
+fn route(path: &str) -> Option<&'static Route> {
     let trimmed = match path.strip_suffix('/') {
         Some("") | None => path,
         Some(trimmed) => trimmed,
     };
-    let index = PATHS[..OTHER].iter().position(|known| *known == trimmed).unwrap_or(OTHER);
-    let route = ROUTES.get(index).copied();
-    (index, route.filter(|route| has_database || *route != Route::Health(Scope::Deep)))
+    ROUTES.iter().find(|route| route.path == trimmed)
 }
 
 /// Answers a request. Refusals come in this order: unknown path, method, token.
 pub fn respond(ask: Ask<'_>, view: View<'_>) -> Reply {
-    let (path, route) = route(ask.path, view.snapshot.database().is_some());
-    let text =
-        |code, body: &'static str| Reply { path, code, kind: Kind::Text, body: Bytes::from_static(body.as_bytes()) };
-    let Some(route) = route else { return text(404, "not found\n") };
-    if ask.method != Method::GET && ask.method != Method::HEAD {
-        return text(405, "method not allowed\n");
-    }
-    let authorized = view.token.is_none_or(|token| holds(ask.authorization, token));
-    match route {
-        Route::Page | Route::Metrics if !authorized => text(401, "unauthorized\n"),
-        Route::Livez if view.live => text(200, "ok\n"),
-        Route::Livez => text(503, "fail: internal\n"),
-        Route::Startupz if view.snapshot.app().ever_up => text(200, "ok\n"),
-        Route::Startupz => {
-            let reason = view.snapshot.app().reason(view.now.instant);
-            Reply { path, code: 503, kind: Kind::Text, body: format!("fail: app: {reason}\n").into() }
-        }
-        Route::Readyz => readyz(path, ask.query, view),
-        Route::Health(scope) => {
-            let status = readiness::health(scope, view.snapshot, view.draining, view.now);
-            let code = if status == Status::Fail { 503 } else { 200 };
-            Reply { path, code, kind: Kind::Health, body: health::body(scope, status, view, authorized) }
-        }
-        Route::Metrics => Reply { path, code: 200, kind: Kind::Metrics, body: Bytes::new() },
-        Route::Page => Reply { path, code: 200, kind: Kind::Page, body: page::body(view) },
-    }
+    let Some(route) = route(ask.path) else {
+        return Reply { path: OTHER, code: 404, body: Body::fixed("not found\n") };
+    };
+    let (code, body) = if route.needs_database && view.snapshot.database.is_none() {
+        (404, Body::fixed("not found\n"))
+    } else if ask.method != Method::GET && ask.method != Method::HEAD {
+        (405, Body::fixed("method not allowed\n"))
+    } else if route.asks_for_token && !may_see_all(&ask, view) {
+        (401, Body::fixed("unauthorized\n"))
+    } else {
+        (route.answer)(&ask, view)
+    };
+    Reply { path: route.path, code, body }
 }
 
-fn readyz(path: usize, query: &str, view: View<'_>) -> Reply {
+/// Whether the request has the token, or none is needed.
+fn may_see_all(ask: &Ask<'_>, view: View<'_>) -> bool {
+    view.token.is_none_or(|token| holds(ask.authorization, token))
+}
+
+fn livez(view: View<'_>) -> (u16, Body) {
+    if view.live { (200, Body::fixed("ok\n")) } else { (503, Body::fixed("fail: internal\n")) }
+}
+
+fn startupz(view: View<'_>) -> (u16, Body) {
+    let app = &view.snapshot.app;
+    if app.ever_up {
+        return (200, Body::fixed("ok\n"));
+    }
+    (503, Body::text(format!("fail: app: {}\n", app.reason(view.now.instant))))
+}
+
+fn health(scope: Scope, ask: &Ask<'_>, view: View<'_>) -> (u16, Body) {
+    let status = readiness::health(scope, view.snapshot, view.draining, view.now);
+    let code = if status == Status::Fail { 503 } else { 200 };
+    (code, Body::Health(health::body(scope, status, view, may_see_all(ask, view))))
+}
+
+fn readyz(query: &str, view: View<'_>) -> (u16, Body) {
     let mut readiness = view.readiness();
     if query.is_empty() && readiness.is_ready() {
-        return Reply { path, code: 200, kind: Kind::Text, body: Bytes::from_static(b"ok\n") };
+        return (200, Body::fixed("ok\n"));
     }
     let has = |wanted: &str| query.split('&').any(|part| part == wanted || part.strip_suffix('=') == Some(wanted));
     let (no_app, no_database) = (has("exclude=app"), has("exclude=database"));
     readiness.app = readiness.app.filter(|_| !no_app);
     readiness.database = readiness.database.filter(|_| !no_database);
-    let body = if has("verbose") || has("verbose=1") || has("verbose=true") {
+    let text = if has("verbose") || has("verbose=1") || has("verbose=true") {
         verbose(readiness, no_app, no_database, view)
     } else if readiness.is_ready() {
         "ok\n".to_owned()
     } else {
         format!("fail: {readiness}\n")
     };
-    let code = if readiness.is_ready() { 200 } else { 503 };
-    Reply { path, code, kind: Kind::Text, body: body.into() }
+    (if readiness.is_ready() { 200 } else { 503 }, Body::text(text))
 }
 
 fn verbose(readiness: Readiness, no_app: bool, no_database: bool, view: View<'_>) -> String {
@@ -176,9 +156,9 @@ fn verbose(readiness: Readiness, no_app: bool, no_database: bool, view: View<'_>
         });
     };
     line("app", no_app, readiness.app, "");
-    if let Some(database) = view.snapshot.database() {
+    if let Some(database) = &view.snapshot.database {
         // The gate is satisfied, though the database is not up: say by which gate.
-        let down = readiness::judge(database, view.snapshot, view.now).status == Status::Fail;
+        let down = readiness::judge(&database.query, view.snapshot, view.now).status == Status::Fail;
         let note = if down { format!(" (gate={})", view.gate.as_str()) } else { String::new() };
         line("database", no_database, readiness.database, &note);
     }

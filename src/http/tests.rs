@@ -11,7 +11,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::probe::Reason;
-use crate::state::samples::{TOKEN, config, ended, silent};
+use crate::state::samples::{TOKEN, config, ended, query, silent};
 
 mod limits;
 
@@ -39,12 +39,12 @@ struct Server {
 fn start(variables: &[(&str, &str)]) -> Server {
     let config = config(variables);
     let mut snapshot = Snapshot::new(&config, Instant::now());
-    snapshot.checks[0].record(ended(Instant::now(), None));
-    snapshot.checks[1].record(ended(Instant::now(), Some(Reason::AuthFailed)));
-    let metrics = Arc::new(Metrics::new(&config, &snapshot).unwrap());
+    snapshot.app.record(ended(Instant::now(), None));
+    query(&mut snapshot).record(ended(Instant::now(), Some(Reason::AuthFailed)));
+    let metrics = Arc::new(Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap());
     let site = Arc::new(Site {
         board: watch::Sender::new(Arc::new(snapshot)).subscribe(),
-        shared: Arc::new(Shared::new(Instant::now())),
+        process: Arc::new(ProcessState::new(Instant::now())),
         metrics,
         gate: config.database.as_ref().unwrap().gate,
         astray: Astray::of(&config),
@@ -286,11 +286,11 @@ async fn the_wildcard_takes_both_families() {
 async fn what_the_threads_share_reaches_the_answers() {
     let _frozen = freeze();
     let server = start(&[("SIDEPULSE_DATABASE_GATE", "never")]);
-    let shared = &server.site.shared;
+    let process = &server.site.process;
     assert_eq!(server.ask("GET", "/readyz", "").await.body, "ok\n");
-    shared.draining.store(true, Ordering::Relaxed);
+    process.draining.store(true, Ordering::Relaxed);
     assert_eq!(server.ask("GET", "/readyz", "").await.body, "fail: draining\n");
-    shared.pulse.begin(crate::pulse::Lane::App, Instant::now(), S);
+    process.pulse.begin(crate::pulse::Lane::App, Instant::now(), S);
     assert_eq!(server.ask("GET", "/livez", "").await.body, "ok\n");
     advance(6 * S + S / 10).await;
     assert_eq!(server.ask("GET", "/livez", "").await.body, "fail: internal\n");

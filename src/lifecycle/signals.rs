@@ -1,14 +1,22 @@
 //! Signals, heard from the very beginning: as PID 1 an unhandled SIGTERM is ignored by the kernel.
 
 use std::future::poll_fn;
+use std::process;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::process::Signal as Known;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 /// `timeout` and other launchers signal the process and then its group: the same signal twice within this time is one.
 const ECHO: Duration = Duration::from_millis(250);
+
+/// What a shell adds to a signal's number.
+const SIGNALLED: u8 = 128;
+
+/// What `serve` ignores: by default they would end it, and a log rotation's stray SIGHUP must not end a probe.
+const IGNORED: [SignalKind; 3] = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
 
 /// What `run` passes on to its child.
 const PASSED_ON: [SignalKind; 5] = [
@@ -23,8 +31,9 @@ const PASSED_ON: [SignalKind; 5] = [
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Only for `run`: signals for the child, and what the kernel says of it.
-    passed_on: Vec<(Signal, i32)>,
+    /// In `run` for the child, in `serve` for nobody.
+    others: Vec<(Signal, i32)>,
+    /// That a child has ended: in `run` ours, as PID 1 any.
     child: Option<Signal>,
     /// The newest SIGTERM or SIGINT, and when it came.
     newest: Option<(i32, Instant)>,
@@ -35,8 +44,8 @@ pub struct Signals {
 pub enum Heard {
     /// SIGTERM or SIGINT.
     Stop(i32),
-    /// One that is for the child.
-    PassOn(i32),
+    /// One that is no stop: in `run` it is for the child.
+    Other(i32),
     /// SIGCHLD: some child has ended.
     Child,
 }
@@ -47,40 +56,32 @@ impl Signals {
     /// # Errors
     /// As the system says.
     pub fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            passed_on: Vec::new(),
-            child: None,
-            newest: None,
-        })
+        let is_pid_1 = process::id() == 1;
+        Signals::register(&IGNORED, is_pid_1)
     }
 
-    /// The same, and those of `run`. Needs a runtime.
+    /// Registers the handlers of `run`. Needs a runtime.
     ///
     /// # Errors
     /// As the system says.
     pub fn listen_with_child() -> std::io::Result<Signals> {
-        let mut signals = Signals::listen()?;
+        Signals::register(&PASSED_ON, true)
+    }
+
+    fn register(others: &[SignalKind], children: bool) -> std::io::Result<Signals> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         // A handler, even where SIGCHLD was ignored by whoever started us: else the kernel would swallow the status.
-        signals.child = Some(signal(SignalKind::child())?);
+        let child = if children { Some(signal(SignalKind::child())?) } else { None };
+        let mut signals = Signals { terminate, interrupt, others: Vec::new(), child, newest: None };
         let ignored = ignored_signals();
-        for kind in PASSED_ON {
+        for kind in others {
             let number = kind.as_raw_value();
             // `nohup sidepulse run`: ignored here and, since it inherits that, by the child.
             if ignored & (1 << (number - 1)) == 0 {
-                signals.passed_on.push((signal(kind)?, number));
+                signals.others.push((signal(*kind)?, number));
             }
         }
         Ok(signals)
-    }
-
-    /// Waits for the next SIGTERM or SIGINT; gives back its name and number.
-    pub async fn next(&mut self) -> (&'static str, u8) {
-        match poll_fn(|context| self.poll_stop(context)).await {
-            2 => ("SIGINT", 2),
-            _ => ("SIGTERM", 15),
-        }
     }
 
     /// Waits for the next of all of them. Dropping the future loses none.
@@ -123,8 +124,8 @@ impl Signals {
             return Poll::Ready(Heard::Stop(number));
         }
         let mut came = |signal: &mut Signal| signal.poll_recv(context).is_ready();
-        if let Some(number) = self.passed_on.iter_mut().find_map(|(signal, number)| came(signal).then_some(*number)) {
-            return Poll::Ready(Heard::PassOn(number));
+        if let Some(number) = self.others.iter_mut().find_map(|(signal, number)| came(signal).then_some(*number)) {
+            return Poll::Ready(Heard::Other(number));
         }
         if self.child.as_mut().is_some_and(came) { Poll::Ready(Heard::Child) } else { Poll::Pending }
     }
@@ -132,7 +133,35 @@ impl Signals {
 
 /// The signals that whoever started us has set to be ignored, as a bit mask (`SigIgn` in proc(5)).
 fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    #[cfg(target_os = "linux")]
+    return procfs::process::Process::myself().and_then(|own| own.status()).map_or(0, |status| status.sigign);
+    #[cfg(not(target_os = "linux"))]
+    0
+}
+
+/// The code that a shell gives to what a signal ended.
+pub(crate) fn code_of(signal: i32) -> u8 {
+    SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0))
+}
+
+/// A signal's name.
+pub(crate) fn signal_name(number: i32) -> String {
+    const NAMES: [(Known, &str); 14] = [
+        (Known::HUP, "SIGHUP"),
+        (Known::INT, "SIGINT"),
+        (Known::QUIT, "SIGQUIT"),
+        (Known::ILL, "SIGILL"),
+        (Known::TRAP, "SIGTRAP"),
+        (Known::ABORT, "SIGABRT"),
+        (Known::BUS, "SIGBUS"),
+        (Known::FPE, "SIGFPE"),
+        (Known::KILL, "SIGKILL"),
+        (Known::USR1, "SIGUSR1"),
+        (Known::SEGV, "SIGSEGV"),
+        (Known::USR2, "SIGUSR2"),
+        (Known::PIPE, "SIGPIPE"),
+        (Known::TERM, "SIGTERM"),
+    ];
+    let known = NAMES.iter().find(|(signal, _)| signal.as_raw() == number);
+    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }

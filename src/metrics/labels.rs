@@ -2,28 +2,12 @@
 
 use crate::probe::{CheckId, Class, Phase, Reason};
 
-/// The paths that are counted by name.
-pub const PATHS: [&str; 10] = [
-    "/livez",
-    "/startupz",
-    "/readyz",
-    "/health",
-    "/healthz",
-    "/health/shallow",
-    "/health/deep",
-    "/metrics",
-    "/",
-    "other",
-];
-/// The statuses that are counted.
-pub(super) const CODES: [u16; 5] = [200, 401, 404, 405, 503];
-
 /// The warnings that a check can show.
 pub(super) fn warnings(id: &CheckId) -> &'static [Reason] {
     match id {
         CheckId::App => &[],
         CheckId::Database => &Reason::WARNINGS,
-        // It is not looked at while the database is not.
+        // It does not run while the deep query does not.
         CheckId::Sql(_) => &[Reason::IdleUnverified],
     }
 }
@@ -61,16 +45,4 @@ pub(super) fn reasons(id: &CheckId) -> impl Iterator<Item = Reason> + '_ {
         let failure = reason.class() != Class::NotAFailure;
         failure && if is_app { APP.contains(reason) } else { !APP_ONLY.contains(reason) }
     })
-}
-
-/// Whether a path can be answered with a status at all.
-pub(super) fn answers(path: &str, code: u16, has_token: bool, has_database: bool) -> bool {
-    match (path, code) {
-        ("other", _) => code == 404,
-        ("/health/deep", _) if !has_database => code == 404,
-        (_, 404) => false,
-        ("/" | "/metrics", 401) => has_token,
-        (_, 401) | ("/" | "/metrics", 503) => false,
-        _ => true,
-    }
 }

@@ -14,7 +14,7 @@ const SAMPLE_WAIT: Duration = Duration::from_millis(100);
 
 /// The newest sample; clones share it.
 #[derive(Clone)]
-pub struct ProcessSample(Arc<Sample>);
+pub(crate) struct ProcessSample(Arc<Sample>);
 
 struct Sample {
     families: Mutex<Vec<MetricFamily>>,
@@ -40,12 +40,12 @@ impl ProcessSample {
     }
 
     /// Waits until a scrape wants a new sample. For the check thread.
-    pub async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         self.0.wanted.notified().await;
     }
 
     /// Takes a sample. For the check thread.
-    pub fn take(&self) {
+    pub(crate) fn take(&self) {
         #[cfg(target_os = "linux")]
         {
             *self.0.families.lock().unwrap_or_else(PoisonError::into_inner) = self.0.collector.collect();

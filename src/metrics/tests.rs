@@ -4,7 +4,8 @@ use tokio::time::sleep;
 
 use super::scrape::{GAUGES, Scrape, scrape};
 use super::*;
-use crate::state::samples::{NO_DATABASE, SQL, TOKEN, config, ended, wall};
+use crate::http::routes;
+use crate::state::samples::{NO_DATABASE, SQL, TOKEN, config, deep, ended, query, wall};
 
 const S: Duration = Duration::from_secs(1);
 const ECONOMY: (&str, &str) = ("SIDEPULSE_DATABASE_MODE", "economy");
@@ -12,16 +13,15 @@ const ECONOMY: (&str, &str) = ("SIDEPULSE_DATABASE_MODE", "economy");
 fn start(variables: &[(&str, &str)]) -> (Metrics, Snapshot) {
     let config = config(variables);
     let snapshot = Snapshot::new(&config, Instant::now());
-    (Metrics::new(&config, &snapshot).unwrap(), snapshot)
+    (Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap(), snapshot)
 }
 
 /// Takes a result in as the recorder does.
-fn record(metrics: &Metrics, snapshot: &mut Snapshot, index: usize, outcome: Outcome) {
-    let check = &mut snapshot.checks[index];
-    metrics.record(index, &check.name, &outcome);
+fn record(metrics: &Metrics, check: &mut CheckState, outcome: Outcome) {
+    metrics.record(&check.id, &outcome);
     check.due = outcome.ended.0;
     if let Some(transition) = check.record(outcome) {
-        metrics.transition(index, transition.to);
+        metrics.transition(&check.id, transition.to);
     }
 }
 
@@ -111,9 +111,9 @@ async fn every_series_that_can_occur_exists_from_the_start_and_no_other() {
 #[tokio::test(start_paused = true)]
 async fn types_and_buckets_are_those_of_the_contract() {
     let (metrics, mut snapshot) = start(&[SQL, ECONOMY]);
-    snapshot.certificate_expiry = Some(wall());
+    deep(&mut snapshot).certificate_expiry = Some(wall());
     metrics.app_connections(3);
-    record(&metrics, &mut snapshot, 0, ended(Instant::now(), None));
+    record(&metrics, &mut snapshot.app, ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
     for row in [
         "gauge build_info ready live draining check_up check_state check_warning check_last_run_timestamp_seconds \
@@ -179,7 +179,7 @@ async fn without_a_database_nothing_speaks_of_one() {
 #[tokio::test(start_paused = true)]
 async fn with_a_replica_every_series_carries_it() {
     let (metrics, mut snapshot) = start(&[SQL, ("RAILWAY_REPLICA_ID", "r-1\\\"\n")]);
-    record(&metrics, &mut snapshot, 1, ended(Instant::now(), None));
+    record(&metrics, query(&mut snapshot), ended(Instant::now(), None));
     sleep(FRESH).await;
     let text = metrics.text(&snapshot, || GAUGES).await;
     let samples = std::str::from_utf8(&text).unwrap().lines().filter(|line| !line.starts_with('#'));
@@ -203,9 +203,9 @@ async fn exactly_one_state_is_one_and_only_what_is_known_to_be_up_is_up() {
         (&[None], false, false, "up", 1.0),
     ] {
         for reason in results {
-            record(&metrics, &mut snapshot, 1, ended(Instant::now(), *reason));
+            record(&metrics, query(&mut snapshot), ended(Instant::now(), *reason));
         }
-        let check = &mut snapshot.checks[1];
+        let check = query(&mut snapshot);
         check.idle_since = idle.then(Instant::now);
         // The scrape comes a second later.
         check.due = if late { Instant::now() - check.grace } else { Instant::now() + S };
@@ -223,23 +223,26 @@ async fn exactly_one_state_is_one_and_only_what_is_known_to_be_up_is_up() {
 #[tokio::test(start_paused = true)]
 async fn warnings_show_while_the_check_is_up() {
     let (metrics, mut snapshot) = start(&[SQL]);
-    for (index, name) in [(1, "database"), (2, "sql_migrations")] {
-        record(&metrics, &mut snapshot, index, ended(Instant::now(), None));
-        snapshot.checks[index].idle_since = Some(Instant::now());
-        snapshot.checks[index].due = Instant::now() + 7200 * S;
+    let names = ["database", "sql_migrations"];
+    for (index, name) in names.into_iter().enumerate() {
+        let check = deep(&mut snapshot).checks_mut().nth(index).unwrap();
+        record(&metrics, check, ended(Instant::now(), None));
+        check.idle_since = Some(Instant::now());
+        check.due = Instant::now() + 7200 * S;
         let unverified = format!("sidepulse_check_warning check={name} reason=idle_unverified");
         assert_eq!(scrape(&metrics, &snapshot).await.get(&unverified), 0.0);
         sleep(3600 * S).await;
-        let judged = readiness::judge(&snapshot.checks[index], &snapshot, Now::read());
+        let judged = readiness::judge(snapshot.checks().nth(1 + index).unwrap(), &snapshot, Now::read());
         assert_eq!(judged.reason, Some(Reason::IdleUnverified));
         assert_eq!(scrape(&metrics, &snapshot).await.get(&unverified), 1.0);
     }
-    let check = &mut snapshot.checks[1];
-    (check.read_only, check.retried, check.idle_since) = (true, true, None);
-    snapshot.certificate_expiry = Some(SystemTime::now());
+    let check = query(&mut snapshot);
+    (check.retried, check.idle_since) = (true, None);
+    deep(&mut snapshot).read_only = true;
+    deep(&mut snapshot).certificate_expiry = Some(SystemTime::now());
     for (reason, set) in [(None, 1.0), (Some(Reason::AuthFailed), 0.0)] {
         if reason.is_some() {
-            record(&metrics, &mut snapshot, 1, ended(Instant::now(), reason));
+            record(&metrics, query(&mut snapshot), ended(Instant::now(), reason));
         }
         let found = scrape(&metrics, &snapshot).await;
         for warning in ["read_only", "certificate_expiring", "recovered_after_retry"] {
@@ -255,14 +258,14 @@ async fn counters_rise_as_results_come() {
     let fails = Some(Reason::QueryTimeout);
     for (attempts, reason) in [(1, None), (3, fails), (2, fails), (1, None)] {
         let outcome = Outcome { attempts, duration: S, ..ended(Instant::now(), reason) };
-        record(&metrics, &mut snapshot, 1, outcome);
+        record(&metrics, query(&mut snapshot), outcome);
         metrics.add_down_time(&snapshot, S / 2);
     }
-    record(&metrics, &mut snapshot, 2, ended(Instant::now(), Some(Reason::AuthFailed)));
+    record(&metrics, &mut deep(&mut snapshot).sql[0], ended(Instant::now(), Some(Reason::AuthFailed)));
     metrics.add_down_time(&snapshot, S);
     metrics.restarted(3 * S);
-    metrics.answered(PATHS.iter().position(|path| *path == "/readyz").unwrap(), 503);
-    metrics.answered(PATHS.len() - 1, 404);
+    metrics.answered(("/readyz", 503));
+    metrics.answered(("other", 404));
     let found = scrape(&metrics, &snapshot).await;
     for (sample, value) in [
         ("checks_total check=database", 4.0),
@@ -309,9 +312,9 @@ async fn down_time_grows_in_state_down_alone() {
         (Some(Reason::AuthFailed), true, 1.0),
         (None, false, 1.0),
     ] {
-        record(&metrics, &mut snapshot, 1, ended(Instant::now(), reason));
+        record(&metrics, query(&mut snapshot), ended(Instant::now(), reason));
         if late {
-            sleep(snapshot.checks[1].grace + S).await;
+            sleep(query(&mut snapshot).grace + S).await;
         }
         metrics.add_down_time(&snapshot, S);
         assert_eq!(scrape(&metrics, &snapshot).await.get(down), total, "{reason:?}, overdue: {late}");
@@ -321,15 +324,16 @@ async fn down_time_grows_in_state_down_alone() {
 #[tokio::test(start_paused = true)]
 async fn no_failure_goes_uncounted() {
     let (metrics, mut snapshot) = start(&[SQL]);
-    for (index, reasons) in [(0, APP_REASONS), (1, DATABASE_REASONS), (2, DATABASE_REASONS)] {
+    for (index, reasons) in [APP_REASONS, DATABASE_REASONS, DATABASE_REASONS].into_iter().enumerate() {
         let named = |reason: &&Reason| reasons.split_whitespace().any(|word| word == reason.as_str());
         let reasons: Vec<Reason> = Reason::ALL.iter().filter(named).copied().collect();
         for reason in &reasons {
-            record(&metrics, &mut snapshot, index, ended(Instant::now(), Some(*reason)));
+            let check = snapshot.checks_mut().nth(index).unwrap();
+            record(&metrics, check, ended(Instant::now(), Some(*reason)));
         }
         let found = scrape(&metrics, &snapshot).await;
         for reason in reasons {
-            let name = &snapshot.checks[index].name;
+            let name = &snapshot.checks().nth(index).unwrap().name;
             assert_eq!(found.get(&format!("sidepulse_check_failures_total check={name} reason={reason}")), 1.0);
         }
     }
@@ -363,7 +367,7 @@ async fn what_the_daemon_says_of_itself() {
 async fn scrapers_within_a_second_share_an_encoding() {
     let (metrics, mut snapshot) = start(&[]);
     let first = metrics.text(&snapshot, || GAUGES).await;
-    record(&metrics, &mut snapshot, 0, ended(Instant::now(), None));
+    record(&metrics, &mut snapshot.app, ended(Instant::now(), None));
     sleep(FRESH - S / 100).await;
     let second = metrics.text(&snapshot, || unreachable!("encoded anew")).await;
     assert_eq!(first, second);
@@ -383,10 +387,10 @@ async fn scrapers_within_a_second_share_an_encoding() {
 #[tokio::test(start_paused = true)]
 async fn no_label_holds_anything_but_fixed_words() {
     let (metrics, mut snapshot) = start(&[SQL, TOKEN, ECONOMY]);
-    snapshot.server_version = Some("hunter2".into());
+    deep(&mut snapshot).server_version = Some("hunter2".into());
     let outcome = ended(Instant::now(), Some(Reason::AuthFailed));
     let told = crate::probe::Failure::new(Reason::AuthFailed, Phase::Auth).with_detail("hunter2 at db:5433");
-    record(&metrics, &mut snapshot, 1, Outcome { result: Err(told), ..outcome });
+    record(&metrics, query(&mut snapshot), Outcome { result: Err(told), ..outcome });
     sleep(FRESH).await;
     let text = metrics.text(&snapshot, || GAUGES).await;
     let text = std::str::from_utf8(&text).unwrap();

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::dial::{self, Resolver, Socket};
-use super::{Failure, Outcome, Phase, Progress, Reason, diagnosis, listeners};
+use super::{Cause, Failure, Outcome, Phase, Progress, Reason, diagnosis, listeners};
 use crate::config::AppSettings;
 use crate::config::app_target::Reach;
 use crate::tls;
@@ -38,6 +38,8 @@ pub struct AppProbe {
     connector: Option<tokio_native_tls::TlsConnector>,
     /// The port to look up in the kernel's table until it was found open to the outside: only on Railway.
     reach_unproven: Option<u16>,
+    /// The app has answered in HTTP once, so that it cannot be waiting for TLS.
+    spoke_http: bool,
 }
 
 impl AppProbe {
@@ -47,7 +49,7 @@ impl AppProbe {
             Reach::Tcp { host, port } if on_railway && host.eq_ignore_ascii_case("localhost") => Some(*port),
             _ => None,
         };
-        AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven }
+        AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven, spoke_http: false }
     }
 
     /// One check: one request, no retry.
@@ -56,7 +58,13 @@ impl AppProbe {
         let deadline = started + self.settings.timeout;
         let mut progress = Progress::default();
         let judged = timeout_at(deadline, self.request(deadline, &mut progress)).await;
-        let result = judged.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+        let mut result = judged.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+        if let Err(failure) = &mut result
+            && self.may_want_tls(failure)
+            && timeout_at(deadline, self.accepts_tls(deadline)).await == Ok(true)
+        {
+            failure.cause = Some(Cause::TlsExpected);
+        }
         Outcome::now(result, 1, started, progress.phases())
     }
 
@@ -104,9 +112,25 @@ impl AppProbe {
             Reach::Tcp { host, .. } => host.as_str(),
             Reach::Unix(_) => "localhost",
         };
-        let failed =
-            |error| Failure::diagnosed(diagnosis::tls::diagnose(&error), Phase::Tls).with_detail(tls::chain(&error));
+        let failed = |error| {
+            Failure::diagnosed(diagnosis::tls::diagnose_app(&error), Phase::Tls).with_detail(tls::chain(&error))
+        };
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
+    }
+
+    /// uvicorn with a certificate closes what does not begin with a handshake, and says nothing.
+    fn may_want_tls(&self, failure: &Failure) -> bool {
+        let unanswered = failure.reason == Reason::ConnectionLost && failure.phase == Some(Phase::Response);
+        unanswered && !self.spoke_http && !self.settings.target.tls
+    }
+
+    /// Whether a handshake leads as far as a certificate, over a connection of its own and without a request.
+    async fn accepts_tls(&mut self, deadline: Instant) -> bool {
+        let Ok(stream) = self.reach(deadline, &mut Progress::default()).await else { return false };
+        match self.encrypt(stream).await {
+            Ok(_) => true,
+            Err(failure) => failure.reason == Reason::TlsUntrusted,
+        }
     }
 
     /// Sends the request; the verdict rests on the head of the response.
@@ -135,6 +159,7 @@ impl AppProbe {
             }
         };
         progress.leave();
+        self.spoke_http = true;
         let verdict = self.judge(&response).and_then(|()| self.check_reach());
         let body = drain(response.into_body());
         // The verdict stands, whatever becomes of the body: the end of the check's time is looked at first, so that it is

@@ -1,14 +1,17 @@
 //! Does the database answer? A fresh connection, a login and a query, retried while that may help, inside one deadline.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::attempts::{Attempt, Attempts, Limits};
+use super::attempts::{Attempt, AttemptEnd, Attempts, Limits, Turn};
 use super::dial::{self, Resolver, Socket};
-use super::session::{ANSWER_MARGIN, Session, TimedTls};
+use super::query::{ANSWER_MARGIN, Asker};
+use super::refusal::KnownRefusals;
+use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
 use super::wire::{Meter, Opening, Wire};
 use super::{Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
@@ -70,6 +73,11 @@ pub struct DatabaseProbe {
     resolver: Resolver,
     connector: Option<native_tls::TlsConnector>,
     traffic: Traffic,
+    refusals: KnownRefusals,
+    /// The connection of the attempt before ended over several statements in one message.
+    after_cut: bool,
+    /// The start of the first check in a row whose login was waited for in vain.
+    waiting_since: Option<Instant>,
 }
 
 impl DatabaseProbe {
@@ -81,6 +89,9 @@ impl DatabaseProbe {
             resolver: Resolver::default(),
             connector: None,
             traffic: Traffic::default(),
+            refusals: KnownRefusals::default(),
+            after_cut: false,
+            waiting_since: None,
         }
     }
 
@@ -96,16 +107,20 @@ impl DatabaseProbe {
         // attempt says so.
         let _ = self.connector();
         let started = Instant::now();
-        let attempts = Attempts::make(self.limits(), async |until| self.attempt(started, until).await).await;
+        self.after_cut = false;
+        let attempts = Attempts::make(self.limits(), async |turn| self.attempt(started, turn).await).await;
+        self.waiting_since = if attempts.ended_waiting() { self.waiting_since.or(Some(started)) } else { None };
         let (query, passed) = attempts.finish();
+        let refused = self.refusals.list();
         match passed {
-            Some(Passed { facts, sql }) => DatabaseReport { query, facts: Some(facts), refused: Vec::new(), sql },
-            None => DatabaseReport { sql: self.not_run(&query), query, facts: None, refused: Vec::new() },
+            Some(Passed { facts, sql }) => DatabaseReport { query, facts: Some(facts), refused, sql },
+            None => DatabaseReport { sql: self.not_run(&query), query, facts: None, refused },
         }
     }
 
     fn limits(&self) -> Limits {
-        Limits { check: self.settings.timeout, attempt: self.settings.attempt_timeout }
+        let settings = &self.settings;
+        Limits { check: settings.timeout, attempt: settings.attempt_timeout, behind_neon: settings.plan.neon }
     }
 
     /// SQL checks take the reason of a deep query that failed.
@@ -119,38 +134,78 @@ impl DatabaseProbe {
     }
 
     /// One attempt: one connection, one login at most, closed at its end.
-    async fn attempt(&mut self, check_started: Instant, deadline: Instant) -> Attempt<Passed> {
+    async fn attempt(&mut self, check_started: Instant, turn: Turn) -> Attempt<Passed> {
         let mut progress = Progress::default();
         let meter = Meter::default();
-        let conversed = timeout_at(deadline, async {
-            let mut session = self.log_in(deadline, &mut progress, &meter).await?;
-            let ready_after = check_started.elapsed();
-            progress.enter(Phase::Query);
-            let deep = session.deep(&self.settings.query, deadline).await;
-            progress.leave();
-            Ok((session, deep.map(|facts| ServerFacts { ready_after, ..facts })))
-        })
-        .await;
-        let ended = Instant::now();
-        let result = match conversed {
-            Ok(Ok((mut session, deep))) => {
-                let result = match deep {
-                    Ok(facts) => Ok(Passed { facts, sql: self.sql_checks(&mut session, deadline).await }),
-                    Err(failure) => {
-                        session.roll_back(deadline).await;
-                        Err(failure)
-                    }
-                };
-                session.close(deadline).await;
-                result
+        let mut deadline = turn.until;
+        let logged_in = {
+            let mut login = pin!(self.log_in(deadline, &mut progress, &meter));
+            match (timeout_at(deadline, &mut login).await, turn.latest) {
+                (Err(_), Some(latest)) if meter.seen().awaits_login() => {
+                    deadline = latest;
+                    timeout_at(latest, login).await
+                }
+                (logged_in, _) => logged_in,
+            }
+        };
+        let mut end = if logged_in.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
+        let result = match logged_in {
+            Ok(Ok(session)) => {
+                let ready_after = self.waiting_since.unwrap_or(check_started).elapsed();
+                return self.converse(session, ready_after, deadline, progress).await;
             }
             Ok(Err(failure)) => Err(failure),
             Err(_) => {
                 settle(&mut progress, &meter);
+                if meter.seen().awaits_login() {
+                    end = AttemptEnd::Waiting;
+                }
                 Err(timed_out(progress.phase()))
             }
         };
-        Attempt { result, phases: progress.phases(), ended }
+        let began_login = progress.phase() == Some(Phase::Auth);
+        let extended = deadline != turn.until;
+        Attempt { result, phases: progress.phases(), ended: Instant::now(), end, began_login, extended }
+    }
+
+    /// The deep query and the SQL checks, in a session that is closed at the end.
+    async fn converse(
+        &mut self,
+        session: Session,
+        ready_after: Duration,
+        deadline: Instant,
+        mut progress: Progress,
+    ) -> Attempt<Passed> {
+        let mut asker = Asker::new(session, self.refusals.current(Instant::now()), self.after_cut);
+        progress.enter(Phase::Query);
+        let asked = timeout_at(deadline, asker.deep(&self.settings.query, deadline)).await;
+        progress.leave();
+        let ended = Instant::now();
+        let end = if asked.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
+        let result = match asked {
+            Err(_) if asker.has_passed() => Ok(()),
+            Err(_) => Err(timed_out(Some(Phase::Query))),
+            Ok(result) => result,
+        };
+        let result = match result {
+            Ok(()) => {
+                let sql = self.sql_checks(&mut asker, deadline).await;
+                Ok(Passed { facts: ServerFacts { ready_after, ..asker.facts() }, sql })
+            }
+            Err(failure) => {
+                asker.roll_back(deadline).await;
+                Err(failure)
+            }
+        };
+        let was_cut = asker.was_cut();
+        let refused = asker.close(deadline).await;
+        if let Ok(Passed { facts, .. }) = &result {
+            self.refusals.passed(refused, facts, self.after_cut, Instant::now());
+        } else if was_cut {
+            self.refusals.was_cut();
+        }
+        self.after_cut = was_cut;
+        Attempt { result, phases: progress.phases(), ended, end, began_login: true, extended: false }
     }
 
     /// DNS, TCP, TLS and authentication.
@@ -217,16 +272,18 @@ impl DatabaseProbe {
     }
 
     /// Each SQL check in a transaction of its own, with its share of the time that is left.
-    async fn sql_checks(&self, session: &mut Session, deadline: Instant) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(self.settings.sql_checks.len());
+    async fn sql_checks(&self, asker: &mut Asker, deadline: Instant) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(self.settings.sql_checks.len());
         for (i, (_, sql)) in self.settings.sql_checks.iter().enumerate() {
             let started = Instant::now();
             let remaining = u32::try_from(self.settings.sql_checks.len() - i).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(started).saturating_sub(ANSWER_MARGIN) / remaining;
-            let result = timeout_at(deadline, session.is_true(sql, share)).await;
+            // Where the server has no clock for it, ours ends the check, and with it the session.
+            let until = if asker.has_clock() { deadline } else { started + share };
+            let result = timeout_at(until, asker.is_true(sql, share)).await;
             let result = result.unwrap_or_else(|_| Err(timed_out(Some(Phase::Query))));
             if result.is_err() {
-                session.roll_back(deadline).await;
+                asker.roll_back(deadline).await;
             }
             let mut phases = Phases::default();
             phases.set(Phase::Query, started.elapsed());
@@ -238,11 +295,13 @@ impl DatabaseProbe {
     /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no
     /// password is needed, and a suspended Neon compute stays asleep (its proxy wakes it only after authentication).
     pub async fn handshake(&mut self) -> Handshake {
-        let attempts = Attempts::make(self.limits(), async |until| {
+        let attempts = Attempts::make(self.limits(), async |turn| {
             let mut progress = Progress::default();
-            let result = timeout_at(until, self.shake_hands(until, &mut progress)).await;
+            let result = timeout_at(turn.until, self.shake_hands(turn.until, &mut progress)).await;
+            let end = if result.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
             let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
-            Attempt { result, phases: progress.phases(), ended: Instant::now() }
+            let (phases, ended) = (progress.phases(), Instant::now());
+            Attempt { result, phases, ended, end, began_login: false, extended: false }
         });
         let (outcome, certificate) = attempts.await.finish();
         Handshake { outcome, certificate: certificate.flatten() }

@@ -1,7 +1,7 @@
 //! What a failure means: the one place that gives errors their reason.
 //!
-//! What the server says is read in `server.rs`, an error of TLS in `tls.rs`, one of the driver in `driver.rs`; an error
-//! of the socket, and the end of the time, here.
+//! What the server says is read in `server.rs`, from the tables of `words.rs`; an error of TLS in `tls.rs`, one of the
+//! driver in `driver.rs`; an error of the socket, and the end of the time, here.
 
 use std::io;
 
@@ -10,6 +10,7 @@ use super::{Cause, Phase, Reason};
 pub(crate) mod driver;
 pub(crate) mod server;
 pub(crate) mod tls;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,16 @@ pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Reason {
         (_, Kind::InvalidData | Kind::InvalidInput) => Reason::ProtocolError,
         _ => Reason::ConnectionLost,
     }
+}
+
+/// What an error of a Unix socket means while it connects.
+pub(crate) fn of_unix_socket(error: &io::Error) -> Diagnosis {
+    let cause = match error.kind() {
+        io::ErrorKind::PermissionDenied => Some(Cause::SocketForbidden),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Some(Cause::SocketMissing),
+        _ => None,
+    };
+    Diagnosis { reason: from_io(error, Phase::Connect), cause }
 }
 
 /// The reason when the attempt's time ends in a phase.

@@ -92,7 +92,7 @@ impl Resolver {
 pub(crate) async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, Failure> {
     match timeout_at(deadline, UnixStream::connect(path)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(Failure::new(diagnosis::from_io(&error, Phase::Connect), Phase::Connect)
+        Ok(Err(error)) => Err(Failure::diagnosed(diagnosis::of_unix_socket(&error), Phase::Connect)
             .with_detail(format!("Unix socket: {error}"))),
         Err(_) => Err(Failure::new(Reason::ConnectTimeout, Phase::Connect)),
     }

@@ -1,16 +1,26 @@
-//! What a deep check adds to the user's query, and what of it a server refuses.
+//! What a check adds to the user's query, and what of it a server refuses.
 
 use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::database::ServerFacts;
+
+/// A server is asked again after this long, though it was not seen to restart.
+const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// A message that a connection did not survive may have met a restart; so often in a row it is the message.
+const MOST_CUT: u32 = 2;
 
 /// Something that we add to the user's query. The check can do without each of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addition {
     /// Several statements in one message, so that a check takes one round trip.
     OneMessage,
-    /// A transaction around the query.
-    Transaction,
-    /// That this transaction is read-only.
+    /// That the transaction around the query is read-only.
     ReadOnly,
+    /// A transaction at all.
+    Transaction,
     /// The server's own clock for each statement.
     StatementTimeout,
     /// The server's own clock for a lock.
@@ -21,30 +31,37 @@ pub enum Addition {
     Recovery,
     /// `default_transaction_read_only`.
     ReadOnlyDefault,
+    /// That the transaction is rolled back, not committed.
+    Rollback,
 }
 
 impl Addition {
+    /// What is asked of the server beside the query, in the order of the columns.
+    pub(super) const FACTS: [Addition; 3] = [Addition::StartTime, Addition::Recovery, Addition::ReadOnlyDefault];
+
     /// Its name for people.
     pub const fn as_str(self) -> &'static str {
         match self {
             Addition::OneMessage => "several statements in one message",
-            Addition::Transaction => "a transaction",
             Addition::ReadOnly => "a read-only transaction",
+            Addition::Transaction => "a transaction",
             Addition::StatementTimeout => "a statement timeout",
             Addition::LockTimeout => "a lock timeout",
             Addition::StartTime => "the server's start time",
             Addition::Recovery => "whether it is in recovery",
             Addition::ReadOnlyDefault => "whether it is read-only by default",
+            Addition::Rollback => "a rollback",
         }
     }
 
     /// The number of its statement in the message of a deep check, from 1; the user's query is the fourth.
     pub const fn statement(self) -> u8 {
         match self {
-            Addition::OneMessage | Addition::Transaction | Addition::ReadOnly => 1,
+            Addition::OneMessage | Addition::ReadOnly | Addition::Transaction => 1,
             Addition::StatementTimeout => 2,
             Addition::LockTimeout => 3,
             Addition::StartTime | Addition::Recovery | Addition::ReadOnlyDefault => 5,
+            Addition::Rollback => 6,
         }
     }
 }
@@ -55,8 +72,16 @@ impl Addition {
 pub struct Refusal {
     /// What was refused.
     pub addition: Addition,
-    /// The SQLSTATE of the refusal: five letters or digits.
+    /// The SQLSTATE of the refusal: five letters or digits. `00000` where the message was answered, but not once for
+    /// each statement; `08006` where the connection ended over it.
     pub sqlstate: String,
+}
+
+impl Refusal {
+    /// `code` is the server's, and a hostile one may send anything.
+    pub(super) fn new(addition: Addition, code: &str) -> Self {
+        Refusal { addition, sqlstate: code.chars().filter(char::is_ascii_alphanumeric).take(5).collect() }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -64,4 +89,62 @@ impl fmt::Display for Refusal {
         let Refusal { addition, sqlstate } = self;
         write!(f, "{} (statement {}, SQLSTATE {sqlstate})", addition.as_str(), addition.statement())
     }
+}
+
+/// What a server is known to refuse, for as long as that is believed.
+#[derive(Debug, Default)]
+pub(super) struct KnownRefusals {
+    refused: Vec<Refusal>,
+    since: Option<Instant>,
+    /// Of the server that refused.
+    started: Option<String>,
+    version: Option<String>,
+    /// How often in a row a connection ended over several statements in one message.
+    cut: u32,
+}
+
+impl KnownRefusals {
+    /// What a check that begins now does without.
+    pub(super) fn current(&mut self, now: Instant) -> Vec<Refusal> {
+        if self.since.is_some_and(|since| now.saturating_duration_since(since) >= BELIEVED_FOR) {
+            *self = KnownRefusals::default();
+        }
+        self.refused.clone()
+    }
+
+    /// A connection ended over several statements in one message.
+    pub(super) fn was_cut(&mut self) {
+        self.cut += 1;
+    }
+
+    /// A check passed, without what is refused. Only now is a refusal believed: the message that passed lacks nothing
+    /// else. `after_cut`: it passed with one statement a message, since the attempt before was cut.
+    pub(super) fn passed(&mut self, mut refused: Vec<Refusal>, facts: &ServerFacts, after_cut: bool, now: Instant) {
+        if !after_cut {
+            self.cut = 0;
+        } else if self.cut < MOST_CUT {
+            refused.retain(|refusal| refusal.addition != Addition::OneMessage);
+        }
+        let another = is_another(&self.started, &facts.started) || is_another(&self.version, &facts.version);
+        self.started = facts.started.clone().or(self.started.take());
+        self.version = facts.version.clone().or(self.version.take());
+        if another {
+            // It may take what the one before refused: the next check asks.
+            refused.clear();
+        }
+        if self.refused.is_empty() {
+            self.since = Some(now);
+        }
+        self.refused = refused;
+    }
+
+    /// For the report.
+    pub(super) fn list(&self) -> Vec<Refusal> {
+        self.refused.clone()
+    }
+}
+
+/// Whether both are known and differ.
+fn is_another(before: &Option<String>, now: &Option<String>) -> bool {
+    before.is_some() && now.is_some() && before != now
 }

@@ -41,6 +41,9 @@ causes! {
     LoginMethodUnknown "The server wants a login that is no password's."
         "The server wants a login by Kerberos, GSSAPI or another method that sidepulse cannot do. Give this role a \
          line with scram-sha-256 in pg_hba.conf, or use a role that has a password";
+    PasswordMissing "The server asks for a password, and there is none."
+        "The server asks for a password, and DATABASE_URL holds none. Put it between user and host, \
+         postgresql://user:password@host/database, percent-encoded, and redeploy";
     SocketForbidden "This user may not open the Unix socket."
         "The Unix socket is there, but this user may not open it. Give sidepulse the group of the socket, or widen the \
          mode of it and of its directories (unix_socket_permissions, uvicorn's --uds)";
@@ -69,8 +72,17 @@ causes! {
         "Neon is working on the project: an operation or maintenance is under way. Wait for its end in the console \
          under Operations; if it lasts over ten minutes, see neonstatus.com and write to support";
     CircuitBreaker "Supavisor blocks logins after too many that failed."
-        "Supabase's pooler blocks logins for some minutes after too many that failed. Find what logs in with a wrong \
-         password or user (an old deployment, a job), correct it, then wait two minutes";
+        "Supabase's pooler blocks logins for up to two minutes after too many that failed. Find what logs in wrongly \
+         (an old deployment, a job), or whether the project is paused; mend it, then wait";
+    SupavisorFull "Supavisor has no place for another client."
+        "Supabase's pooler has no free place. Use its transaction mode (port 6543) rather than session mode (5432), \
+         close idle clients, or raise the pool size in the dashboard under Database";
+    CloudToken "A cloud's IAM login failed."
+        "The cloud's IAM login was refused. A token ends within an hour, so it cannot stand in DATABASE_URL: use a \
+         role with a password of its own; otherwise look at the IAM policy of this role";
+    ClusterUnknown "CockroachDB's proxy does not know the cluster."
+        "CockroachDB Cloud's proxy does not know this cluster. Copy the connection string from its console again: \
+         the host, and options=--cluster= where it has one";
     CertificateExpired "The certificate is not valid at this time."
         "The server's certificate has ended, or has not begun. Compare the clock of this machine; if it is right, \
          renew the certificate on the server and reload it there";
@@ -108,8 +120,8 @@ impl Reason {
                  uvicorn main:app --host 0.0.0.0 --port $PORT"
             }
             Reason::TlsUnsupported => {
-                "The server offers no TLS, or insists on it. Neon: set sslmode=require in DATABASE_URL. Plain \
-                 PostgreSQL: set ssl=on on the server, or sslmode=disable if the network is private"
+                "The server offers no TLS. Set ssl=on on the server, or sslmode=disable in DATABASE_URL if the \
+                 network is private; Neon and other clouds always offer it, so compare host and port"
             }
             Reason::TlsUntrusted => {
                 "The certificate is not trusted, not valid now, or made for another name. Check the host name and \
@@ -148,19 +160,19 @@ impl Reason {
                  the plan, or suspend other computes; otherwise it lasts until the next billing month"
             }
             Reason::RateLimited => {
-                "Neon refuses further connection attempts for now. Find what connects in a loop (app, job, script), \
-                 use the -pooler host and a pool that keeps its connections, and wait a minute"
+                "Further connection attempts are refused for now. Find what connects in a loop (app, job, script), \
+                 use a pool that keeps its connections (Neon: the -pooler host), and wait a minute"
             }
             Reason::TooManyConnections => {
                 "PostgreSQL has no free connection. Find idle ones in pg_stat_activity and lower pool_size and \
                  max_overflow of the app. Neon: use the -pooler host. Elsewhere: raise max_connections"
             }
             Reason::PoolerSaturated => {
-                "PgBouncer has no free connection. Find long queries and open transactions in pg_stat_activity. \
-                 Neon: take a larger compute. Elsewhere: raise default_pool_size or max_client_conn"
+                "The pooler has no free connection. Find long queries and open transactions in pg_stat_activity. \
+                 Neon: take a larger compute. Elsewhere: raise its pool size or its limit of clients"
             }
             Reason::PoolerUnsupported => {
-                "PgBouncer does not take our options. Remove options= from DATABASE_URL, or on Neon use the host \
+                "The pooler does not take our options. Remove options= from DATABASE_URL, or on Neon use the host \
                  without -pooler. Elsewhere: ignore_startup_parameters, and no pool_mode=statement"
             }
             Reason::StartingUp => {
@@ -177,7 +189,7 @@ impl Reason {
             }
             Reason::ComputeUnreachable => {
                 "The proxy or pooler answers, but it does not reach the server behind it. Neon: restart the compute \
-                 in the console. PgBouncer: is PostgreSQL up, and what does PgBouncer's log say?"
+                 in the console. Elsewhere: is PostgreSQL up, and what does the pooler's log say?"
             }
             Reason::LoginFailed => {
                 "The server refused the login with an error that has no reason of its own. Run sidepulse check to \
@@ -196,7 +208,7 @@ impl Reason {
                  pg_blocking_pids() and pg_stat_activity; let it end, or call pg_terminate_backend()"
             }
             Reason::ConnectionLost => {
-                "The other side closed the connection without a word. App: did a worker crash? Database: a restart, \
+                "The other side closed the connection without an answer. App: did a worker crash? Database: a restart, \
                  on Neon a suspend, or a pooler or firewall in between; look into the logs at this time"
             }
             Reason::QueryFailed => {
@@ -289,7 +301,7 @@ mod tests {
             "SIDEPULSE_DATABASE_QUERY",
         ];
         for (reason, remedy) in remedies() {
-            assert!(!remedy.contains(['<', '>', '{', '}', '@']), "{reason}: {remedy}");
+            assert!(!remedy.contains(['<', '>', '{', '}']), "{reason}: {remedy}");
             for word in remedy.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
                 assert!(!word.starts_with("SIDEPULSE_") || SETTINGS.contains(&word), "{reason}: {word}");
             }

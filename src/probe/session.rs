@@ -4,16 +4,18 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use futures_core::Stream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::tls::TlsConnect;
-use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
-use super::database::ServerFacts;
 use super::diagnosis;
 use super::diagnosis::server::Stage;
 use super::dial::Socket;
@@ -22,13 +24,8 @@ use super::{Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// The server ends a statement this much before we would give up on it, so that its own error arrives.
-pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(250);
-/// A statement has this long at least.
-const SHORTEST_STATEMENT: Duration = Duration::from_millis(100);
-/// A lock is a sign of trouble long before the statement timeout.
-const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(1);
-/// For `ROLLBACK` after an error, and for Terminate: a server that is gone must not hold the check.
+/// For the rest of an answer after an error, for `ROLLBACK`, and for Terminate: a server that is gone must not hold the
+/// check.
 const GOODBYE: Duration = Duration::from_millis(250);
 
 type Encrypted = Decrypted<postgres_native_tls::TlsStream<Wire<Socket>>>;
@@ -61,17 +58,46 @@ impl TlsConnect<Wire<Socket>> for TimedTls {
 }
 
 /// The rows of one statement.
-type Rows = Vec<SimpleQueryRow>;
+pub(super) type Rows = Vec<SimpleQueryRow>;
+
+/// What came back for one message, as far as it came.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// The rows of each statement that was completed.
+    pub(super) completed: Vec<Rows>,
+    /// Those of the statement that is being answered.
+    rows: Rows,
+}
+
+impl Answer {
+    fn take(&mut self, message: SimpleQueryMessage) {
+        match message {
+            SimpleQueryMessage::Row(row) => self.rows.push(row),
+            SimpleQueryMessage::CommandComplete(_) => self.completed.push(mem::take(&mut self.rows)),
+            _ => {}
+        }
+    }
+}
+
+/// Why a message was not answered to its end. The statement that it belongs to is the first that was not completed.
+pub(super) struct Trouble {
+    pub(super) failure: Failure,
+    /// What the server said, if it said something.
+    pub(super) complaint: Option<DbError>,
+}
 
 /// A connection that is logged in.
 pub(super) struct Session {
     client: Client,
     connection: Connection<Wire<Socket>, Encrypted>,
-    open: bool,
-    /// A transaction was begun, and its end was not seen.
-    in_transaction: bool,
+    /// The connection has not ended.
+    alive: bool,
+    /// No answer is under way.
+    idle: bool,
     meter: Meter,
     redactor: Arc<Redactor>,
+    /// To the newest message.
+    pub(super) answer: Answer,
 }
 
 impl Session {
@@ -89,10 +115,25 @@ impl Session {
         };
         match connected {
             Ok((client, connection)) => {
-                Ok(Session { client, connection, open: true, in_transaction: false, meter, redactor })
+                Ok(Session { client, connection, alive: true, idle: true, meter, redactor, answer: Answer::default() })
             }
             Err(error) => Err(diagnosis::driver::diagnose(&error, Stage::Login, &meter, &redactor)),
         }
+    }
+
+    /// Whether it can take another message.
+    pub(super) fn is_open(&self) -> bool {
+        self.alive && self.idle
+    }
+
+    /// Whether its newest ReadyForQuery said that a transaction is open, or has failed.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.meter.seen().in_transaction()
+    }
+
+    /// Whether the login went over the network without TLS.
+    pub(super) fn is_plaintext(&self) -> bool {
+        self.meter.seen().plaintext
     }
 
     /// The number in `server_version`, as the server announced it at login: `16.4` of `16.4 (Debian 16.4-1)`. The rest
@@ -103,100 +144,69 @@ impl Session {
         Some(number).filter(|number| !number.is_empty())
     }
 
-    /// The deep query, and what else is worth knowing, in one read-only transaction and one message.
-    pub(super) async fn deep(&mut self, query: &str, deadline: Instant) -> Result<ServerFacts, Failure> {
-        const FACTS: &str = "SELECT extract(epoch FROM pg_postmaster_start_time()), pg_is_in_recovery(), \
-                             current_setting('default_transaction_read_only')";
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut statements = self.transaction(&[query, FACTS], left.saturating_sub(ANSWER_MARGIN)).await?;
-        let odd = |what: &str| Failure::new(Reason::UnexpectedResult, Phase::Query).with_detail(what);
-        let (Some(facts), Some(rows)) = (statements.pop(), statements.pop()) else {
-            return Err(odd("the query must be exactly one statement"));
+    /// Sends one message of the simple query protocol and reads its answer up to ReadyForQuery. What came before a
+    /// complaint, or before this future was dropped, is in [`answer`](Self::answer).
+    pub(super) async fn send(&mut self, sql: &str) -> Result<(), Trouble> {
+        self.answer = Answer::default();
+        if !self.is_open() {
+            return Err(over());
+        }
+        // Until its end has been read, an answer is under way that would be taken for that of the next message.
+        self.idle = false;
+        let stream = match self.client.simple_query_raw(sql).await {
+            Ok(stream) => stream,
+            Err(error) => return Err(trouble(&error, &self.meter, &self.redactor)),
         };
-        if rows.is_empty() {
-            return Err(odd("the query returned no row"));
-        }
-        let fact = |column| facts.first().and_then(|row| row.try_get(column).ok().flatten());
-        Ok(ServerFacts {
-            read_only: Some(fact(1) == Some("t") || fact(2) == Some("on")),
-            started: fact(0).map(|text| text.chars().take(40).collect()),
-            version: self.version(),
-            ready_after: Duration::ZERO,
-            plaintext: self.meter.seen().plaintext,
+        let mut stream = pin!(stream);
+        let read = self.read(stream.as_mut()).await;
+        self.idle = match &read {
+            Ok(()) => true,
+            Err(Trouble { complaint: Some(complaint), .. }) if !is_fatal(complaint) => {
+                let rest =
+                    async { while self.read(stream.as_mut()).await.is_err_and(|more| more.complaint.is_some()) {} };
+                timeout(GOODBYE, rest).await.is_ok()
+            }
+            Err(_) => false,
+        };
+        read
+    }
+
+    /// Reads on, up to ReadyForQuery or the next complaint.
+    async fn read(&mut self, mut stream: Pin<&mut SimpleQueryStream>) -> Result<(), Trouble> {
+        let mut death = None;
+        poll_fn(|cx| {
+            loop {
+                match stream.as_mut().poll_next(cx) {
+                    Poll::Ready(Some(Ok(message))) => {
+                        self.answer.take(message);
+                        continue;
+                    }
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    // What the server said before it closed has been passed on; else the reason of the death is the
+                    // connection's, because the client would only say "closed".
+                    Poll::Ready(Some(Err(said))) => {
+                        let error = if said.as_db_error().is_some() { said } else { death.take().unwrap_or(said) };
+                        return Poll::Ready(Err(trouble(&error, &self.meter, &self.redactor)));
+                    }
+                    Poll::Pending if self.alive => {}
+                    Poll::Pending => {
+                        let death = death.take().map(|error| trouble(&error, &self.meter, &self.redactor));
+                        return Poll::Ready(Err(death.unwrap_or_else(over)));
+                    }
+                }
+                death = ready!(Pin::new(&mut self.connection).poll(cx)).err();
+                self.alive = false;
+            }
         })
+        .await
     }
 
-    /// One SQL check: passes when the first column of the first row is true. `share` bounds it on the server.
-    pub(super) async fn is_true(&mut self, sql: &str, share: Duration) -> Result<(), Failure> {
-        let statements = self.transaction(&[sql], share).await?;
-        let value = statements.first().and_then(|rows| rows.first()?.try_get(0).ok().flatten());
-        match value {
-            Some("t" | "true") => Ok(()),
-            _ => Err(Failure::new(Reason::UnexpectedResult, Phase::Query)
-                .with_detail("the first column of the first row is not true")),
-        }
-    }
-
-    /// Runs statements read-only and bounded on the server; gives back the rows of each.
-    async fn transaction(&mut self, statements: &[&str], timeout: Duration) -> Result<Vec<Rows>, Failure> {
-        let timeout = timeout.max(SHORTEST_STATEMENT);
-        let lock = LONGEST_LOCK_WAIT.min(timeout / 2);
-        let mut parts = vec![
-            "BEGIN READ ONLY".to_owned(),
-            format!("SET LOCAL statement_timeout = {}", timeout.as_millis()),
-            format!("SET LOCAL lock_timeout = {}", lock.as_millis()),
-        ];
-        let before = parts.len();
-        parts.extend(statements.iter().map(|&s| s.to_owned()));
-        parts.push("ROLLBACK".to_owned());
-        self.in_transaction = true;
-        // The newline ends a `--` comment at the end of a statement.
-        let messages = self.ask(&parts.join("\n;")).await?;
-        self.in_transaction = false;
-        let (mut groups, mut rows) = (Vec::with_capacity(parts.len()), Rows::new());
-        for message in messages {
-            match message {
-                SimpleQueryMessage::Row(row) => rows.push(row),
-                SimpleQueryMessage::CommandComplete(_) => groups.push(std::mem::take(&mut rows)),
-                _ => {}
-            }
-        }
-        if groups.len() != parts.len() {
-            return Err(Failure::new(Reason::UnexpectedResult, Phase::Query)
-                .with_detail("the query must be exactly one statement"));
-        }
-        Ok(groups.drain(before..before + statements.len()).collect())
-    }
-
-    async fn ask(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Failure> {
-        let mut answer = pin!(self.client.simple_query(sql));
-        let answered = poll_fn(|cx| {
-            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answered);
-            }
-            if !self.open {
-                return Poll::Pending;
-            }
-            let ended = ready!(Pin::new(&mut self.connection).poll(cx));
-            self.open = false;
-            // What the server said before it closed has been passed on; else the reason of the death is the
-            // connection's, because the client would only say "closed".
-            match (answer.as_mut().poll(cx), ended) {
-                (Poll::Ready(Err(said)), _) if said.as_db_error().is_some() => Poll::Ready(Err(said)),
-                (_, Err(death)) => Poll::Ready(Err(death)),
-                (answered, Ok(())) => answered,
-            }
-        });
-        answered.await.map_err(|error| diagnosis::driver::diagnose(&error, Stage::Query, &self.meter, &self.redactor))
-    }
-
-    /// After an error: leaves no transaction behind, not even for a pooler to find. Where there is none, the server would
-    /// write a warning into its log, at every check.
+    /// Leaves no transaction behind, not even for a pooler to find. Where there is none, the server would write a warning
+    /// into its log, at every check.
     pub(super) async fn roll_back(&mut self, deadline: Instant) {
         let until = deadline.min(Instant::now() + GOODBYE);
-        if self.open && self.in_transaction {
-            let _ = timeout_at(until, self.ask("ROLLBACK")).await;
-            self.in_transaction = false;
+        if self.is_open() && self.is_in_transaction() {
+            let _ = timeout_at(until, self.send("ROLLBACK")).await;
         }
     }
 
@@ -204,10 +214,26 @@ impl Session {
     pub(super) async fn close(self, deadline: Instant) {
         let until = deadline.min(Instant::now() + GOODBYE);
         drop(self.client);
-        if self.open {
+        if self.alive {
             let _ = timeout_at(until, self.connection).await;
         }
     }
+}
+
+fn is_fatal(complaint: &DbError) -> bool {
+    matches!(complaint.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+        || matches!(complaint.severity(), "FATAL" | "PANIC")
+}
+
+fn trouble(error: &tokio_postgres::Error, meter: &Meter, redactor: &Redactor) -> Trouble {
+    let failure = diagnosis::driver::diagnose(error, Stage::Query, meter, redactor);
+    Trouble { failure, complaint: error.as_db_error().cloned() }
+}
+
+/// The session had ended before.
+fn over() -> Trouble {
+    let failure = Failure::new(Reason::ConnectionLost, Phase::Query).with_detail("the session is over");
+    Trouble { failure, complaint: None }
 }
 
 /// For a plan without TLS: the driver never calls it.

@@ -43,6 +43,8 @@ pub(crate) struct Seen {
     pub(crate) plaintext: bool,
     /// Why the TLS handshake failed, and text for the person on call.
     pub(crate) tls_failure: Option<(Diagnosis, String)>,
+    /// Of the messages.
+    messages: Passing,
 }
 
 impl Seen {
@@ -50,6 +52,26 @@ impl Seen {
     pub(crate) fn logging_in(&self) -> bool {
         self.planned_plaintext || self.plaintext || self.tls_done.is_some()
     }
+
+    /// The client's last SASL message is due or sent, and the server has not answered it. Neon's proxy is silent here
+    /// until the compute is up.
+    pub(crate) fn awaits_login(&self) -> bool {
+        self.messages.sasl_continued
+    }
+
+    /// The newest ReadyForQuery said that a transaction is open, or has failed.
+    pub(crate) fn in_transaction(&self) -> bool {
+        matches!(self.messages.transaction, b'T' | b'E')
+    }
+}
+
+/// What the messages that passed so far tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passing {
+    /// The newest one is AuthenticationSASLContinue, whole.
+    sasl_continued: bool,
+    /// The status in the newest ReadyForQuery: `I`, `T` or `E`.
+    transaction: u8,
 }
 
 /// A handle to what a connection's streams have seen.
@@ -85,6 +107,7 @@ struct Frames {
     header: [u8; FRAME + 4],
     have: usize,
     body_left: usize,
+    passing: Passing,
 }
 
 impl Frames {
@@ -95,6 +118,7 @@ impl Frames {
                 self.have = 0;
             }
             if self.have < FRAME {
+                self.passing.sasl_continued = false;
                 self.header[self.have] = bytes[0];
                 self.have += 1;
                 bytes = &bytes[1..];
@@ -112,13 +136,28 @@ impl Frames {
                 if !encrypted && self.have == self.header.len() && self.header == *b"R\0\0\0\x08\0\0\0\x03" {
                     return Err(Fault::CleartextPassword);
                 }
+                self.note();
                 continue;
             }
             let skip = self.body_left.min(bytes.len());
             self.body_left -= skip;
             bytes = &bytes[skip..];
+            self.note();
         }
         Ok(())
+    }
+
+    /// Takes note of a message that is whole.
+    fn note(&mut self) {
+        if self.body_left > 0 {
+            return;
+        }
+        match self.header {
+            [b'Z', ..] => self.passing.transaction = self.header[FRAME],
+            // AuthenticationSASLContinue is code 11.
+            [b'R', .., 0, 0, 0, 11] => self.passing.sasl_continued = true,
+            _ => {}
+        }
     }
 
     /// The length of the body that the header announces.
@@ -192,7 +231,11 @@ impl<S> Wire<S> {
             bytes = &bytes[1..];
         }
         match &mut self.expect {
-            Expect::Messages(frames) => frames.scan(bytes, false).or_else(|fault| self.meter.fail(fault)),
+            Expect::Messages(frames) => {
+                let scanned = frames.scan(bytes, false);
+                self.meter.seen().messages = frames.passing;
+                scanned.or_else(|fault| self.meter.fail(fault))
+            }
             _ => Ok(()),
         }
     }
@@ -235,7 +278,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let Decrypted { frames, meter, .. } = &mut *self;
-                Poll::Ready(frames.scan(&buf.filled()[before..], true).or_else(|fault| meter.fail(fault)))
+                let scanned = frames.scan(&buf.filled()[before..], true);
+                meter.seen().messages = frames.passing;
+                Poll::Ready(scanned.or_else(|fault| meter.fail(fault)))
             }
             other => other,
         }

@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::routes::{Ask, View, respond};
+use crate::http::View;
+use crate::http::routes::{Ask, respond};
 use crate::probe::Outcome;
-use crate::state::samples::{NO_DATABASE, SQL, config, ended, wall};
+use crate::state::samples::{NO_DATABASE, SQL, config, deep, ended, query, wall};
 
 const S: Duration = Duration::from_secs(1);
 const GATES: [Gate; 3] = [Gate::Startup, Gate::Always, Gate::Never];
@@ -33,12 +34,20 @@ fn put(check: &mut CheckState, place: Place, now: Instant) {
     }
 }
 
+fn judge_query(snapshot: &Snapshot, now: Now) -> Judgement {
+    judge(&snapshot.database.as_ref().unwrap().query, snapshot, now)
+}
+
+fn query_has(warning: Reason, snapshot: &Snapshot, now: Now) -> bool {
+    applies(warning, &snapshot.database.as_ref().unwrap().query, snapshot, now)
+}
+
 /// A moment, and a snapshot whose checks are there; `late` = their next results are overdue.
 fn known(variables: &[(&str, &str)], places: &[Place], late: &[bool]) -> (Snapshot, Now) {
     let start = Instant::now();
     let now = Now { instant: start + 1000 * S, wall: wall() };
     let mut snapshot = Snapshot::new(&config(variables), start);
-    for ((check, place), late) in snapshot.checks.iter_mut().zip(places).zip(late) {
+    for ((check, place), late) in snapshot.checks_mut().zip(places).zip(late) {
         put(check, *place, now.instant);
         check.due = if *late { now.instant - 60 * S } else { now.instant };
     }
@@ -98,8 +107,8 @@ fn the_app_keeps_from_ready_whatever_the_gate() {
 fn one_answer_satisfies_the_gate_startup_though_more_are_needed_to_be_up() {
     let (mut snapshot, now) = known(&[("SIDEPULSE_SUCCESS_THRESHOLD", "2")], &[Up, Wrong], &[false; 2]);
     assert!(!decide(Gate::Startup, &snapshot, false, now.instant).is_ready());
-    put(&mut snapshot.checks[1], Up, now.instant);
-    assert_eq!(snapshot.checks[1].level, Level::Down);
+    put(query(&mut snapshot), Up, now.instant);
+    assert_eq!(query(&mut snapshot).verdict, Verdict::Down);
     assert!(decide(Gate::Startup, &snapshot, false, now.instant).is_ready());
     assert!(!decide(Gate::Always, &snapshot, false, now.instant).is_ready());
 }
@@ -144,10 +153,10 @@ fn a_check_is_judged_by_its_level_unless_it_is_overdue() {
         (NotRun, false, true, State::Stale, Some(Reason::Stale)),
     ] {
         let (mut snapshot, now) = known(&[], &[Up, place], &[false, late]);
-        snapshot.checks[1].idle_since = idle.then_some(now.instant);
+        query(&mut snapshot).idle_since = idle.then_some(now.instant);
         let status = if reason.is_some() { Status::Fail } else { Status::Pass };
         let expected = Judgement { state, status, reason };
-        assert_eq!(judge(&snapshot.checks[1], &snapshot, now), expected, "{place:?}, idle: {idle}, late: {late}");
+        assert_eq!(judge_query(&snapshot, now), expected, "{place:?}, idle: {idle}, late: {late}");
     }
 }
 
@@ -155,15 +164,15 @@ fn a_check_is_judged_by_its_level_unless_it_is_overdue() {
 fn warned(read_only: bool, expiring: bool, unverified: bool, retried: bool) -> (Snapshot, Now) {
     let (mut snapshot, mut now) = known(&[SQL], &[Up, NotRun, Up], &[false; 3]);
     let attempts = if retried { 2 } else { 1 };
-    snapshot.checks[1].record(Outcome { attempts, ..ended(now.instant, None) });
-    snapshot.checks[1].read_only = read_only;
+    query(&mut snapshot).record(Outcome { attempts, ..ended(now.instant, None) });
+    deep(&mut snapshot).read_only = read_only;
     if expiring {
-        snapshot.certificate_expiry = Some(now.wall + 13 * 24 * 3600 * S);
+        deep(&mut snapshot).certificate_expiry = Some(now.wall + 13 * 24 * 3600 * S);
     }
     if unverified {
-        snapshot.checks[1].idle_since = Some(now.instant);
+        query(&mut snapshot).idle_since = Some(now.instant);
         now.instant += 3601 * S;
-        snapshot.checks.iter_mut().for_each(|check| check.due = now.instant);
+        snapshot.checks_mut().for_each(|check| check.due = now.instant);
     }
     (snapshot, now)
 }
@@ -176,12 +185,12 @@ fn of_the_warnings_the_first_that_applies_is_told() {
         let order =
             [Reason::ReadOnly, Reason::CertificateExpiring, Reason::IdleUnverified, Reason::RecoveredAfterRetry];
         let expected = order.into_iter().zip(&flags).find(|(_, set)| **set).map(|(reason, _)| reason);
-        let judged = judge(&snapshot.checks[1], &snapshot, now);
+        let judged = judge_query(&snapshot, now);
         assert_eq!(judged.reason, expected, "{flags:?}");
         assert_eq!(judged.status, if expected.is_some() { Status::Warn } else { Status::Pass });
         assert_eq!(judged.state, if flags[2] { State::Idle } else { State::Up });
-        for other in [0, 2] {
-            assert_eq!(judge(&snapshot.checks[other], &snapshot, now).status, Status::Pass, "the warning is another's");
+        for other in snapshot.checks().filter(|check| check.id != CheckId::Database) {
+            assert_eq!(judge(other, &snapshot, now).status, Status::Pass, "the warning is another's");
         }
         // A warning is no failure: the gates do not hear of it.
         assert!(decide(Gate::Always, &snapshot, false, now.instant).is_ready());
@@ -191,8 +200,8 @@ fn of_the_warnings_the_first_that_applies_is_told() {
 #[test]
 fn a_check_that_is_not_up_shows_its_failure_and_no_warning() {
     let (mut snapshot, now) = warned(true, true, false, true);
-    put(&mut snapshot.checks[1], Wrong, now.instant);
-    let judged = judge(&snapshot.checks[1], &snapshot, now);
+    put(query(&mut snapshot), Wrong, now.instant);
+    let judged = judge_query(&snapshot, now);
     assert_eq!((judged.status, judged.reason), (Status::Fail, Some(Reason::AuthFailed)));
 }
 
@@ -202,16 +211,16 @@ fn warnings_begin_at_their_limits() {
     let (mut snapshot, now) = known(&[], &[Up, Up], &[false; 2]);
     for (end, warns) in [(15 * day, false), (14 * day, false), (14 * day - S, true), (S, true), (Duration::ZERO, true)]
     {
-        snapshot.certificate_expiry = Some(now.wall + end);
-        assert_eq!(applies(Reason::CertificateExpiring, &snapshot.checks[1], &snapshot, now), warns, "{end:?}");
+        deep(&mut snapshot).certificate_expiry = Some(now.wall + end);
+        assert_eq!(query_has(Reason::CertificateExpiring, &snapshot, now), warns, "{end:?}");
     }
-    snapshot.certificate_expiry = Some(now.wall - day);
-    assert!(applies(Reason::CertificateExpiring, &snapshot.checks[1], &snapshot, now), "it has ended");
+    deep(&mut snapshot).certificate_expiry = Some(now.wall - day);
+    assert!(query_has(Reason::CertificateExpiring, &snapshot, now), "it has ended");
 
     for (age, idle, warns) in [(3600, true, false), (3601, true, true), (9999, false, false)] {
         let later = Now { instant: now.instant + age * S, ..now };
-        snapshot.checks[1].idle_since = idle.then_some(now.instant);
-        let found = applies(Reason::IdleUnverified, &snapshot.checks[1], &snapshot, later);
+        query(&mut snapshot).idle_since = idle.then_some(now.instant);
+        let found = query_has(Reason::IdleUnverified, &snapshot, later);
         assert_eq!(found, warns, "{age} s, idle: {idle}");
     }
 }
@@ -230,7 +239,7 @@ fn health_is_the_worst_of_its_scope() {
         (Up, NotRun, false, NotRun, Fail, Pass, Fail),
     ] {
         let (mut snapshot, now) = known(&[SQL], &[app, database, sql], &[false; 3]);
-        snapshot.checks[1].retried = warns;
+        query(&mut snapshot).retried = warns;
         for (scope, expected) in [(Scope::All, all), (Scope::Shallow, shallow), (Scope::Deep, deep)] {
             assert_eq!(health(scope, &snapshot, false, now), expected, "{scope:?}: {app:?} {database:?} {sql:?}");
             let draining = if scope == Scope::All { Fail } else { expected };
@@ -285,7 +294,7 @@ fn ask(path: &str, snapshot: &Snapshot, gate: Gate, draining: bool, now: Now) ->
     let view = View { snapshot, gate, draining, ever_ready: true, live: true, token: None, now };
     let ask = Ask { method: &hyper::Method::GET, path, query: "", authorization: None };
     let reply = respond(ask, view);
-    (reply.code, String::from_utf8(reply.body.to_vec()).unwrap())
+    (reply.code, String::from_utf8(reply.body.bytes().unwrap().to_vec()).unwrap())
 }
 
 proptest! {
@@ -306,31 +315,33 @@ proptest! {
             instant += event.passed;
             answered |= event.check == 1 && event.reason.is_none();
             for board in [Some(&mut snapshot), Some(&mut app_alone).filter(|_| event.check == 0)].into_iter().flatten() {
-                board.checks[event.check].record(ended(instant, event.reason));
-                board.checks[event.check].due = instant + event.next;
+                let check = board.checks_mut().nth(event.check).unwrap();
+                check.record(ended(instant, event.reason));
+                check.due = instant + event.next;
             }
             for now in [instant, instant + 30 * S, instant + 300 * S].map(|instant| Now { instant, wall: wall() }) {
                 let code = |path| ask(path, &snapshot, gate, draining, now).0;
                 let healthy = |check: &CheckState| judge(check, &snapshot, now).status != Status::Fail;
                 let readiness = decide(gate, &snapshot, draining, now.instant);
+                let database = snapshot.database.as_ref().unwrap();
 
                 // What has no result, is overdue or is red is never reported as healthy.
-                for check in &snapshot.checks {
+                for check in snapshot.checks() {
                     let good = check.newest.is_some() && now.instant <= check.due + check.grace
-                        && check.level == Level::Up;
+                        && check.verdict == Verdict::Up;
                     prop_assert_eq!(healthy(check), good);
                 }
-                prop_assert_eq!(code("/health") == 200, snapshot.checks.iter().all(healthy) && !draining);
-                prop_assert_eq!(code("/health/shallow") == 200, healthy(&snapshot.checks[0]));
-                prop_assert_eq!(code("/health/deep") == 200, snapshot.checks[1..].iter().all(healthy));
+                prop_assert_eq!(code("/health") == 200, snapshot.checks().all(healthy) && !draining);
+                prop_assert_eq!(code("/health/shallow") == 200, healthy(&snapshot.app));
+                prop_assert_eq!(code("/health/deep") == 200, database.checks().all(healthy));
 
                 // Ready means: app up, gate satisfied, not draining.
                 let gated = match gate {
                     Gate::Startup => answered,
-                    Gate::Always => healthy(&snapshot.checks[1]),
+                    Gate::Always => healthy(&database.query),
                     Gate::Never => true,
                 };
-                prop_assert_eq!(readiness.is_ready(), healthy(&snapshot.checks[0]) && gated && !draining);
+                prop_assert_eq!(readiness.is_ready(), healthy(&snapshot.app) && gated && !draining);
                 prop_assert_eq!(code("/readyz") == 200, readiness.is_ready());
 
                 // No database ever changes liveness or startup.

@@ -13,7 +13,7 @@ const FAILS: Option<Reason> = Some(Reason::QueryFailed);
 
 /// The result of the deep query; the SQL checks all pass.
 fn report(recorder: &Recorder, query: Outcome) -> DatabaseReport {
-    let sql = recorder.snapshot().checks.iter().skip(2).map(|_| ended(Instant::now(), None)).collect();
+    let sql = recorder.snapshot().checks().skip(2).map(|_| ended(Instant::now(), None)).collect();
     DatabaseReport { query, facts: None, refused: Vec::new(), sql }
 }
 
@@ -33,7 +33,7 @@ fn app(recorder: &mut Recorder, reason: Option<Reason>) {
 }
 
 /// The log lines that a recorder writes meanwhile.
-fn lines(level: LogLevel, variables: &[(&str, &str)], record: impl FnOnce(&mut Recorder)) -> Vec<Value> {
+fn lines(level: Level, variables: &[(&str, &str)], record: impl FnOnce(&mut Recorder)) -> Vec<Value> {
     let config: Config = config(variables);
     let text = written(level, true, |log| record(&mut recorder(&config, log.clone()).0));
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -46,7 +46,7 @@ fn told(lines: &[Value]) -> Vec<[&str; 3]> {
 
 #[test]
 fn changes_are_told_and_repetitions_are_not() {
-    let lines = lines(LogLevel::Info, &[], |recorder| {
+    let lines = lines(Level::Info, &[], |recorder| {
         for reason in [FAILS, FAILS, None, None, FAILS, FAILS, FAILS, None, FAILS, None, Some(Reason::AuthFailed)] {
             database(recorder, reason);
         }
@@ -81,7 +81,7 @@ fn changes_are_told_and_repetitions_are_not() {
 
 #[test]
 fn the_first_failure_warns_and_those_up_to_the_threshold_do_not() {
-    let lines = lines(LogLevel::Info, &[("SIDEPULSE_FAILURE_THRESHOLD", "4")], |recorder| {
+    let lines = lines(Level::Info, &[("SIDEPULSE_FAILURE_THRESHOLD", "4")], |recorder| {
         [None, FAILS, FAILS, FAILS].into_iter().for_each(|reason| database(recorder, reason));
     });
     let expected =
@@ -91,7 +91,7 @@ fn the_first_failure_warns_and_those_up_to_the_threshold_do_not() {
 
 #[test]
 fn a_check_that_is_wrong_from_the_start_is_told_at_once() {
-    let lines = lines(LogLevel::Info, &[], |recorder| {
+    let lines = lines(Level::Info, &[], |recorder| {
         (0..3).for_each(|_| database(recorder, Some(Reason::AuthFailed)));
     });
     assert_eq!(told(&lines), [["error", "transition", "database is down: auth_failed"]]);
@@ -103,13 +103,13 @@ fn ready_is_told_once() {
     for (variables, needs_database) in
         [(&[][..], true), (&[("SIDEPULSE_DATABASE_GATE", "never")], false), (&[NO_DATABASE], false)]
     {
-        let lines = lines(LogLevel::Info, variables, |recorder| {
+        let lines = lines(Level::Info, variables, |recorder| {
             app(recorder, None);
-            assert_eq!(recorder.shared.ever_ready.load(Ordering::Relaxed), !needs_database);
-            if recorder.snapshot().database().is_some() {
+            assert_eq!(recorder.process.ever_ready.load(Ordering::Relaxed), !needs_database);
+            if recorder.snapshot().database.is_some() {
                 database(recorder, None);
             }
-            assert!(recorder.shared.ever_ready.load(Ordering::Relaxed));
+            assert!(recorder.process.ever_ready.load(Ordering::Relaxed));
             for reason in [FAILS, FAILS, None] {
                 app(recorder, reason);
             }
@@ -128,7 +128,7 @@ fn ready_is_told_once() {
 #[test]
 fn a_warning_is_told_when_it_appears() {
     let read_only = |yes| ServerFacts { read_only: Some(yes), ..ServerFacts::default() };
-    let lines = lines(LogLevel::Warn, &[], |recorder| {
+    let lines = lines(Level::Warn, &[], |recorder| {
         for yes in [true, true, false, true] {
             learned(recorder, read_only(yes));
         }
@@ -150,7 +150,7 @@ fn a_code_without_a_reason_of_its_own_is_told_once_and_only_so_many_of_them() {
         recorder.database(report);
     };
     let codes = |lines: &[Value]| lines.iter().filter(|line| line["message"].to_string().contains("SQLSTATE")).count();
-    let few = lines(LogLevel::Info, &[], |recorder| {
+    let few = lines(Level::Info, &[], |recorder| {
         for code in ["XX001", "XX001", "XX002", "XX001"] {
             fail(recorder, code);
         }
@@ -158,7 +158,7 @@ fn a_code_without_a_reason_of_its_own_is_told_once_and_only_so_many_of_them() {
     assert_eq!(codes(&few), 2);
     let text = "database: SQLSTATE XX001 has no reason of its own: query_failed";
     assert_eq!(told(&few)[0], ["warn", "warning", text]);
-    let many = lines(LogLevel::Info, &[], |recorder| (0..100).for_each(|i| fail(recorder, &format!("X{i:04}"))));
+    let many = lines(Level::Info, &[], |recorder| (0..100).for_each(|i| fail(recorder, &format!("X{i:04}"))));
     assert_eq!(codes(&many), MOST_CODES);
 }
 
@@ -166,7 +166,7 @@ fn a_code_without_a_reason_of_its_own_is_told_once_and_only_so_many_of_them() {
 fn a_plaintext_login_over_the_network_is_warned_of_once() {
     let plaintext = || ServerFacts { plaintext: true, ..ServerFacts::default() };
     for (variables, times) in [(&[PUBLIC][..], 1), (&[], 0)] {
-        let lines = lines(LogLevel::Warn, variables, |recorder| {
+        let lines = lines(Level::Warn, variables, |recorder| {
             learned(recorder, ServerFacts::default());
             (0..3).for_each(|_| learned(recorder, plaintext()));
         });
@@ -185,7 +185,7 @@ fn the_servers_words_are_for_level_debug_alone() {
             recorder.database(report);
         }
     };
-    for (level, words) in [(LogLevel::Info, 0), (LogLevel::Debug, 3)] {
+    for (level, words) in [(Level::Info, 0), (Level::Debug, 3)] {
         let lines = lines(level, &[SQL], record);
         let found = lines.iter().filter(|line| line.to_string().contains("db.example")).count();
         assert_eq!(found, words, "{level:?}: {lines:#?}");
@@ -219,27 +219,23 @@ fn results_plans_and_facts_reach_the_snapshot() {
     let sql = vec![ended(start, Some(Reason::UnexpectedResult))];
     recorder.database(DatabaseReport { query: ended(start, None), facts: None, refused: Vec::new(), sql });
     let reasons = |recorder: &Recorder| {
-        recorder
-            .snapshot()
-            .checks
-            .iter()
-            .map(|check| check.newest.as_ref().and_then(Outcome::reason))
-            .collect::<Vec<_>>()
+        recorder.snapshot().checks().map(|check| check.newest.as_ref().and_then(Outcome::reason)).collect::<Vec<_>>()
     };
     assert_eq!(reasons(&recorder), [Some(Reason::BadStatus), None, Some(Reason::UnexpectedResult)]);
 
     let [early, late] = [5, 9].map(|s| start + Duration::from_secs(s));
-    recorder.plan(0, early);
-    recorder.plan(1, late);
-    let due: Vec<_> = recorder.snapshot().checks.iter().map(|check| check.due).collect();
+    recorder.plan(Lane::App, early);
+    recorder.plan(Lane::Database, late);
+    let due: Vec<_> = recorder.snapshot().checks().map(|check| check.due).collect();
     assert_eq!(due, [early, late, late], "SQL checks run with the deep query");
 
     let version = |text: &str| ServerFacts { version: Some(text.into()), ..ServerFacts::default() };
     learned(&mut recorder, version("16.4"));
     learned(&mut recorder, ServerFacts::default());
-    assert_eq!(recorder.snapshot().server_version.as_deref(), Some("16.4"));
+    let known = |recorder: &Recorder| recorder.snapshot().database.clone().unwrap();
+    assert_eq!(known(&recorder).server_version.as_deref(), Some("16.4"));
     let end = SystemTime::now();
     recorder.certificate(Some(end));
     recorder.certificate(None);
-    assert_eq!(recorder.snapshot().certificate_expiry, Some(end));
+    assert_eq!(known(&recorder).certificate_expiry, Some(end));
 }

@@ -9,9 +9,9 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::config::Config;
-use crate::record::Shared;
+use crate::process_state::ProcessState;
 use crate::state::samples::{NO_DATABASE, SQL, config, recorder, silent};
-use crate::state::{CheckState, Level};
+use crate::state::{CheckState, Verdict};
 
 const S: Duration = Duration::from_secs(1);
 const REFUSED: Option<Reason> = Some(Reason::ConnectRefused);
@@ -107,23 +107,23 @@ async fn work_that_panics_or_never_ends_gives_nothing_and_is_gone() {
 struct Bench {
     config: Config,
     recorder: RefCell<Recorder>,
-    shared: Arc<Shared>,
+    process: Arc<ProcessState>,
 }
 
 impl Bench {
     fn new(variables: &[(&str, &str)]) -> Bench {
         let config = config(variables);
-        let (recorder, shared, _) = recorder(&config, silent());
-        Bench { config, recorder: RefCell::new(recorder), shared }
+        let (recorder, process, _) = recorder(&config, silent());
+        Bench { config, recorder: RefCell::new(recorder), process }
     }
 
     /// Runs both loops until the observer has seen enough.
     async fn watch(&self, observe: impl Future<Output = ()>) {
-        let app = app_loop(self.config.app.clone(), false, &self.shared.pulse, &self.recorder);
+        let schedule = Schedule::new(&self.process.pulse, &self.recorder);
+        let app = schedule.check_app(self.config.app.clone(), false);
         let database = async {
             let Some(settings) = self.config.database.clone() else { return std::future::pending().await };
-            let redactor = Arc::clone(&self.config.redactor);
-            database_loop(settings, redactor, &self.shared.pulse, &self.recorder).await;
+            schedule.check_database(settings, Arc::clone(&self.config.redactor)).await;
         };
         let work = async {
             tokio::select! {
@@ -136,8 +136,16 @@ impl Bench {
         LocalSet::new().run_until(work).await;
     }
 
-    fn check(&self, index: usize) -> CheckState {
-        self.recorder.borrow().snapshot().checks[index].clone()
+    fn checks(&self) -> Vec<CheckState> {
+        self.recorder.borrow().snapshot().checks().cloned().collect()
+    }
+
+    fn app(&self) -> CheckState {
+        self.recorder.borrow().snapshot().app.clone()
+    }
+
+    fn query(&self) -> CheckState {
+        self.recorder.borrow().snapshot().database.clone().unwrap().query
     }
 }
 
@@ -152,15 +160,15 @@ async fn an_app_that_refuses_is_asked_four_times_a_second_for_five_minutes() {
     let bench = Bench::new(&[NO_DATABASE, ("SIDEPULSE_APP_URL", &url)]);
     let observe = async {
         sleep(100 * S).await;
-        let app = bench.check(0);
+        let app = bench.app();
         assert!((395..=401).contains(&app.failures), "{} checks in 100 s", app.failures);
-        assert_eq!((app.level, app.newest_failure), (Level::Starting, Some(Reason::ConnectRefused)));
+        assert_eq!((app.verdict, app.newest_failure), (Verdict::Starting, Some(Reason::ConnectRefused)));
         sleep(201 * S).await;
-        let before = bench.check(0).failures;
+        let before = bench.app().failures;
         sleep(100 * S).await;
-        let later = bench.check(0).failures - before;
+        let later = bench.app().failures - before;
         assert!((17..=25).contains(&later), "{later} checks in 100 s of every 5 s");
-        assert!(!bench.check(0).is_stale(Instant::now()));
+        assert!(!bench.app().is_stale(Instant::now()));
     };
     bench.watch(observe).await;
 }
@@ -171,12 +179,12 @@ async fn a_database_that_refuses_is_tried_again_inside_the_check_and_after_it() 
     let bench = Bench::new(&[("DATABASE_URL", &url), SQL]);
     let observe = async {
         sleep(60 * S).await;
-        let [database, sql] = [1, 2].map(|index| bench.check(index));
+        let [_, database, sql] = bench.checks().try_into().unwrap();
         let newest = database.newest.unwrap();
         // 0.25, 0.5, 1, 2 and then 4 s, halved or half as much again, until 2 s before the end of 20.
         assert!((8..=13).contains(&newest.attempts), "{} attempts", newest.attempts);
         assert!((14 * S..=18 * S).contains(&newest.duration), "{:?}", newest.duration);
-        assert_eq!((database.level, newest.reason()), (Level::Starting, Some(Reason::ConnectRefused)));
+        assert_eq!((database.verdict, newest.reason()), (Verdict::Starting, Some(Reason::ConnectRefused)));
         assert_eq!(database.failures, 3, "in 60 s");
         let reason = sql.newest.unwrap().reason();
         assert_eq!((sql.failures, reason), (database.failures, Some(Reason::ConnectRefused)), "not run");
@@ -196,12 +204,13 @@ async fn checking_goes_on_after_a_panic() {
     let observe = async {
         for _ in 0..4 {
             sleep(S).await;
-            bench.shared.pulse.tick(Instant::now(), Duration::ZERO);
-            assert!(bench.shared.pulse.is_live(Instant::now()));
+            bench.process.pulse.tick(Instant::now(), Duration::ZERO);
+            assert!(bench.process.pulse.is_live(Instant::now()));
         }
-        for index in 0..3 {
-            let check = bench.check(index);
-            assert_eq!((check.level, check.newest_failure), (Level::Starting, Some(Reason::Internal)));
+        let checks = bench.checks();
+        assert_eq!(checks.len(), 3);
+        for check in checks {
+            assert_eq!((check.verdict, check.newest_failure), (Verdict::Starting, Some(Reason::Internal)));
             assert!(check.failures >= 3, "{}: {} checks", check.name, check.failures);
         }
     };
@@ -250,9 +259,9 @@ async fn the_next_check_is_planned_after_a_handshake_that_takes_long() {
         let start = Instant::now();
         // While a blocking task runs, paused time stands still: the server's answers take no time.
         let _silent = tokio::task::spawn_blocking(move || one_good_check_then_silence(&listener)).await.unwrap();
-        assert!(start.elapsed() < S && bench.check(1).level == Level::Up, "{:?}", bench.check(1));
+        assert!(start.elapsed() < S && bench.query().verdict == Verdict::Up, "{:?}", bench.query());
         sleep(8 * S + S / 2).await;
-        let due = bench.check(1).due - start;
+        let due = bench.query().due - start;
         assert!(due >= 8 * S, "due after {due:?}, while the handshake took 8 s");
     };
     bench.watch(observe).await;

@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Snapshot;
+use super::{CheckState, Deep, Snapshot};
 use crate::config::{Config, Gate, Given, Need};
+use crate::http::routes;
 use crate::log::{Format, Level, Log, Settings};
 use crate::metrics::Metrics;
 use crate::probe::{Failure, Outcome, Phase, Phases, Reason};
-use crate::record::{Recorder, Shared};
+use crate::process_state::ProcessState;
+use crate::record::Recorder;
 
 /// Its parts must never be seen in a body, a label or a log line.
 pub(crate) const DATABASE: (&str, &str) = ("DATABASE_URL", "postgresql://alice:hunter2@db:5433/shop?sslmode=disable");
@@ -42,17 +44,27 @@ pub(crate) fn ended(at: Instant, reason: Option<Reason>) -> Outcome {
     Outcome { result, attempts: 1, duration: Duration::from_millis(2), phases, ended: (at, wall()) }
 }
 
+/// What is known of the database, which is not switched off.
+pub(crate) fn deep(snapshot: &mut Snapshot) -> &mut Deep {
+    snapshot.database.as_mut().unwrap()
+}
+
+/// The database check.
+pub(crate) fn query(snapshot: &mut Snapshot) -> &mut CheckState {
+    &mut deep(snapshot).query
+}
+
 /// A log that says nothing.
 pub(crate) fn silent() -> Log {
     Log::start(Settings { level: Level::Error, format: Format::Json })
 }
 
 /// A recorder at the start of the program, and what it writes to.
-pub(crate) fn recorder(config: &Config, log: Log) -> (Recorder, Arc<Shared>, Arc<Metrics>) {
+pub(crate) fn recorder(config: &Config, log: Log) -> (Recorder, Arc<ProcessState>, Arc<Metrics>) {
     let snapshot = Snapshot::new(config, Instant::now());
-    let metrics = Arc::new(Metrics::new(config, &snapshot).unwrap());
-    let shared = Arc::new(Shared::new(Instant::now()));
+    let metrics = Arc::new(Metrics::new(config, &snapshot, routes::answers(config)).unwrap());
+    let process = Arc::new(ProcessState::new(Instant::now()));
     let (gate, private) = config.database.as_ref().map_or((Gate::Never, true), |d| (d.gate, d.plan.private));
     let board = watch::Sender::new(Arc::new(snapshot));
-    (Recorder::new(board, Arc::clone(&shared), Arc::clone(&metrics), log, gate, private), shared, metrics)
+    (Recorder::new(board, Arc::clone(&process), Arc::clone(&metrics), log, gate, private), process, metrics)
 }

@@ -1,14 +1,15 @@
-//! The child as a process: signals to it and its group, and the one place that learns how it ended.
+//! The child as a process: signals to it, what it leaves behind, and the one place that learns how it ended.
 
 use std::io::IsTerminal;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpgrp, kill_process, kill_process_group, test_kill_process_group, wait,
+    Pid, Signal, WaitOptions, getpgid, getpgrp, kill_process, kill_process_group, test_kill_process_group, wait,
 };
 use rustix::termios::tcgetpgrp;
 
-use super::course::Ended;
+use super::course::{Ended, Rest};
+use super::processes;
 
 /// A child that was started, and not yet taken leave of.
 #[derive(Debug)]
@@ -18,13 +19,27 @@ pub(super) struct Child {
     leads: bool,
     /// The kernel has given its number back.
     reaped: bool,
+    /// Those that were asked to stop and have not ended: the child itself, then what it left behind.
+    asked: Vec<Asked>,
+    /// A server that was asked to stop has done so: what is left now is what it did not care for.
+    server_has_ended: bool,
+}
+
+/// A process that was asked to stop.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    pid: Pid,
+    /// It handles the signal itself, and so ends when it has done all that it wanted to do. A shell ends at once, and
+    /// the server that it started goes on.
+    is_server: bool,
 }
 
 impl Child {
     /// Takes the process over. Nobody else may wait for it.
     #[expect(clippy::needless_pass_by_value, reason = "its own wait would race with ours")]
     pub(super) fn new(process: std::process::Child, leads: bool) -> Self {
-        Child { pid: Pid::from_child(&process), leads, reaped: false }
+        let pid = Pid::from_child(&process);
+        Child { pid, leads, reaped: false, asked: Vec::new(), server_has_ended: false }
     }
 
     /// Its number.
@@ -37,25 +52,81 @@ impl Child {
         self.leads
     }
 
-    /// Sends a signal: to the group it leads, else to it alone.
+    /// Sends a signal to it alone: a server tells its workers itself, and a subprocess that is told as well takes the
+    /// request that waits for it along.
     ///
     /// # Errors
-    /// As the system says; that nobody is left is none.
+    /// As the system says. That it has ended is not an error.
     pub(super) fn send(&self, signal: Signal) -> Result<(), Errno> {
-        let mut sent = if self.leads { kill_process_group(self.pid, signal) } else { Err(Errno::SRCH) };
-        if sent == Err(Errno::SRCH) && !self.reaped {
-            // It left its group, or never led one.
-            sent = kill_process(self.pid, signal);
+        if self.reaped { Ok(()) } else { ignore_gone(kill_process(self.pid, signal)) }
+    }
+
+    /// Remembers that it is asked to stop by this signal. Call it before the signal is sent.
+    pub(super) fn is_asked(&mut self, signal: Signal) {
+        if !self.reaped && self.asked.is_empty() {
+            self.asked.push(Asked { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
         }
-        if sent == Err(Errno::SRCH) { Ok(()) } else { sent }
     }
 
-    /// Somebody is left in the group that it led.
-    pub(super) fn remains(&self) -> bool {
-        self.leads && test_kill_process_group(self.pid) != Err(Errno::SRCH)
+    /// Asks what it left behind to stop: each process once, and only those whose parent has ended. The others are their
+    /// parents' business.
+    pub(super) fn ask_rest(&mut self) {
+        let Some(orphans) = self.orphans() else {
+            if self.leads && !self.server_has_ended {
+                // Who they are cannot be learned: all are asked, once.
+                self.server_has_ended = true;
+                let _ = kill_process_group(self.pid, Signal::TERM);
+            }
+            return;
+        };
+        for pid in orphans {
+            if self.asked.iter().all(|asked| asked.pid != pid) {
+                // What a server left behind is not waited for like a server.
+                let is_server = !self.server_has_ended && processes::stops_by_itself(pid, Signal::TERM);
+                let _ = kill_process(pid, Signal::TERM);
+                self.asked.push(Asked { pid, is_server });
+            }
+        }
     }
 
-    /// Takes in every child that has ended, orphans included: as PID 1, or as their reaper, nobody else does. Gives back
+    /// SIGKILL for the child and everything in its group.
+    ///
+    /// # Errors
+    /// As the system says. That nobody is left is not an error.
+    pub(super) fn kill(&self) -> Result<(), Errno> {
+        for pid in self.orphans().unwrap_or_default() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let group = if self.leads { ignore_gone(kill_process_group(self.pid, Signal::KILL)) } else { Ok(()) };
+        // It may have left its group, and on a terminal it leads none.
+        self.send(Signal::KILL).and(group)
+    }
+
+    /// What is left of its group.
+    pub(super) fn rest(&self) -> Rest {
+        let somebody = if self.leads {
+            test_kill_process_group(self.pid) != Err(Errno::SRCH)
+        } else {
+            self.orphans().is_some_and(|orphans| !orphans.is_empty())
+        };
+        if !somebody {
+            Rest::Nobody
+        } else if self.server_has_ended && !self.asked.iter().any(|asked| asked.is_server) {
+            Rest::OfServer
+        } else {
+            Rest::OfShell
+        }
+    }
+
+    /// The processes of its group that are our own children by now, since their parent has ended.
+    fn orphans(&self) -> Option<Vec<Pid>> {
+        let group = if self.leads { self.pid } else { getpgrp() };
+        let mut children = processes::children()?;
+        children.retain(|pid| getpgid(Some(*pid)) == Ok(group) && (*pid != self.pid || self.reaped));
+        Some(children)
+    }
+
+    /// Takes in every child that has ended, orphans included: as PID 1, or as their reaper, nobody else does. Returns
     /// how our own ended.
     ///
     /// # Errors
@@ -64,15 +135,21 @@ impl Child {
         let mut how = None;
         loop {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.pid && !self.reaped => {
+                Ok(Some((pid, status))) => {
                     let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
                     let signal = status.terminating_signal().and_then(|number| u8::try_from(number).ok());
-                    how = code.map(Ended::Code).or(signal.map(Ended::Signal));
-                    self.reaped = how.is_some();
+                    let ended = code.map(Ended::Code).or(signal.map(Ended::Signal));
+                    if ended.is_some() {
+                        self.has_ended(pid);
+                    }
+                    if pid == self.pid && !self.reaped {
+                        how = ended;
+                        self.reaped = how.is_some();
+                    }
                 }
-                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Ok(None) => return Ok(how),
-                Err(error) if self.reaped || how.is_some() => {
+                Err(error) if self.reaped => {
                     debug_assert_eq!(error, Errno::CHILD);
                     return Ok(how);
                 }
@@ -80,10 +157,20 @@ impl Child {
             }
         }
     }
+
+    fn has_ended(&mut self, pid: Pid) {
+        if let Some(at) = self.asked.iter().position(|asked| asked.pid == pid) {
+            self.server_has_ended |= self.asked.swap_remove(at).is_server;
+        }
+    }
+}
+
+fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
+    if sent == Err(Errno::SRCH) { Ok(()) } else { sent }
 }
 
 /// What the child leaves behind becomes ours instead of PID 1's: so it is taken in where PID 1 is a shell that does not,
-/// and its group is seen to be empty. As PID 1 that is so anyway.
+/// and it is seen when nobody is left. As PID 1 that is so anyway.
 pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));

@@ -6,15 +6,20 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use crate::config::OnCleanExit;
+use crate::lifecycle::{code_of, signal_name};
 use crate::log::Level;
 
 /// What the child left behind has this long after SIGTERM where nobody asked for a stop: the platform is to restart the
 /// container, and waits for us alone.
-const REMAINS_TIME: Duration = Duration::from_secs(1);
+const REST_TIME: Duration = Duration::from_secs(1);
+/// What a server left behind, such as the idle workers of a process pool, has this long after SIGTERM: the server ended
+/// when it had done all that it wanted to do.
+const LEFT_BY_SERVER_TIME: Duration = Duration::from_millis(250);
 /// The kernel ends what got SIGKILL at once, unless it hangs in the kernel itself: then nothing helps, and we leave.
 const KILLED_TIME: Duration = Duration::from_secs(2);
-/// What a shell adds to a signal's number.
-const SIGNALLED: u8 = 128;
+/// The exit code instead of a 0 that nobody asked for.
+const CLEAN_BUT_UNASKED: u8 = 1;
 /// The exit code where sidepulse ended an unresponsive child (`EX_SOFTWARE` of sysexits.h).
 const UNRESPONSIVE: u8 = 70;
 
@@ -41,13 +46,28 @@ impl Ended {
     }
 }
 
+/// What is left of the child's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nobody.
+    Nobody,
+    /// What a shell or another program that does not handle the signal left behind: it may be the server, and drain.
+    OfShell,
+    /// What a server left behind that has ended as it was asked to.
+    OfServer,
+}
+
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Wait for the next event.
     Wait,
-    /// Send this to the child, and to its group if it leads one.
+    /// Send this to the child alone.
     Send(Signal),
+    /// Send SIGTERM to what the child left behind.
+    AskRest,
+    /// Send SIGKILL to the child and everything in its group.
+    Kill,
 }
 
 /// How long things may take.
@@ -60,7 +80,7 @@ pub(super) struct Times {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum Stage {
     Running,
     /// A signal came, and goes on to the child later.
     Draining {
@@ -88,11 +108,12 @@ enum Cause {
     Unresponsive,
 }
 
-/// Where a supervised child is on its way.
+/// Where a supervised child is between its start and its end.
 #[derive(Clone, Debug)]
 pub(super) struct Course {
     times: Times,
-    phase: Phase,
+    on_clean_exit: OnCleanExit,
+    stage: Stage,
     cause: Option<Cause>,
     /// A stop signal has come, whatever the cause.
     asked: bool,
@@ -100,13 +121,25 @@ pub(super) struct Course {
     cut_short: Option<Signal>,
     /// It was still there when its time was over.
     overdue: bool,
+    /// When SIGQUIT was passed on, at which some servers end.
+    quit: Option<Instant>,
     ended: Option<Ended>,
 }
 
 impl Course {
     /// The child has just been started.
-    pub(super) fn new(times: Times) -> Self {
-        Course { times, phase: Phase::Running, cause: None, asked: false, cut_short: None, overdue: false, ended: None }
+    pub(super) fn new(times: Times, on_clean_exit: OnCleanExit) -> Self {
+        Course {
+            times,
+            on_clean_exit,
+            stage: Stage::Running,
+            cause: None,
+            asked: false,
+            cut_short: None,
+            overdue: false,
+            quit: None,
+            ended: None,
+        }
     }
 
     /// It is gone, though perhaps not what it left behind.
@@ -116,7 +149,7 @@ impl Course {
 
     /// Nobody wants it to stop, and it has not ended.
     pub(super) fn is_running(&self) -> bool {
-        self.phase == Phase::Running
+        self.stage == Stage::Running
     }
 
     /// SIGTERM or SIGINT came. `already_sent`: the terminal gave it to the child as well.
@@ -132,14 +165,19 @@ impl Course {
         }
         self.cause = Some(Cause::Asked(signal));
         if already_sent {
-            self.phase = Phase::Stopping { until: now + self.times.stop_timeout };
+            self.stage = Stage::Stopping { until: now + self.times.stop_timeout };
             return Step::Wait;
         }
         if self.times.drain_delay.is_zero() {
             return self.send(signal, now);
         }
-        self.phase = Phase::Draining { until: now + self.times.drain_delay, then: signal };
+        self.stage = Stage::Draining { until: now + self.times.drain_delay, then: signal };
         Step::Wait
+    }
+
+    /// SIGQUIT is passed on: an end that follows is one that was asked for.
+    pub(super) fn quit(&mut self, now: Instant) {
+        self.quit = Some(now);
     }
 
     /// It gave no answer for too long.
@@ -151,70 +189,90 @@ impl Course {
         self.send(Signal::TERM, now)
     }
 
-    /// The child has ended. What it left behind in its group follows: after a stop it has had the signal, and keeps
-    /// what is left of the time (a shell dies at once, the server that it started drains first).
+    /// The child has ended. What it left behind in its group is asked to go as well, and after a stop it has the rest of
+    /// the time: a shell ends at once, and the server that it started is asked only now.
     pub(super) fn end(&mut self, how: Ended, now: Instant) -> Step {
         self.ended = Some(how);
-        match self.phase {
-            Phase::Running | Phase::Draining { .. } => {
-                self.phase = Phase::Stopping { until: now + REMAINS_TIME.min(self.times.stop_timeout) };
-                Step::Send(Signal::TERM)
-            }
+        if matches!(self.stage, Stage::Running | Stage::Draining { .. }) {
+            self.stage = Stage::Stopping { until: now + REST_TIME.min(self.times.stop_timeout) };
+        }
+        let quit = self.quit.is_some_and(|at| now.saturating_duration_since(at) <= self.times.stop_timeout);
+        if quit && self.cause.is_none() {
+            self.cause = Some(Cause::Asked(Signal::QUIT));
+        }
+        self.orphaned()
+    }
+
+    /// Some process has ended; whoever was its child is ours now.
+    pub(super) fn orphaned(&self) -> Step {
+        match self.stage {
+            Stage::Stopping { .. } if self.has_ended() => Step::AskRest,
+            Stage::Killed { .. } => Step::Kill,
             _ => Step::Wait,
+        }
+    }
+
+    /// What is left once it was asked to go.
+    pub(super) fn left(&mut self, rest: Rest, now: Instant) {
+        if let Stage::Stopping { until } = &mut self.stage
+            && rest == Rest::OfServer
+        {
+            *until = (*until).min(now + LEFT_BY_SERVER_TIME);
         }
     }
 
     /// When [`pass`](Course::pass) is to be called.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Draining { until, .. } | Phase::Stopping { until } | Phase::Killed { until } => Some(until),
-            Phase::Running | Phase::GivenUp => None,
+        match self.stage {
+            Stage::Draining { until, .. } | Stage::Stopping { until } | Stage::Killed { until } => Some(until),
+            Stage::Running | Stage::GivenUp => None,
         }
     }
 
     /// The time of the present phase is over.
     pub(super) fn pass(&mut self, now: Instant) -> Step {
-        match self.phase {
-            Phase::Draining { then, .. } => self.send(then, now),
-            Phase::Stopping { .. } => {
+        match self.stage {
+            Stage::Draining { then, .. } => self.send(then, now),
+            Stage::Stopping { .. } => {
                 self.overdue = true;
                 self.kill(now)
             }
-            Phase::Killed { .. } => {
-                self.phase = Phase::GivenUp;
+            Stage::Killed { .. } => {
+                self.stage = Stage::GivenUp;
                 Step::Wait
             }
-            Phase::Running | Phase::GivenUp => Step::Wait,
+            Stage::Running | Stage::GivenUp => Step::Wait,
         }
     }
 
-    /// The exit code, as soon as there is nothing left to wait for. `remains`: somebody is left in the child's group.
-    pub(super) fn exit_code(&self, remains: bool) -> Option<u8> {
+    /// The exit code, as soon as there is nothing left to wait for.
+    pub(super) fn exit_code(&self, rest: Rest) -> Option<u8> {
         let ended = match self.ended {
-            Some(ended) if !remains || self.phase == Phase::GivenUp => ended,
-            None if self.phase == Phase::GivenUp => Ended::Signal(9),
+            Some(ended) if rest == Rest::Nobody || self.stage == Stage::GivenUp => ended,
+            None if self.stage == Stage::GivenUp => Ended::Signal(9),
             _ => return None,
         };
         Some(match (self.cut_short, self.cause) {
             (Some(signal), _) => code_of(signal.as_raw()),
             (None, Some(Cause::Unresponsive)) => UNRESPONSIVE,
+            (None, None) if ended == Ended::Code(0) && self.on_clean_exit == OnCleanExit::Fail => CLEAN_BUT_UNASKED,
             (None, _) => ended.code(),
         })
     }
 
     /// The child's end as a sentence, and how bad it is.
-    pub(super) fn story(&self, name: &str) -> (Level, String) {
+    pub(super) fn describe_end(&self, name: &str) -> (Level, String) {
         let Some(ended) = self.ended else {
             return (Level::Error, format!("{name} could not be ended, not even with SIGKILL"));
         };
         let how = match ended {
             Ended::Code(code) => format!("{name} ended with exit code {code}"),
-            Ended::Signal(number) => format!("{name} was ended by {}", word(i32::from(number))),
+            Ended::Signal(number) => format!("{name} was ended by {}", signal_name(i32::from(number))),
         };
         let stop_timeout = humantime::format_duration(self.times.stop_timeout);
         match (self.cut_short, self.cause) {
             (Some(signal), _) => {
-                (Level::Warn, format!("{how}, since a second signal ({}) came", word(signal.as_raw())))
+                (Level::Warn, format!("{how}, since a second signal ({}) came", signal_name(signal.as_raw())))
             }
             (None, Some(Cause::Unresponsive)) => {
                 (Level::Error, format!("{how}, since it gave no HTTP answer any more"))
@@ -223,34 +281,40 @@ impl Course {
                 Level::Warn,
                 format!(
                     "{how}: it had not stopped {stop_timeout} after {} (SIDEPULSE_STOP_TIMEOUT)",
-                    word(signal.as_raw())
+                    signal_name(signal.as_raw())
                 ),
             ),
             (None, Some(Cause::Asked(signal))) if ended == Ended::Code(0) || ended.is(signal) => {
-                (Level::Info, format!("{how}, as {} asked", word(signal.as_raw())))
+                (Level::Info, format!("{how}, as {} asked", signal_name(signal.as_raw())))
             }
-            (None, Some(Cause::Asked(signal))) => (Level::Warn, format!("{how} after {}", word(signal.as_raw()))),
-            (None, None) => (Level::Error, how + unasked(ended)),
+            (None, Some(Cause::Asked(signal))) => {
+                (Level::Warn, format!("{how} after {}", signal_name(signal.as_raw())))
+            }
+            (None, None) => (Level::Error, how + unasked(ended, self.on_clean_exit)),
         }
     }
 
     fn send(&mut self, signal: Signal, now: Instant) -> Step {
-        self.phase = Phase::Stopping { until: now + self.times.stop_timeout };
+        self.stage = Stage::Stopping { until: now + self.times.stop_timeout };
         Step::Send(signal)
     }
 
     fn kill(&mut self, now: Instant) -> Step {
         // A further signal does not prolong it.
-        if !matches!(self.phase, Phase::Killed { .. }) {
-            self.phase = Phase::Killed { until: now + KILLED_TIME };
+        if !matches!(self.stage, Stage::Killed { .. }) {
+            self.stage = Stage::Killed { until: now + KILLED_TIME };
         }
-        Step::Send(Signal::KILL)
+        Step::Kill
     }
 }
 
 /// What to know about an end that nobody asked for.
-fn unasked(ended: Ended) -> &'static str {
+fn unasked(ended: Ended, on_clean_exit: OnCleanExit) -> &'static str {
     match ended {
+        Ended::Code(0) if on_clean_exit == OnCleanExit::Fail => {
+            ", and nobody asked it to: sidepulse leaves with 1, so that the platform restarts it \
+             (SIDEPULSE_ON_CLEAN_EXIT=fail)"
+        }
         Ended::Code(0) => {
             ", and nobody asked it to: sidepulse leaves with 0 as well, after which Railway restarts nothing unless the \
              restart policy is Always"
@@ -258,33 +322,6 @@ fn unasked(ended: Ended) -> &'static str {
         Ended::Signal(9) => ", which did not come from sidepulse: out of memory?",
         Ended::Code(_) | Ended::Signal(_) => ", and nobody asked it to",
     }
-}
-
-/// The code that a shell gives to what a signal ended.
-pub(super) fn code_of(signal: i32) -> u8 {
-    SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0))
-}
-
-/// A signal's name.
-pub(super) fn word(number: i32) -> String {
-    const NAMES: [(Signal, &str); 14] = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::TERM, "SIGTERM"),
-    ];
-    let known = NAMES.iter().find(|(signal, _)| signal.as_raw() == number);
-    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]

@@ -10,6 +10,17 @@ use crate::probe::{Outcome, Reason};
 /// The last request before the verdict has this long: busy is not dead.
 pub(super) const LAST_REQUEST_TIME: Duration = Duration::from_secs(10);
 
+/// How the last request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastRequest {
+    /// With an answer that counts as alive.
+    Answered,
+    /// Without one.
+    Failed(Reason),
+    /// It could not be made.
+    NotMade,
+}
+
 /// How long the app has been silent.
 #[derive(Debug)]
 pub(super) struct Silence {
@@ -49,19 +60,24 @@ impl Silence {
         if self.judged { None } else { self.since.map(|since| since + self.after) }
     }
 
-    /// The result of the last request: `Some(how long)` if the app is unresponsive. It is said once a silence.
-    pub(super) fn judge(&mut self, last: Option<Reason>, now: Instant) -> Option<Duration> {
+    /// Judges by the last request. Returns for how long the app has been silent, and why, if it is unresponsive; once a
+    /// silence.
+    pub(super) fn judge(&mut self, last: LastRequest, now: Instant) -> Option<(Duration, Reason)> {
         let since = self.since.filter(|_| !self.judged)?;
-        if last.is_some_and(is_no_answer) {
-            self.judged = true;
-            return Some(now.saturating_duration_since(since));
+        match last {
+            LastRequest::Failed(reason) if is_no_answer(reason) => {
+                self.judged = true;
+                Some((now.saturating_duration_since(since), reason))
+            }
+            _ => {
+                self.reset();
+                None
+            }
         }
-        self.reset();
-        None
     }
 
     /// The app answered, or it cannot be told whether it would: counting begins anew.
-    pub(super) fn reset(&mut self) {
+    fn reset(&mut self) {
         self.since = None;
         self.judged = false;
     }

@@ -8,6 +8,7 @@ mod addresses;
 mod attack;
 mod beside_uvicorn;
 mod commands;
+mod dialects;
 mod economy;
 mod faults;
 mod pooler;

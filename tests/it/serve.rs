@@ -261,3 +261,55 @@ fn it_serves_from_two_threads_and_a_writer() {
     }
     assert_eq!(names.len(), 3, "{names:?}");
 }
+
+#[test]
+fn hup_usr1_and_usr2_are_ignored_and_that_is_said_once() {
+    let app = WebApp::start();
+    let mut sidecar = Sidecar::without_database().app(app.port()).start();
+    sidecar.wait_for_status("/readyz", 200);
+    let said = || {
+        let warnings = sidecar.events("warning");
+        warnings.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains("is ignored"))).count()
+    };
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::HUP] {
+        sidecar.signal(signal);
+        assert!(eventually(SOON, || said() == 1), "{}", sidecar.log_text());
+    }
+    assert_eq!(sidecar.get("/readyz").status, 200);
+    assert_eq!(said(), 1, "{}", sidecar.log_text());
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.wait().code(), Some(0));
+}
+
+#[test]
+fn with_too_few_open_files_it_does_not_start_and_says_so() {
+    let app = WebApp::start();
+    let mut refused = 0;
+    for limit in (5..40).rev() {
+        let builder = Sidecar::without_database().app(app.port()).open_files(limit);
+        // Below the first that is too low, all are.
+        if refused > 0 || limit < 20 {
+            let (code, _, log) = builder.finish();
+            assert_eq!(code, Some(1), "{limit}: {log}");
+            assert_eq!(log.lines().filter(|line| line.contains("ulimit -n")).count(), 1, "{limit}: {log}");
+            refused += 1;
+            continue;
+        }
+        let mut child = builder.command().stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+        let started = line.contains(r#""event":"started""#);
+        if started {
+            // It checks: what it starts with suffices.
+            let before = app.requests();
+            assert!(eventually(SOON, || app.requests() > before + 2), "{limit} open files: no checks");
+        } else {
+            assert!(line.contains("ulimit -n"), "{limit}: {line}");
+            refused += 1;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(refused < 35, "none suffices");
+}

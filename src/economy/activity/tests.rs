@@ -3,9 +3,9 @@ use super::*;
 const S: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
-/// A look that takes no time.
-fn look(ledger: &mut Ledger, seen: &[(Sighting, bool)], now: Instant) -> Finding {
-    ledger.look(seen, now, now)
+/// A dump that takes no time.
+fn dump(ledger: &mut Ledger, seen: &[(Sighting, bool)], now: Instant) -> Finding {
+    ledger.compare(seen, now, now)
 }
 
 fn start() -> Instant {
@@ -28,122 +28,122 @@ fn end(cookie: u64, last_data: Instant) -> Ending {
 fn a_pool_that_is_held_open_is_not_activity_and_a_query_through_it_is() {
     let (mut ledger, t) = (Ledger::default(), start());
     assert!(!ledger.ever_seen());
-    look(&mut ledger, &[socket(1, 60 * S), socket(2, 60 * S)], t);
-    let idle = look(&mut ledger, &[socket(1, 75 * S), socket(2, 75 * S)], t + 15 * S);
+    dump(&mut ledger, &[socket(1, 60 * S), socket(2, 60 * S)], t);
+    let idle = dump(&mut ledger, &[socket(1, 75 * S), socket(2, 75 * S)], t + 15 * S);
     assert!(!idle.is_active() && idle.connections == 2 && ledger.ever_seen());
-    let queried = look(&mut ledger, &[socket(1, 90 * S), socket(2, 4 * S)], t + 30 * S);
+    let queried = dump(&mut ledger, &[socket(1, 90 * S), socket(2, 4 * S)], t + 30 * S);
     assert!(queried.is_active() && queried.is_doubtful());
     assert_eq!((queried.moments, queried.held), (vec![], vec![(2, t + 26 * S)]));
-    assert!(!look(&mut ledger, &[socket(1, 105 * S), socket(2, 19 * S)], t + 45 * S).is_active(), "it counts once");
+    assert!(!dump(&mut ledger, &[socket(1, 105 * S), socket(2, 19 * S)], t + 45 * S).is_active(), "it counts once");
 }
 
 #[test]
-fn a_socket_that_came_and_went_between_two_looks_is_activity() {
+fn a_socket_that_came_and_went_between_two_dumps_is_activity() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[], t);
+    dump(&mut ledger, &[], t);
     ledger.ended(&end(1, t + 3 * S));
     assert!(ledger.ever_seen());
-    let found = look(&mut ledger, &[], t + 15 * S);
+    let found = dump(&mut ledger, &[], t + 15 * S);
     assert_eq!((found.moments.as_slice(), found.connections), (&[t + 3 * S][..], 0));
-    assert!(!look(&mut ledger, &[], t + 30 * S).is_active());
+    assert!(!dump(&mut ledger, &[], t + 30 * S).is_active());
 }
 
 #[test]
 fn the_farewell_of_a_server_that_suspends_is_not_activity() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[socket(1, LONG), socket(2, LONG)], t);
+    dump(&mut ledger, &[socket(1, LONG), socket(2, LONG)], t);
     // It writes 57P01 and closes: the one client closes at once, the other one when it next uses the connection.
     ledger.ended(&end(1, t + 3 * S));
-    assert!(!look(&mut ledger, &[closing(socket(2, 12 * S))], t + 15 * S).is_active());
-    assert_eq!(look(&mut ledger, &[closing(socket(2, 27 * S))], t + 30 * S).connections, 0);
+    assert!(!dump(&mut ledger, &[closing(socket(2, 12 * S))], t + 15 * S).is_active());
+    assert_eq!(dump(&mut ledger, &[closing(socket(2, 27 * S))], t + 30 * S).connections, 0);
     ledger.ended(&end(2, t + 3 * S));
-    assert!(!look(&mut ledger, &[], t + 45 * S).is_active());
+    assert!(!dump(&mut ledger, &[], t + 45 * S).is_active());
 }
 
 #[test]
-fn a_look_between_the_farewell_and_the_close_is_in_doubt_and_the_second_one_decides() {
+fn a_dump_between_the_farewell_and_the_close_is_in_doubt_and_the_second_one_decides() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[socket(1, LONG), socket(2, LONG), socket(3, LONG)], t);
+    dump(&mut ledger, &[socket(1, LONG), socket(2, LONG), socket(3, LONG)], t);
     let said = [socket(1, 3 * S), socket(2, 3 * S), socket(3, LONG)];
-    let mut found = look(&mut ledger, &said, t + 15 * S);
+    let mut found = dump(&mut ledger, &said, t + 15 * S);
     assert!(found.is_doubtful());
     found.confirm(&[closing(socket(1, 3 * S)).0, socket(3, LONG).0]);
     assert!(!found.is_active());
     // A query leaves its connection open.
-    let mut found = look(&mut ledger, &[socket(3, S)], t + 30 * S);
+    let mut found = dump(&mut ledger, &[socket(3, S)], t + 30 * S);
     found.confirm(&[socket(3, 2 * S).0]);
     assert!(found.is_active());
     // A new connection is none that a suspend would end: it is believed, and what else was found with it.
-    let found = look(&mut ledger, &[socket(3, S), socket(4, S)], t + 45 * S);
+    let found = dump(&mut ledger, &[socket(3, S), socket(4, S)], t + 45 * S);
     assert!(!found.is_doubtful());
 }
 
 #[test]
 fn an_end_that_is_told_late_is_not_news() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[socket(1, LONG)], t);
-    // Its farewell came just before this look, which lists it no more, and the kernel tells of its end after it.
-    look(&mut ledger, &[], t + 15 * S);
+    dump(&mut ledger, &[socket(1, LONG)], t);
+    // Its farewell came just before this dump, which lists it no more, and the kernel tells of its end after it.
+    dump(&mut ledger, &[], t + 15 * S);
     ledger.ended(&end(1, t + 15 * S - Duration::from_millis(5)));
-    assert!(!look(&mut ledger, &[], t + 30 * S).is_active());
+    assert!(!dump(&mut ledger, &[], t + 30 * S).is_active());
     // One that was reset, and that its owner closes hours later.
     ledger.ended(&end(7, t + S));
-    assert!(!look(&mut ledger, &[], t + 45 * S).is_active());
+    assert!(!dump(&mut ledger, &[], t + 45 * S).is_active());
 }
 
 #[test]
 fn what_is_not_the_apps_counts_nowhere_but_its_name_is_kept() {
     let (mut ledger, t) = (Ledger::default(), start());
     let ours = (socket(1, S).0, false);
-    assert_eq!(look(&mut ledger, &[ours], t), Finding::default());
+    assert_eq!(dump(&mut ledger, &[ours], t), Finding::default());
     assert!(!ledger.ever_seen());
 }
 
 #[test]
-fn data_that_came_with_the_look_itself_counts_at_the_next_one() {
+fn data_that_came_with_the_dump_itself_counts_at_the_next_one() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[socket(1, LONG)], t);
-    // The kernel's clock is coarse: this age says 3 ms before the look before.
-    assert!(look(&mut ledger, &[socket(1, 15 * S + Duration::from_millis(3))], t + 15 * S).is_active());
-    assert!(!look(&mut ledger, &[socket(1, 30 * S + Duration::from_millis(3))], t + 30 * S).is_active());
+    dump(&mut ledger, &[socket(1, LONG)], t);
+    // The kernel's clock is coarse: this age says 3 ms before the dump before.
+    assert!(dump(&mut ledger, &[socket(1, 15 * S + Duration::from_millis(3))], t + 15 * S).is_active());
+    assert!(!dump(&mut ledger, &[socket(1, 30 * S + Duration::from_millis(3))], t + 30 * S).is_active());
 }
 
 #[test]
-fn a_short_connection_is_seen_at_whatever_moment_of_its_life_the_look_comes() {
+fn a_short_connection_is_seen_at_whatever_moment_of_its_life_the_dump_comes() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[], t);
-    // In use; closing; gone, but its end is told after the look that might have listed it.
-    assert!(look(&mut ledger, &[socket(1, S)], t + 15 * S).is_active());
-    assert!(look(&mut ledger, &[closing(socket(2, S))], t + 30 * S).is_active());
+    dump(&mut ledger, &[], t);
+    // In use; closing; gone, but its end is told after the dump that might have listed it.
+    assert!(dump(&mut ledger, &[socket(1, S)], t + 15 * S).is_active());
+    assert!(dump(&mut ledger, &[closing(socket(2, S))], t + 30 * S).is_active());
     ledger.ended(&end(2, t + 29 * S));
-    assert!(!look(&mut ledger, &[], t + 45 * S).is_active(), "each counts once");
+    assert!(!dump(&mut ledger, &[], t + 45 * S).is_active(), "each counts once");
     ledger.ended(&end(3, t + 44 * S));
-    assert!(look(&mut ledger, &[], t + 60 * S).is_active());
+    assert!(dump(&mut ledger, &[], t + 60 * S).is_active());
 }
 
 #[test]
-fn a_look_that_takes_its_time_misses_nothing() {
+fn a_dump_that_takes_its_time_misses_nothing() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[socket(1, LONG)], t);
-    // The data came 50 ms after the look before; this one begins, is held up for 400 ms, and only then is told the age.
+    dump(&mut ledger, &[socket(1, LONG)], t);
+    // The data came 50 ms after the dump before; this one begins, is held up for 400 ms, and only then is told the age.
     let (began, ended) = (t + 15 * S, t + 15 * S + Duration::from_millis(400));
-    assert!(ledger.look(&[socket(1, ended - t - Duration::from_millis(50))], began, ended).is_active());
+    assert!(ledger.compare(&[socket(1, ended - t - Duration::from_millis(50))], began, ended).is_active());
 }
 
 #[test]
 fn thousands_of_ends_take_no_memory() {
     let (mut ledger, t) = (Ledger::default(), start());
-    look(&mut ledger, &[], t);
+    dump(&mut ledger, &[], t);
     for n in 0..10_000 {
         ledger.ended(&end(n, t + S + n as u32 * Duration::from_micros(10)));
     }
-    assert!(look(&mut ledger, &[], t + 15 * S).moments.len() <= 3);
+    assert!(dump(&mut ledger, &[], t + 15 * S).moments.len() <= 3);
 }
 
 #[test]
 fn an_overflow_is_activity_once() {
     let (mut ledger, t) = (Ledger::default(), start());
     ledger.lost();
-    assert!(look(&mut ledger, &[], t).is_active());
-    assert!(!look(&mut ledger, &[], t + 15 * S).is_active());
+    assert!(dump(&mut ledger, &[], t).is_active());
+    assert!(!dump(&mut ledger, &[], t + 15 * S).is_active());
 }

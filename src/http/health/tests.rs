@@ -1,9 +1,10 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::*;
 use crate::http::routes::tests::{FELL, NOT_RUN, UP, WRONG, World};
 use crate::probe::{Outcome, Reason};
-use crate::state::samples::{SQL, ended};
+use crate::state::samples::{SQL, deep, ended, query};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -17,8 +18,8 @@ fn health(world: &World, path: &str) -> (u16, Value) {
 fn health_json_has_its_members_in_order() {
     let mut world = World::new(&[SQL], &[UP, NOT_RUN, WRONG]);
     let slow = Outcome { duration: 2 * S, attempts: 3, ..ended(world.now.instant, None) };
-    world.snapshot.checks[1].record(slow);
-    world.snapshot.checks[1].read_only = true;
+    query(&mut world.snapshot).record(slow);
+    deep(&mut world.snapshot).read_only = true;
     let version = env!("CARGO_PKG_VERSION");
     let at = "2027-01-15T08:00:00.000Z";
     let expected = [
@@ -55,8 +56,8 @@ fn health_json_before_the_first_result() {
 
 #[test]
 fn status_state_and_output_of_health() {
-    let warned = |world: &mut World| world.snapshot.checks[1].retried = true;
-    let sleeping = |world: &mut World| world.snapshot.checks[1].idle_since = Some(world.now.instant);
+    let warned = |world: &mut World| query(&mut world.snapshot).retried = true;
+    let sleeping = |world: &mut World| query(&mut world.snapshot).idle_since = Some(world.now.instant);
     let late = |world: &mut World| world.now.instant += 51 * S;
     let draining = |world: &mut World| world.draining = true;
     let nothing = |_: &mut World| ();

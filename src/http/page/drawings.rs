@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::http::health::millis;
+use crate::millis;
 use crate::probe::Outcome;
 use crate::state::{KEPT, Mark};
 
@@ -44,7 +44,7 @@ pub(super) fn phases(outcome: &Outcome) -> String {
         return words;
     }
     let retries = if outcome.attempts > 1 { format!(", {} attempts", outcome.attempts) } else { String::new() };
-    let all = millis(outcome.duration);
+    let all = millis::exact(outcome.duration);
     format!("{}<p class=\"dim phases\">{words}<span>in all {all:.1} ms{retries}</span></p>\n", svg("bar", &rects))
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::http::routes::tests::{FELL, NOT_RUN, UP, WRONG, World};
 use crate::probe::Reason;
-use crate::state::samples::{NO_DATABASE, SQL};
+use crate::state::samples::{NO_DATABASE, SQL, deep, query};
 
 const S: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -54,7 +54,7 @@ fn the_verdict_says_the_state_what_fails_and_how_bad_that_is() {
 #[test]
 fn a_warning_is_told() {
     let mut world = World::new(&[], &[UP, UP]);
-    world.snapshot.checks[1].read_only = true;
+    deep(&mut world.snapshot).read_only = true;
     let page = page(&world);
     assert!(verdict(&page).contains("verdict warn"), "{page}");
     assert!(verdict(&page).contains("all checks pass, with a warning: database (read_only)"), "{page}");
@@ -64,16 +64,16 @@ fn a_warning_is_told() {
 fn idle_is_calm_and_says_why_and_since_when() {
     let mut world = World::new(&[], &[UP, UP]);
     world.now.instant += 90 * S;
-    for check in &mut world.snapshot.checks {
+    for check in world.snapshot.checks_mut() {
         check.due = world.now.instant + 5 * S;
     }
-    world.snapshot.checks[1].idle_since = Some(world.now.instant - 80 * S);
+    query(&mut world.snapshot).idle_since = Some(world.now.instant - 80 * S);
     let page = page(&world);
     assert!(verdict(&page).contains("<strong>ready</strong> all checks pass"), "{page}");
     assert!(page.contains("<section class=\"idle\" aria-labelledby=\"database\">"), "{page}");
     let database = part(&page, "database");
     for words in [
-        "<span class=\"word\">idle</span>",
+        "<span class=\"state\">idle</span>",
         "<p>idle for 1m 20s: the app does not use the database.</p>",
         "checked 1m 30s ago · last success 1m 30s ago · next in 5s",
     ] {
@@ -86,17 +86,18 @@ fn idle_is_calm_and_says_why_and_since_when() {
 fn what_the_server_says_of_itself_is_shown_as_text() {
     let mut world = World::new(&[SQL], &[UP, UP, UP]);
     assert!(!page(&world).contains("server version") && !page(&world).contains("certificate"));
-    world.snapshot.server_version = Some("16.4 (Debian)".into());
-    world.snapshot.certificate_expiry = Some(world.now.wall + 82 * DAY + 5 * S);
+    deep(&mut world.snapshot).server_version = Some("16.4 (Debian)".into());
+    deep(&mut world.snapshot).certificate_expiry = Some(world.now.wall + 82 * DAY + 5 * S);
     let good = page(&world);
     let line = "<p class=\"dim\">server version 16.4 (Debian) · certificate ends <time \
                 datetime=\"2027-04-07T08:00:05Z\">2027-04-07 08:00:05</time> UTC (82 days left)</p>";
     assert!(part(&good, "database").contains(line), "{good}");
     assert_eq!(good.matches(line).count(), 1, "the database's section alone");
-    world.snapshot.certificate_expiry = Some(world.now.wall - DAY);
+    deep(&mut world.snapshot).certificate_expiry = Some(world.now.wall - DAY);
     assert!(part(&page(&world), "database").contains("certificate ended <time datetime=\"2027-01-14"));
 
-    world.snapshot.server_version = Some(format!("\"><script>x</script>'&amp;{{style}}\n\0{}", "9".repeat(200)));
+    deep(&mut world.snapshot).server_version =
+        Some(format!("\"><script>x</script>'&amp;{{style}}\n\0{}", "9".repeat(200)));
     let evil = page(&world);
     let shown = "&quot;&gt;&lt;script&gt;x&lt;/script&gt;&#39;&amp;amp;{style}9";
     assert!(part(&evil, "database").contains(shown), "{evil}");

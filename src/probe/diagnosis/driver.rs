@@ -5,7 +5,7 @@ use std::io;
 use super::Diagnosis;
 use super::server::{self, Complaint, Stage};
 use crate::probe::wire::{Fault, Meter};
-use crate::probe::{Failure, Phase, Reason};
+use crate::probe::{Cause, Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -35,24 +35,47 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         return tell(diagnosis, Phase::Tls, &text);
     }
     if let Some(fault) = seen.fault {
-        let (reason, text) = match fault {
-            Fault::NoTls => (Reason::TlsUnsupported, "the server does not offer TLS"),
-            Fault::NotPostgres => (Reason::ProtocolError, "the server does not speak PostgreSQL's protocol"),
-            Fault::CleartextPassword => (Reason::AuthFailed, "the server asked for a cleartext password without TLS"),
+        let (diagnosis, text) = match fault {
+            Fault::NoTls => (Reason::TlsUnsupported.into(), "the server does not offer TLS"),
+            Fault::NotPostgres => (Reason::ProtocolError.into(), "the server does not speak PostgreSQL's protocol"),
+            Fault::CleartextPassword => (
+                Diagnosis { reason: Reason::AuthFailed, cause: Some(Cause::CleartextWithoutTls) },
+                "the server asked for a cleartext password without TLS",
+            ),
         };
-        return tell(reason.into(), phase, text);
+        return tell(diagnosis, phase, text);
     }
     let text = tls::chain(error);
+    // TLS 1.3: what the server has against our certificate comes in the place of its first message.
+    if let Some(alert) = super::tls::alert(&text) {
+        return tell(alert, Phase::Tls, &text);
+    }
     let reason = match error.to_string().as_str() {
-        "authentication error" | "invalid configuration" => Reason::AuthFailed,
+        "authentication error" | "invalid configuration" => {
+            return tell(Diagnosis { reason: Reason::AuthFailed, cause: refused_login(&text) }, phase, &text);
+        }
         "error parsing response from server" | "unexpected message from server" => Reason::ProtocolError,
         "error performing TLS handshake" => Reason::TlsFailed,
         // A login method that is newer than the driver.
-        _ if text.contains("unknown authentication tag") => Reason::AuthFailed,
+        _ if text.contains("unknown authentication tag") => {
+            let cause = Some(Cause::LoginMethodUnknown);
+            return tell(Diagnosis { reason: Reason::AuthFailed, cause }, phase, &text);
+        }
         _ if phase != Phase::Tls && is_nonsense(error) => Reason::ProtocolError,
         _ => Reason::ConnectionLost,
     };
     tell(reason.into(), phase, &text)
+}
+
+/// Why the driver itself ended the login (tokio-postgres: `src/connect_raw.rs`).
+fn refused_login(text: &str) -> Option<Cause> {
+    let causes = [
+        ("server did not use channel binding", Cause::ChannelBindingNotOffered),
+        ("unsupported authentication method", Cause::LoginMethodUnknown),
+        ("unsupported SASL mechanism", Cause::LoginMethodUnknown),
+        ("password missing", Cause::PasswordMissing),
+    ];
+    causes.into_iter().find(|(said, _)| text.contains(said)).map(|(_, cause)| cause)
 }
 
 /// What the driver's parser says of a message that is none, once the handshake is over: a real end of the stream has

@@ -1,22 +1,132 @@
-//! What a failed TLS handshake means.
+//! What an error of TLS means, in the handshake or after it.
+//!
+//! The libraries' error types differ and tell little; their texts are stable. These are OpenSSL's (`ssl/ssl_stat.c`,
+//! `crypto/x509/x509_txt.c`, `ssl/ssl_err.c`), then those of Apple's Security framework.
 
 use super::Diagnosis;
-use crate::probe::Reason;
+use crate::probe::{Cause, Reason};
 use crate::tls;
 
-/// Why a handshake failed: the certificate (chain, name, dates), a closed or reset connection, or anything else.
+/// The verification of the server's certificate failed, and what of it.
+const UNTRUSTED: [(&str, Option<Cause>); 10] = [
+    ("certificate has expired", Some(Cause::CertificateExpired)),
+    ("certificate is not yet valid", Some(Cause::CertificateExpired)),
+    ("hostname mismatch", Some(Cause::CertificateName)),
+    ("ip address mismatch", Some(Cause::CertificateName)),
+    ("unable to get local issuer certificate", Some(Cause::CertificateIssuer)),
+    ("self-signed certificate", Some(Cause::CertificateIssuer)),
+    ("self signed certificate", Some(Cause::CertificateIssuer)),
+    ("certificate verify failed", None),
+    ("not trusted", None),
+    ("invalid certificate chain", None),
+];
+/// Alerts of the server: TLS 1.3 sends those about our certificate only after the handshake (RFC 8446, 4.4.2.4 and 6).
+const ALERTS: [(&str, Cause); 8] = [
+    ("alert certificate required", Cause::ClientCertificateRequired),
+    ("alert bad certificate", Cause::ClientCertificateRequired),
+    ("alert unsupported certificate", Cause::ClientCertificateRequired),
+    ("alert certificate revoked", Cause::ClientCertificateRequired),
+    ("alert certificate expired", Cause::ClientCertificateRequired),
+    ("alert certificate unknown", Cause::ClientCertificateRequired),
+    ("alert unknown ca", Cause::ClientCertificateRequired),
+    ("alert no application protocol", Cause::AlpnRefused),
+];
+const LOST: [&str; 3] = ["unexpected eof", "connection reset", "broken pipe"];
+/// The first bytes were those of another protocol.
+const NO_TLS: &str = "wrong version number";
+
+/// Why a handshake failed: the certificate (chain, name, dates), an alert, a closed or reset connection, or anything else.
 pub(crate) fn diagnose(error: &native_tls::Error) -> Diagnosis {
-    // OpenSSL's words, then those of Apple's Security framework. The error types differ, their texts are stable.
-    const UNTRUSTED: [&str; 4] =
-        ["certificate verify failed", "not trusted", "certificate has expired", "invalid certificate chain"];
-    const LOST: [&str; 3] = ["unexpected eof", "connection reset", "broken pipe"];
-    let text = tls::chain(error).to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&UNTRUSTED) {
-        Reason::TlsUntrusted.into()
-    } else if says(&LOST) {
-        Reason::ConnectionLost.into()
-    } else {
-        Reason::TlsFailed.into()
+    of_text(&tls::chain(error))
+}
+
+/// The same for the app, which may speak plain HTTP on its port.
+pub(crate) fn diagnose_app(error: &native_tls::Error) -> Diagnosis {
+    let text = tls::chain(error);
+    match of_text(&text) {
+        failed if failed.cause.is_none() && text.contains(NO_TLS) => {
+            Diagnosis { cause: Some(Cause::PlainExpected), ..failed }
+        }
+        diagnosis => diagnosis,
+    }
+}
+
+/// What an alert in the text of an error means, where there is one that names its cause.
+pub(crate) fn alert(text: &str) -> Option<Diagnosis> {
+    let text = text.to_ascii_lowercase();
+    let (_, cause) = ALERTS.iter().find(|(alert, _)| text.contains(alert))?;
+    Some(Diagnosis { reason: Reason::TlsFailed, cause: Some(*cause) })
+}
+
+fn of_text(text: &str) -> Diagnosis {
+    if let Some(diagnosis) = alert(text) {
+        return diagnosis;
+    }
+    let text = text.to_ascii_lowercase();
+    if let Some((_, cause)) = UNTRUSTED.iter().find(|(word, _)| text.contains(word)) {
+        return Diagnosis { reason: Reason::TlsUntrusted, cause: *cause };
+    }
+    if LOST.iter().any(|word| text.contains(word)) { Reason::ConnectionLost.into() } else { Reason::TlsFailed.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_has_its_cause() {
+        const VERIFY: &str = "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1890:";
+        for (verdict, cause) in [
+            ("certificate has expired", Some(Cause::CertificateExpired)),
+            ("certificate is not yet valid", Some(Cause::CertificateExpired)),
+            ("hostname mismatch", Some(Cause::CertificateName)),
+            ("Hostname mismatch", Some(Cause::CertificateName)),
+            ("IP address mismatch", Some(Cause::CertificateName)),
+            ("self-signed certificate", Some(Cause::CertificateIssuer)),
+            ("self-signed certificate in certificate chain", Some(Cause::CertificateIssuer)),
+            ("unable to get local issuer certificate", Some(Cause::CertificateIssuer)),
+            ("unsuitable certificate purpose", None),
+        ] {
+            let expected = Diagnosis { reason: Reason::TlsUntrusted, cause };
+            assert_eq!(of_text(&format!("{VERIFY} ({verdict})")), expected, "{verdict}");
+        }
+        assert_eq!(of_text("The certificate was not trusted.").reason, Reason::TlsUntrusted);
+    }
+
+    /// As OpenSSL 3.0 and 1.1.1 write them.
+    #[test]
+    fn an_alert_says_what_the_server_wants() {
+        for (text, cause) in [
+            (
+                "error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:../ssl/record/rec_layer_s3.c:1601:SSL alert number 116",
+                Some(Cause::ClientCertificateRequired),
+            ),
+            (
+                "error:14094418:SSL routines:ssl3_read_bytes:tlsv1 alert unknown ca:ssl/record/rec_layer_s3.c:1544:SSL alert number 48",
+                Some(Cause::ClientCertificateRequired),
+            ),
+            (
+                "error:0A000415:SSL routines:ssl3_read_bytes:sslv3 alert certificate expired:../ssl/record/rec_layer_s3.c:1601:SSL alert number 45",
+                Some(Cause::ClientCertificateRequired),
+            ),
+            (
+                "error:0A000460:SSL routines:ssl3_read_bytes:tlsv1 alert no application protocol:../ssl/record/rec_layer_s3.c:1601:SSL alert number 120",
+                Some(Cause::AlpnRefused),
+            ),
+            (
+                "error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert handshake failure:../ssl/record/rec_layer_s3.c:1601:SSL alert number 40",
+                None,
+            ),
+        ] {
+            assert_eq!(of_text(text), Diagnosis { reason: Reason::TlsFailed, cause }, "{text}");
+        }
+        assert_eq!(alert("error communicating with the server"), None);
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_is_no_fault_of_tls() {
+        for text in ["unexpected EOF", "Connection reset by peer (os error 104)", "Broken pipe (os error 32)"] {
+            assert_eq!(of_text(text), Reason::ConnectionLost.into(), "{text}");
+        }
     }
 }

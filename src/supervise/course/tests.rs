@@ -3,7 +3,8 @@ use super::*;
 const S: Duration = Duration::from_secs(1);
 const TERM: Step = Step::Send(Signal::TERM);
 const INT: Step = Step::Send(Signal::INT);
-const KILL: Step = Step::Send(Signal::KILL);
+const ASK_REST: Step = Step::AskRest;
+const KILL: Step = Step::Kill;
 
 /// What happens, at which second.
 #[derive(Clone, Copy, Debug)]
@@ -13,19 +14,23 @@ enum Happens {
     /// Ctrl-C, which the child got as well.
     CtrlC,
     Silent,
+    /// SIGQUIT is passed on.
+    Quit,
     Ends(Ended),
+    /// Of what it left behind somebody has ended, and this is left.
+    Leaves(Rest),
     /// The phase's time is over; the second is when it must be.
     Due,
 }
-use Happens::{CtrlC, Due, Ends, Int, Silent, Term};
+use Happens::{CtrlC, Due, Ends, Int, Leaves, Quit, Silent, Term};
 
 type Events<'a> = &'a [(u64, Happens, Step)];
 
-/// Plays a course with a stop timeout of 10 s. Gives back the exit code where somebody is left in the child's group, and
-/// where nobody is, and how bad the end is.
+/// Plays a course with a stop timeout of 10 s. Returns the exit code where somebody is left in the child's group, and where
+/// nobody is, and how bad the end is.
 fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, Level) {
     let start = Instant::now();
-    let mut course = Course::new(Times { drain_delay, stop_timeout: 10 * S });
+    let mut course = Course::new(Times { drain_delay, stop_timeout: 10 * S }, OnCleanExit::Fail);
     for (second, happens, expected) in events {
         let now = start + Duration::from_secs(*second);
         let step = match happens {
@@ -33,7 +38,16 @@ fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, L
             Int => course.stop(Signal::INT, false, now),
             CtrlC => course.stop(Signal::INT, true, now),
             Silent => course.unresponsive(now),
+            Quit => {
+                course.quit(now);
+                Step::Wait
+            }
             Ends(how) => course.end(*how, now),
+            Leaves(rest) => {
+                let step = course.orphaned();
+                course.left(*rest, now);
+                step
+            }
             Due => {
                 assert_eq!(course.due(), Some(now), "due in {events:?}");
                 course.pass(now)
@@ -41,7 +55,7 @@ fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, L
         };
         assert_eq!(step, *expected, "{happens:?} at {second} in {events:?}");
     }
-    (course.exit_code(true), course.exit_code(false), course.story("app").0)
+    (course.exit_code(Rest::OfShell), course.exit_code(Rest::Nobody), course.describe_end("app").0)
 }
 
 #[test]
@@ -49,16 +63,16 @@ fn without_a_drain_delay_the_signal_goes_on_at_once() {
     let by_term = Ends(Ended::Signal(15));
     let zero = Ends(Ended::Code(0));
     let rows: [(Events<'_>, u8, Level); 9] = [
-        (&[(1, Term, TERM), (2, by_term, Step::Wait)], 143, Level::Info),
-        (&[(1, Term, TERM), (2, Ends(Ended::Code(143)), Step::Wait)], 143, Level::Info),
-        (&[(1, Term, TERM), (2, zero, Step::Wait)], 0, Level::Info),
-        (&[(1, Term, TERM), (2, Ends(Ended::Code(3)), Step::Wait)], 3, Level::Warn),
-        (&[(1, Int, INT), (2, Ends(Ended::Signal(2)), Step::Wait)], 130, Level::Info),
-        (&[(1, CtrlC, Step::Wait), (2, zero, Step::Wait)], 0, Level::Info),
-        (&[(1, Term, TERM), (11, Due, KILL), (11, Ends(Ended::Signal(9)), Step::Wait)], 137, Level::Warn),
+        (&[(1, Term, TERM), (2, by_term, ASK_REST)], 143, Level::Info),
+        (&[(1, Term, TERM), (2, Ends(Ended::Code(143)), ASK_REST)], 143, Level::Info),
+        (&[(1, Term, TERM), (2, zero, ASK_REST)], 0, Level::Info),
+        (&[(1, Term, TERM), (2, Ends(Ended::Code(3)), ASK_REST)], 3, Level::Warn),
+        (&[(1, Int, INT), (2, Ends(Ended::Signal(2)), ASK_REST)], 130, Level::Info),
+        (&[(1, CtrlC, Step::Wait), (2, zero, ASK_REST)], 0, Level::Info),
+        (&[(1, Term, TERM), (11, Due, KILL), (11, Ends(Ended::Signal(9)), KILL)], 137, Level::Warn),
         // A second one kills, and its number counts.
-        (&[(1, Term, TERM), (2, Int, KILL), (2, Ends(Ended::Signal(9)), Step::Wait)], 130, Level::Warn),
-        (&[(1, Int, INT), (2, Term, KILL), (2, Ends(Ended::Signal(9)), Step::Wait)], 143, Level::Warn),
+        (&[(1, Term, TERM), (2, Int, KILL), (2, Ends(Ended::Signal(9)), KILL)], 130, Level::Warn),
+        (&[(1, Int, INT), (2, Term, KILL), (2, Ends(Ended::Signal(9)), KILL)], 143, Level::Warn),
     ];
     for (events, code, level) in rows {
         let (_, alone, told) = play(Duration::ZERO, events);
@@ -69,11 +83,11 @@ fn without_a_drain_delay_the_signal_goes_on_at_once() {
 #[test]
 fn a_drain_delay_comes_before_the_signal() {
     let rows: [(Events<'_>, u8); 4] = [
-        (&[(1, Term, Step::Wait), (6, Due, TERM), (7, Ends(Ended::Signal(15)), Step::Wait)], 143),
-        (&[(1, Term, Step::Wait), (6, Due, TERM), (16, Due, KILL), (16, Ends(Ended::Signal(9)), Step::Wait)], 137),
+        (&[(1, Term, Step::Wait), (6, Due, TERM), (7, Ends(Ended::Signal(15)), ASK_REST)], 143),
+        (&[(1, Term, Step::Wait), (6, Due, TERM), (16, Due, KILL), (16, Ends(Ended::Signal(9)), KILL)], 137),
         // Ended by itself meanwhile: what it left behind is asked to go as well.
-        (&[(1, Term, Step::Wait), (2, Ends(Ended::Code(0)), TERM)], 0),
-        (&[(1, Term, Step::Wait), (2, Term, KILL), (2, Ends(Ended::Signal(9)), Step::Wait)], 143),
+        (&[(1, Term, Step::Wait), (2, Ends(Ended::Code(0)), ASK_REST)], 0),
+        (&[(1, Term, Step::Wait), (2, Term, KILL), (2, Ends(Ended::Signal(9)), KILL)], 143),
     ];
     for (events, code) in rows {
         assert_eq!(play(5 * S, events).1, Some(code), "{events:?}");
@@ -84,20 +98,52 @@ fn a_drain_delay_comes_before_the_signal() {
 
 #[test]
 fn an_end_that_nobody_asked_for_is_an_error() {
-    for how in [Ended::Code(0), Ended::Code(3), Ended::Signal(9), Ended::Signal(11)] {
-        let (_, alone, level) = play(5 * S, &[(1, Ends(how), TERM)]);
+    for how in [Ended::Code(3), Ended::Signal(9), Ended::Signal(11)] {
+        let (_, alone, level) = play(5 * S, &[(1, Ends(how), ASK_REST)]);
         assert_eq!((alone, level), (Some(how.code()), Level::Error));
     }
 }
 
 #[test]
+fn a_clean_exit_that_nobody_asked_for_is_a_failure_unless_it_may_pass() {
+    let times = Times { drain_delay: Duration::ZERO, stop_timeout: 10 * S };
+    for (on_clean_exit, how, code) in [
+        (OnCleanExit::Fail, Ended::Code(0), 1),
+        (OnCleanExit::Pass, Ended::Code(0), 0),
+        (OnCleanExit::Fail, Ended::Code(3), 3),
+        (OnCleanExit::Pass, Ended::Code(3), 3),
+    ] {
+        let mut course = Course::new(times, on_clean_exit);
+        assert_eq!(course.end(how, Instant::now()), ASK_REST);
+        assert_eq!(course.exit_code(Rest::Nobody), Some(code), "{on_clean_exit:?} {how:?}");
+        assert_eq!(course.describe_end("app").0, Level::Error);
+    }
+}
+
+#[test]
+fn sigquit_asks_for_an_end_too_if_it_follows_soon() {
+    let zero = Ends(Ended::Code(0));
+    let rows: [(Events<'_>, u8, Level); 3] = [
+        (&[(1, Quit, Step::Wait), (10, zero, ASK_REST)], 0, Level::Info),
+        (&[(1, Quit, Step::Wait), (2, Ends(Ended::Signal(3)), ASK_REST)], 131, Level::Info),
+        // It wrote a dump, and ended later for another reason.
+        (&[(1, Quit, Step::Wait), (12, zero, ASK_REST)], 1, Level::Error),
+    ];
+    for (events, code, level) in rows {
+        let (_, alone, told) = play(5 * S, events);
+        assert_eq!((alone, told), (Some(code), level), "{events:?}");
+    }
+}
+
+#[test]
 fn an_unresponsive_child_gets_no_drain_delay_and_the_code_is_70() {
+    let killed = Ends(Ended::Signal(9));
     let rows: [(Events<'_>, u8); 4] = [
-        (&[(1, Silent, TERM), (2, Ends(Ended::Signal(15)), Step::Wait)], 70),
-        (&[(1, Silent, TERM), (11, Due, KILL), (11, Ends(Ended::Signal(9)), Step::Wait)], 70),
+        (&[(1, Silent, TERM), (2, Ends(Ended::Signal(15)), ASK_REST)], 70),
+        (&[(1, Silent, TERM), (11, Due, KILL), (11, killed, KILL)], 70),
         // The platform's SIGTERM meanwhile is the first of its kind.
-        (&[(1, Silent, TERM), (2, Term, Step::Wait), (3, Ends(Ended::Code(0)), Step::Wait)], 70),
-        (&[(1, Silent, TERM), (2, Term, Step::Wait), (3, Term, KILL), (3, Ends(Ended::Signal(9)), Step::Wait)], 143),
+        (&[(1, Silent, TERM), (2, Term, Step::Wait), (3, Ends(Ended::Code(0)), ASK_REST)], 70),
+        (&[(1, Silent, TERM), (2, Term, Step::Wait), (3, Term, KILL), (3, killed, KILL)], 143),
     ];
     for (events, code) in rows {
         assert_eq!(play(5 * S, events).1, Some(code), "{events:?}");
@@ -109,16 +155,31 @@ fn an_unresponsive_child_gets_no_drain_delay_and_the_code_is_70() {
 #[test]
 fn what_the_child_left_behind_is_ended_too() {
     // After a stop it keeps what is left of the time …
-    let asked = [(1, Term, TERM), (2, Ends(Ended::Signal(15)), Step::Wait)];
+    let asked = [(1, Term, TERM), (2, Ends(Ended::Signal(15)), ASK_REST)];
     assert_eq!(play(Duration::ZERO, &asked).0, None);
-    let killed = [asked[0], asked[1], (11, Due, KILL)];
-    assert_eq!(play(Duration::ZERO, &killed).0, None, "SIGKILL takes a moment");
+    let next = [asked[0], asked[1], (3, Leaves(Rest::OfShell), ASK_REST), (11, Due, KILL)];
+    assert_eq!(play(Duration::ZERO, &next).0, None, "SIGKILL takes a moment");
     // … and else a second: the platform waits for us alone.
-    let unasked = [(1, Ends(Ended::Code(3)), TERM), (2, Due, KILL)];
+    let unasked = [(1, Ends(Ended::Code(3)), ASK_REST), (2, Due, KILL)];
     assert_eq!(play(Duration::ZERO, &unasked), (None, Some(3), Level::Error));
-    // What not even SIGKILL ends is left behind.
-    let stuck = [unasked[0], unasked[1], (4, Due, Step::Wait)];
+    // Whoever SIGKILL made an orphan gets it as well; what not even that ends is left behind.
+    let stuck = [unasked[0], unasked[1], (2, Leaves(Rest::OfShell), KILL), (4, Due, Step::Wait)];
     assert_eq!(play(Duration::ZERO, &stuck).0, Some(3));
+}
+
+#[test]
+fn what_a_server_left_behind_is_not_waited_for_as_the_server_is() {
+    let start = Instant::now();
+    let mut course = Course::new(Times { drain_delay: Duration::ZERO, stop_timeout: 10 * S }, OnCleanExit::Fail);
+    course.stop(Signal::TERM, false, start);
+    course.end(Ended::Signal(15), start + S);
+    course.left(Rest::OfShell, start + S);
+    assert_eq!(course.due(), Some(start + 10 * S));
+    course.left(Rest::OfServer, start + 2 * S);
+    assert_eq!(course.due(), Some(start + 2 * S + LEFT_BY_SERVER_TIME));
+    // Looking again does not prolong it.
+    course.left(Rest::OfServer, start + 3 * S);
+    assert_eq!(course.due(), Some(start + 2 * S + LEFT_BY_SERVER_TIME));
 }
 
 #[test]

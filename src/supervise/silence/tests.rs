@@ -71,18 +71,20 @@ fn the_last_request_decides_and_the_verdict_is_given_once() {
         silence.take(true, &outcome(at(second), Some(Reason::ResponseTimeout)));
     };
     for (last, verdict) in [
-        (Some(Reason::ResponseTimeout), true),
-        (Some(Reason::ConnectRefused), true),
-        (Some(Reason::ConnectTimeout), true),
-        (Some(Reason::ConnectionLost), true),
-        (None, false),
-        (Some(Reason::BadStatus), false),
-        (Some(Reason::ProtocolError), false),
-        (Some(Reason::Internal), false),
+        (LastRequest::Failed(Reason::ResponseTimeout), true),
+        (LastRequest::Failed(Reason::ConnectRefused), true),
+        (LastRequest::Failed(Reason::ConnectTimeout), true),
+        (LastRequest::Failed(Reason::ConnectionLost), true),
+        (LastRequest::Answered, false),
+        (LastRequest::Failed(Reason::BadStatus), false),
+        (LastRequest::Failed(Reason::ProtocolError), false),
+        (LastRequest::Failed(Reason::Internal), false),
+        (LastRequest::NotMade, false),
     ] {
         let mut silence = Silence::new(AFTER);
         silent(&mut silence, 2);
-        assert_eq!(silence.judge(last, at(42)), verdict.then_some(seconds(42)), "{last:?}");
+        let judged = silence.judge(last, at(42)).map(|(time, _)| time);
+        assert_eq!(judged, verdict.then_some(seconds(42)), "{last:?}");
         silent(&mut silence, 50);
         // Not again for the same silence; after an answer it counts from the next silence on.
         assert_eq!(silence.due(), if verdict { None } else { Some(at(78)) }, "{last:?}");
@@ -98,7 +100,7 @@ fn an_answer_while_asking_once_more_wins() {
     let mut silence = Silence::new(AFTER);
     silence.take(true, &outcome(start + seconds(2), Some(Reason::ResponseTimeout)));
     silence.take(true, &outcome(start + seconds(35), Some(Reason::BadStatus)));
-    assert_eq!(silence.judge(Some(Reason::ResponseTimeout), start + seconds(42)), None);
+    assert_eq!(silence.judge(LastRequest::Failed(Reason::ResponseTimeout), start + seconds(42)), None);
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn the_board_may_change_without_a_new_result() {
     let mut silence = Silence::new(AFTER);
     let first = outcome(start + seconds(2), Some(Reason::ResponseTimeout));
     silence.take(true, &first);
-    assert_eq!(silence.judge(None, start + seconds(42)), None);
+    assert_eq!(silence.judge(LastRequest::Answered, start + seconds(42)), None);
     silence.take(true, &first);
     assert_eq!(silence.due(), None, "the same result says nothing new");
 }

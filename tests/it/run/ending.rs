@@ -5,7 +5,6 @@ use crate::support::run_child::{run, run_script};
 #[test]
 fn its_code_is_ours() {
     for (script, code) in [
-        ("exit 0", 0),
         ("exit 3", 3),
         ("exit 255", 255),
         ("kill -KILL $$", 137),
@@ -20,11 +19,24 @@ fn its_code_is_ours() {
 }
 
 #[test]
-fn a_zero_that_nobody_asked_for_is_one_error_line() {
-    let (status, text) = run_script("exit 0").finish();
-    assert_eq!(status.code(), Some(0));
-    let errors: Vec<_> = text.lines().filter(|line| line.contains(r#""level":"error""#)).collect();
-    assert!(matches!(errors[..], [error] if error.contains("Railway restarts nothing")), "{text}");
+fn a_zero_that_nobody_asked_for_is_a_failure_with_one_error_line_unless_it_may_pass() {
+    for (setting, code, said) in
+        [(None, 1, "leaves with 1"), (Some("fail"), 1, "leaves with 1"), (Some("pass"), 0, "Railway restarts nothing")]
+    {
+        let run = run_script("exit 0");
+        let run = if let Some(setting) = setting { run.env("SIDEPULSE_ON_CLEAN_EXIT", setting) } else { run };
+        let (status, text) = run.finish();
+        assert_eq!(status.code(), Some(code), "{setting:?}: {text}");
+        let errors: Vec<_> = text.lines().filter(|line| line.contains(r#""level":"error""#)).collect();
+        assert!(matches!(errors[..], [error] if error.contains(said)), "{setting:?}: {text}");
+    }
+}
+
+#[test]
+fn a_command_that_ends_after_so_many_requests_is_warned_of() {
+    let text = run(&["sh", "-c", "exit 3", "uvicorn", "--limit-max-requests", "10000"]).finish().1;
+    let warnings: Vec<_> = text.lines().filter(|line| line.contains("--limit-max-requests")).collect();
+    assert!(matches!(warnings[..], [warning] if warning.contains("13h 53m 20s")), "{text}");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 
-use crate::support::run_child::{Run, SOON, poll, run_script, skip};
+use super::stopping::PATIENT;
+use crate::support::run_child::{Run, SOON, poll, run, run_script, skip};
+use crate::support::sidecar::Sidecar;
 
 const AS_ROOT: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const AS_USER: [&str; 7] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
@@ -103,4 +105,63 @@ fn what_cmd_leaves_in_its_group_is_ended() {
         assert_eq!(run.exit_code(), code, "{script}: {}", run.text());
         assert!(is_gone(left), "{script}: {left} is left behind");
     }
+}
+
+/// A server with an idle worker that it forked: the worker has the server's handler, which is none that ends it.
+const POOL: &str = "
+import os, signal, time
+def handle(signal, frame):
+    if os.getpid() == server:
+        os._exit(7)
+server = os.getpid()
+signal.signal(signal.SIGTERM, handle)
+worker = os.fork()
+if worker:
+    print('left', worker, 'end', flush=True)
+while True:
+    time.sleep(1000)
+";
+
+#[test]
+fn what_a_server_left_behind_does_not_cost_the_stop_timeout() {
+    let through_a_shell = "python3 -c \"$POOL\"; exit 9";
+    for (command, code) in [(vec!["python3", "-c", POOL], 7), (vec!["sh", "-c", through_a_shell], 143)] {
+        let mut run = run(&command).env("POOL", POOL).env("SIDEPULSE_STOP_TIMEOUT", "1h").start();
+        let left = run.wait_for("left ");
+        let left: i32 = left.split(' ').nth(1).unwrap().parse().unwrap();
+        run.signal(Signal::TERM);
+        assert_eq!(run.exit_code(), code, "{}", run.text());
+        assert!(is_gone(left), "{left} is left behind");
+    }
+}
+
+#[test]
+fn each_of_several_shells_ends_and_the_server_behind_them_is_asked_once() {
+    let script = "sh -c 'python3 -c \"$APP\" app <&3; exit 8' 3<&0; exit 9";
+    let mut run = run_script(script).env("APP", PATIENT).start();
+    run.wait_for("app ready");
+    run.signal(Signal::TERM);
+    run.wait_for("app got SIGTERM");
+    run.say("leave");
+    assert_eq!(run.exit_code(), 143, "{}", run.text());
+    assert_eq!((run.count("app got"), run.count("app leaves")), (1, 1), "{}", run.text());
+}
+
+#[test]
+fn serve_as_pid_1_takes_in_what_exec_probes_leave_behind() {
+    let Some(before) = namespace() else { return };
+    let mut sidecar = Sidecar::without_database().app(1).under(before).start();
+    let outer = i32::try_from(sidecar.pid()).expect("a number of a process");
+    let pid = children(outer)[0];
+    // As a probe that `kubectl exec` or a kubelet starts, and whose time is over before its child's.
+    let orphans = "for n in 1 2 3; do sh -c 'sleep 0.1 & exit 0'; done";
+    let enter = ["--target", &pid.to_string(), "--pid", "--mount", "--user", "--preserve-credentials"];
+    let enter = if geteuid().is_root() { &enter[..4] } else { &enter[..] };
+    let entered = std::process::Command::new("nsenter").args(enter).args(["sh", "-c", orphans]).status();
+    assert!(entered.expect("nsenter").success());
+    let none = || children(pid).is_empty().then_some(());
+    assert!(poll(SOON, none).is_some(), "{:?}\n{}", children(pid), sidecar.log_text());
+    assert_eq!(sidecar.get("/livez").status, 200);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(sidecar.wait().code(), Some(0), "{}", sidecar.log_text());
 }

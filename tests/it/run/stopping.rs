@@ -1,4 +1,5 @@
-//! SIGTERM, in order: readiness red, still serving, the delay, the signal to the whole group, CMD's end, ours.
+//! SIGTERM, in order: readiness red, still serving, the delay, the signal to CMD alone, CMD's end, the signal to what is
+//! left of its group, our end.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::support::run_child::{run, run_script};
 
 /// Tells that the signal came, and goes on until it is told to leave. (A thread waits for signals: a handler of Python's
 /// does not run while the main thread sits in a read that it entered just after the signal.)
-const PATIENT: &str = "
+pub(super) const PATIENT: &str = "
 import os, signal, sys, threading
 wanted = [signal.SIGTERM, signal.SIGINT]
 signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
@@ -21,6 +22,7 @@ threading.Thread(target=tell, daemon=True).start()
 os.write(1, f'{sys.argv[1]} ready\\n'.encode())
 for line in sys.stdin:
     if line.strip() == 'leave':
+        os.write(1, f'{sys.argv[1]} leaves\\n'.encode())
         os._exit(7)
 ";
 
@@ -28,17 +30,17 @@ for line in sys.stdin:
 fn the_drain_has_its_order() {
     let delay = Duration::from_millis(1500);
     let app = App::start();
-    // A shell that does not pass signals on: only the group reaches the second process.
-    // (A shell's background process has no stdin unless it is given one.)
-    let script = "exec 3<&0; python3 -c \"$APP\" inner <&3 & trap 'echo outer got SIGTERM' TERM; echo outer ready
-        while :; do wait $!; code=$?; kill -0 $! 2>/dev/null || exit $code; done";
-    let mut run = run_script(script)
+    // A server, and a subprocess of it for which one of its requests may wait.
+    let subprocess =
+        "trap 'echo subprocess got SIGTERM; exit' TERM; echo subprocess ready; while :; do sleep 0.1; done";
+    let script = format!("sh -c \"{subprocess}\" </dev/null & exec python3 -c \"$APP\" server");
+    let mut run = run_script(&script)
         .env("APP", PATIENT)
         .env("SIDEPULSE_APP_URL", app.url())
         .env("SIDEPULSE_DRAIN_DELAY", "1500ms")
         .start();
-    run.wait_for("inner ready");
-    run.wait_for("outer ready");
+    run.wait_for("subprocess ready");
+    run.wait_for("server ready");
     run.wait_for_status("/readyz", 200);
 
     let asked = Instant::now();
@@ -50,15 +52,16 @@ fn the_drain_has_its_order() {
     assert_eq!(run.count("got SIGTERM"), 0, "{}", run.text());
     assert_eq!(run.get("/health/shallow").unwrap().0, 200);
 
-    run.wait_for("inner got SIGTERM");
-    run.wait_for("outer got SIGTERM");
+    run.wait_for("server got SIGTERM");
     assert!(asked.elapsed() >= delay, "signalled after {:?}", asked.elapsed());
     assert_eq!(run.get("/livez").unwrap().0, 200, "served until the child is gone");
     assert_eq!(run.get("/readyz").unwrap().0, 503);
     assert_eq!(run.count("child_exited"), 0);
+    assert_eq!(run.count("subprocess got SIGTERM"), 0, "it is the server's: {}", run.text());
 
     run.say("leave");
     assert_eq!(run.exit_code(), 7);
+    assert_eq!(run.count("subprocess got SIGTERM"), 1, "{}", run.text());
     let at = |text: &str| run.text().find(text).unwrap_or_else(|| panic!("no {text} in {}", run.text()));
     let events = ["child_started", r#""event":"draining""#, "child_exited", r#""event":"stopped""#].map(at);
     assert!(events.is_sorted(), "{}", run.text());
@@ -92,7 +95,7 @@ fn a_clean_stop_is_no_error() {
 }
 
 #[test]
-fn who_ignores_sigterm_is_killed_after_the_stop_timeout() {
+fn what_ignores_sigterm_is_killed_after_the_stop_timeout() {
     let script = "trap '' TERM; echo ready; while :; do sleep 1000; done";
     let mut run = run_script(script).env("SIDEPULSE_STOP_TIMEOUT", "700ms").start();
     run.wait_for("ready");

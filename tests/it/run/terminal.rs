@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use super::stopping::PATIENT;
 use crate::support::run_child::search_path;
 
 /// A person at a terminal: waits for each text, types the key that goes with it, and shows the screen and the exit code.
-/// The key `stop` or `go` freezes and thaws sidepulse instead.
+/// The key `stop` or `go` freezes and thaws sidepulse instead, `term` sends it SIGTERM as `docker stop` does.
 const PERSON: &str = "
 import os, pty, select, signal, sys
 keys, texts, words = sys.argv[1].split(','), sys.argv[2].encode().split(b','), sys.argv[3:]
@@ -17,8 +18,9 @@ def show(code):
     sys.stdout.write(screen.decode(errors='replace').replace('\\r', '') + f'\\nexit code {code}\\n')
     sys.exit()
 def press(key):
-    if key in ('stop', 'go'):
-        os.kill(pid, {'stop': signal.SIGSTOP, 'go': signal.SIGCONT}[key])
+    signals = {'stop': signal.SIGSTOP, 'go': signal.SIGCONT, 'term': signal.SIGTERM}
+    if key in signals:
+        os.kill(pid, signals[key])
     else:
         os.write(terminal, key.encode())
 while True:
@@ -82,7 +84,7 @@ fn ctrl_c_reaches_the_child_once() {
 fn ctrl_backslash_reaches_the_child_once_and_does_not_end_us() {
     let screen = pressed_once("\x1c");
     assert_eq!(screen.matches("got SIG").count(), 1, "{screen}");
-    assert!(screen.contains("got SIGQUIT") && screen.contains("nobody asked it to"), "{screen}");
+    assert!(screen.contains("got SIGQUIT") && screen.contains("as SIGQUIT asked"), "{screen}");
 }
 
 #[test]
@@ -91,4 +93,16 @@ fn a_second_ctrl_c_kills() {
     let script = "trap 'sleep 0.4; echo still here' INT; echo ready; while :; do sleep 0.1; done";
     let screen = screen("\x03,\x03", "ready,still here", &["sh", "-c", script]);
     assert!(screen.ends_with("exit code 130\n"), "{screen}");
+}
+
+#[test]
+fn what_a_shell_leaves_behind_is_waited_for_there_too() {
+    // The shell ends at once; what it started is told then, and has its time.
+    let script = format!("cd / && python3 -c \"{PATIENT}\" app; exit 9");
+    let screen = screen("term,leave\r", "app ready,app got SIGTERM", &["sh", "-c", &script]);
+    let at = |text: &str| screen.find(text).unwrap_or_else(|| panic!("no {text:?} in {screen}"));
+    assert!(at("sh was ended by SIGTERM") < at("app got SIGTERM"), "{screen}");
+    assert!(at("app leaves") < at("stopped with exit code 143"), "{screen}");
+    assert_eq!(screen.matches("got SIG").count(), 1, "{screen}");
+    assert!(screen.ends_with("exit code 143\n"), "{screen}");
 }

@@ -17,11 +17,13 @@ use super::database_url::DatabaseUrl;
 mod answers;
 mod behaviour;
 mod conversation;
+mod dialect;
 mod messages;
 mod scram;
 
 pub(crate) use behaviour::{At, Auth, Behaviour, Fault};
 use conversation::converse;
+pub(crate) use dialect::Dialect;
 
 /// The one password it accepts, from any user.
 pub(crate) const PASSWORD: &str = "fake p@ssword";
@@ -51,6 +53,8 @@ pub(crate) struct Counts {
     pub(crate) mechanisms: Vec<String>,
     /// Simple queries, as received.
     pub(crate) queries: Vec<String>,
+    /// The same by login, in the order of the logins.
+    pub(crate) sessions: Vec<Vec<String>>,
     /// CancelRequests.
     pub(crate) cancels: usize,
     /// Terminate messages: sessions ended politely.

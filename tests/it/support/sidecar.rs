@@ -36,6 +36,8 @@ pub(crate) struct Builder {
     preparation: Option<String>,
     /// `ulimit -n`.
     open_files: Option<u32>,
+    /// What runs it, such as `unshare --pid`.
+    under: &'static [&'static str],
 }
 
 /// A running sidepulse. Dropping it kills it.
@@ -78,11 +80,24 @@ impl Builder {
         self
     }
 
+    /// Runs it under another program, whose arguments end where sidepulse's name follows.
+    pub(crate) fn under(mut self, program: &'static [&'static str]) -> Self {
+        self.under = program;
+        self
+    }
+
     /// The command, ready to be run in another way.
     pub(crate) fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_sidepulse");
         let mut command = match (&self.preparation, self.open_files) {
-            (None, None) => Command::new(program),
+            (None, None) => match self.under.split_first() {
+                None => Command::new(program),
+                Some((first, arguments)) => {
+                    let mut command = Command::new(first);
+                    command.args(arguments).arg(program);
+                    command
+                }
+            },
             (None, Some(most)) => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), program]);
@@ -145,7 +160,7 @@ impl Sidecar {
     /// Nothing but the settings that make a test short.
     pub(crate) fn bare() -> Builder {
         let environment = QUICK.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Builder { environment, arguments: Vec::new(), preparation: None, open_files: None }
+        Builder { environment, arguments: Vec::new(), preparation: None, open_files: None, under: &[] }
     }
 
     /// Where it listens.

@@ -7,9 +7,17 @@ use proptest::prelude::*;
 
 use super::Stage::{Login, Query};
 use super::*;
-use crate::probe::Phase;
 use crate::probe::Reason::*;
 use crate::probe::diagnosis::from_io;
+use crate::probe::{Cause, Phase};
+
+mod spoken;
+
+use spoken::{
+    COCKROACH_ROWS, NEON_ROWS, ODYSSEY_ROWS, OTHER_ROWS, PGBOUNCER_ROWS, PGCAT_ROWS, PGDOG_ERROR_ROWS,
+    PGDOG_FATAL_ROWS, PGPOOL_ERROR_ROWS, PGPOOL_ROWS, POSTGRES_ERROR_ROWS, POSTGRES_FATAL_ROWS, RDS_ROWS,
+    SUPAVISOR_ROWS, TRANSLATED_ROWS,
+};
 
 fn say(stage: Stage, severity: &str, sqlstate: &str, message: &str) -> Diagnosis {
     classify(stage, &Complaint { severity, sqlstate, message })
@@ -21,16 +29,17 @@ fn check(stage: Stage, severity: &str, sqlstate: &str, message: &str, expected: 
     assert_eq!(is_catch_all(reason), expected.is_none());
 }
 
-/// One line of a table below; `None` is the catch-all of the stage and is written `-`.
-struct Row {
+/// One line of a table; `None` is the catch-all of the stage.
+struct Said {
     sqlstate: &'static str,
     login: Option<Reason>,
+    cause: Option<Cause>,
     query: Option<Reason>,
     message: &'static str,
 }
 
 /// Reads a table: SQLSTATE, what it means at login, what in a query, and the message.
-fn rows(table: &'static str) -> impl Iterator<Item = Row> {
+fn rows(table: &'static str) -> impl Iterator<Item = Said> {
     table.trim().lines().map(|line| {
         let mut rest = line;
         let mut word = || {
@@ -38,8 +47,9 @@ fn rows(table: &'static str) -> impl Iterator<Item = Row> {
             rest = after.trim_start();
             word
         };
-        let (sqlstate, login, query) = (word(), reason(word()), reason(word()));
-        Row { sqlstate, login, query, message: rest }
+        let (sqlstate, login, query) = (word(), word(), reason(word()));
+        let (login, cause) = login.split_once('/').map_or((login, None), |(login, name)| (login, Some(cause(name))));
+        Said { sqlstate, login: reason(login), cause, query, message: rest }
     })
 }
 
@@ -47,279 +57,44 @@ fn reason(word: &str) -> Option<Reason> {
     (word != "-").then(|| *Reason::ALL.iter().find(|reason| reason.as_str() == word).expect(word))
 }
 
-fn all_rows() -> impl Iterator<Item = Row> {
-    [NEON_ROWS, PGBOUNCER_ROWS, POSTGRES_FATAL_ROWS, POSTGRES_ERROR_ROWS].into_iter().flat_map(rows)
+fn cause(word: &str) -> Cause {
+    *Cause::ALL.iter().find(|cause| format!("{cause:?}") == word).expect(word)
+}
+
+fn all_rows() -> impl Iterator<Item = Said> {
+    let fatal = FATAL_TABLES.into_iter().chain([NEON_ROWS, PGDOG_ERROR_ROWS, PGPOOL_ERROR_ROWS, POSTGRES_ERROR_ROWS]);
+    fatal.flat_map(rows)
 }
 
 fn check_rows(severity: &str, table: &'static str) {
-    for Row { sqlstate, login, query, message } in rows(table) {
+    for Said { sqlstate, login, cause, query, message } in rows(table) {
         check(Login, severity, sqlstate, message, login);
         check(Query, severity, sqlstate, message, query);
+        assert_eq!(say(Login, severity, sqlstate, message).cause, cause, "{message}");
+        let in_query = cause.filter(|_| query == login);
+        assert_eq!(say(Query, severity, sqlstate, message).cause, in_query, "{message}");
     }
 }
 
-/// Neon's proxy says ERROR to everything, and only at login: in a query nothing permanent may be believed of an ERROR.
-const NEON_ROWS: &str = r##"
-XX000 tls_unsupported      -                    connection is insecure (try using `sslmode=require`)
-XX000 auth_failed          -                    password authentication failed for user 'neondb_owner'
-XX000 auth_failed          -                    Unsupported authentication method: SCRAM-SHA-512
-XX000 endpoint_missing     -                    Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support or pass the endpoint ID (first part of the domain name) as a parameter: '?options=endpoint%3D<endpoint-id>'. See more at https://neon.tech/sni
-XX000 endpoint_missing     -                    The endpoint ID is not specified. Either upgrade the Postgres client library …
-XX000 endpoint_missing     -                    Inconsistent project name inferred from SNI ('ep-a-1') and project option ('ep-b-2').
-XX000 endpoint_missing     -                    Project name ('ep_a') must contain only alphanumeric characters and hyphen.
-XX000 access_denied        -                    This IP address 208.77.246.15 is not allowed to connect to this endpoint. Please add it to the allowed list in the Neon console. Make sure to check for IPv4 or IPv6 addresses.
-XX000 access_denied        -                    This connection is trying to access this endpoint from a blocked network.
-XX000 access_denied        -                    This VPC endpoint id vpce-1 is not allowed to connect to this endpoint. Please add it to the allowed list in the Neon console.
-XX000 access_denied        -                    VPC endpoint ID is not specified. This endpoint requires a VPC endpoint ID to connect.
-XX000 access_denied        -                    The role you're attempting to use is protected and cannot be used for password-based authentication. Please pick a different role and try again.
-XX000 control_plane        control_plane        Control plane request failed
-XX000 control_plane        control_plane        Control plane request failed: something new
-XX000 control_plane        control_plane        Console request failed
-XX000 endpoint_missing     -                    Control plane request failed: endpoint cannot be found
-XX000 endpoint_disabled    -                    Control plane request failed: endpoint is disabled
-XX000 endpoint_disabled    -                    Console request failed: endpoint is disabled
-XX000 quota_exceeded       -                    Control plane request failed: endpoint is temporarily unavailable. Check your quotas and/or contact our support.
-XX000 quota_exceeded       -                    Console request failed: endpoint is temporary unavailable. check your quotas and/or contact our support
-XX000 endpoint_missing     -                    The requested endpoint could not be found, or you don't have access to it. Please check the provided ID and try again.
-XX000 endpoint_missing     -                    The requested project could not be found, or you don't have access to it. …
-XX000 endpoint_missing     -                    The requested branch could not be found, or you don't have access to it. …
-XX000 endpoint_missing     -                    The requested resource could not be found, or you don't have access to it. …
-XX000 endpoint_disabled    -                    The endpoint has been disabled. Enable it using Neon API and retry.
-28000 endpoint_disabled    -                    The endpoint has been disabled. Enable it using the API and retry.
-XX000 quota_exceeded       -                    Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.
-53300 quota_exceeded       too_many_connections Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.
-53000 quota_exceeded       -                    Your account or project has exceeded the quota. Upgrade your plan to increase limits.
-53000 quota_exceeded       -                    Your project has exceeded the active time quota. Upgrade your plan to increase limits.
-XX000 quota_exceeded       -                    Your project has exceeded the written data quota. Upgrade your plan to increase limits.
-XX000 quota_exceeded       -                    Your project has exceeded the data transfer quota. Upgrade your plan to increase limits.
-XX000 quota_exceeded       -                    Your project has exceeded the logical size quota. Upgrade your plan to increase limits.
-XX000 quota_exceeded       -                    You've exceeded the compute time for this branch. Upgrade your plan to increase limits or connect to another branch.
-XX000 quota_exceeded       -                    You have exceeded the limit of concurrently active endpoints. Please suspend some endpoints and try again.
-XX000 quota_exceeded       -                    active endpoints limit exceeded
-XX000 rate_limited         rate_limited         Too many connections to this endpoint. Please try again later.
-XX000 rate_limited         rate_limited         Too many connections attempts
-XX000 rate_limited         rate_limited         Failed to acquire permit to connect to the database. Too many database connection attempts are currently ongoing.
-XX000 rate_limited         rate_limited         You've exceeded the rate limit. Please wait a moment and try again.
-XX000 starting_up          starting_up          endpoint is idle, retry request
-XX000 starting_up          starting_up          endpoint is in transition
-XX000 starting_up          starting_up          timed out while waiting for endpoint to become active
-XX000 starting_up          starting_up          Timed out waiting for the endpoint to become active
-XX000 starting_up          starting_up          Control plane request failed: endpoint is idle, retry request
-XX000 control_plane        control_plane        Your project already has running operations. Please wait until they complete, and then try again.
-XX000 control_plane        control_plane        project already has running operations, scheduling of new ones is prohibited
-XX000 compute_unreachable  compute_unreachable  Couldn't connect to compute node
-08006 compute_unreachable  compute_unreachable  couldn't connect to compute node
-XX000 compute_unreachable  compute_unreachable  error communicating with the server: Connection reset by peer (os error 104)
-XX000 compute_unreachable  compute_unreachable  error connecting to server: Connection refused
-XX000 compute_unreachable  compute_unreachable  timeout waiting for server
-XX000 compute_unreachable  compute_unreachable  connection closed
-08001 compute_unreachable  compute_unreachable  [NEON_SMGR] [shard 0] could not establish connection to pageserver
-XX000 auth_timeout         auth_timeout         Authentication timed out
-XX000 database_missing     -                    database "neondb2" does not exist
-XX000 access_denied        -                    role "nobody" does not exist
-XX000 too_many_connections too_many_connections sorry, too many clients already
-XX000 too_many_connections too_many_connections remaining connection slots are reserved for roles with the SUPERUSER attribute
-XX000 starting_up          starting_up          the database system is starting up
-XX000 shutting_down        shutting_down        terminating connection due to administrator command
-XX000 pooler_saturated     pooler_saturated     no more connections allowed (max_client_conn)
-XX000 pooler_unsupported   -                    unsupported startup parameter in options: statement_timeout. Please use unpooled connection or remove this parameter from the startup package. More details: https://neon.tech/docs/connect/connection-errors#unsupported-startup-parameter
-XX000 -                    -                    Internal error
-XX000 -                    -                    authentication protocol violation
-XX000 -                    -                    Disconnected due to inactivity after 15s.
-XX000 -                    -                    Parameter 'user' is missing in startup packet.
-"##;
-
-/// PgBouncer says FATAL since 1.16, at login and in a query alike.
-const PGBOUNCER_ROWS: &str = r##"
-08P01 tls_unsupported      tls_unsupported      SSL required
-08P01 tls_unsupported      tls_unsupported      TLS connection required
-08P01 auth_failed          auth_failed          auth failed
-08P01 auth_failed          auth_failed          password authentication failed
-08P01 auth_failed          auth_failed          SASL authentication failed
-08P01 auth_failed          auth_failed          certificate authentication failed
-08P01 auth_failed          auth_failed          LDAP authentication failed
-08P01 auth_failed          auth_failed          PAM authentication failed
-08P01 auth_failed          auth_failed          "trust" authentication failed
-08P01 auth_failed          auth_failed          unix socket login rejected
-08P01 auth_failed          auth_failed          no such user
-08P01 auth_failed          auth_failed          no such user: app
-28P01 auth_failed          auth_failed          password authentication failed for user "app"
-08P01 auth_failed          auth_failed          password authentication failed for user "app"
-08P01 access_denied        access_denied        login rejected
-08P01 access_denied        access_denied        no authentication method is found
-08P01 access_denied        access_denied        database "app" is disabled
-08P01 access_denied        access_denied        database does not allow connections: app
-08P01 database_missing     database_missing     no such database: app
-3D000 database_missing     database_missing     database "app" does not exist
-08P01 pooler_saturated     pooler_saturated     no more connections allowed (max_client_conn)
-08P01 pooler_saturated     pooler_saturated     no more connections allowed
-08P01 pooler_saturated     pooler_saturated     client connections exceeded (max_db_client_connections)
-08P01 pooler_saturated     pooler_saturated     client connections exceeded (max_user_client_connections)
-08P01 pooler_saturated     pooler_saturated     query_wait_timeout
-08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter: statement_timeout
-08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter: options
-08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter in options: search_path
-08P01 pooler_unsupported   pooler_unsupported   unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed
-08P01 pooler_unsupported   pooler_unsupported   transaction blocks not allowed in statement pooling mode
-08P01 shutting_down        shutting_down        pooler is shutting down
-08P01 shutting_down        shutting_down        server shutting down
-08P01 shutting_down        shutting_down        the database system is shutting down
-57P03 shutting_down        shutting_down        the database system is shutting down
-08P01 compute_unreachable  compute_unreachable  server conn crashed?
-08P01 compute_unreachable  compute_unreachable  pgbouncer cannot connect to server
-08P01 compute_unreachable  compute_unreachable  server login has been failing, try again later (server_login_retry)
-08P01 compute_unreachable  compute_unreachable  server login has been failing, cached error: connect failed (server_login_retry)
-08P01 starting_up          starting_up          server login has been failing, cached error: the database system is starting up (server_login_retry)
-08P01 too_many_connections too_many_connections server login has been failing, cached error: sorry, too many clients already (server_login_retry)
-08P01 database_missing     database_missing     server login has been failing, cached error: database "app" does not exist (server_login_retry)
-08P01 auth_failed          auth_failed          server login has been failing, cached error: password authentication failed for user "a_rather_long_role_name" (server_
-08P01 compute_unreachable  compute_unreachable  server login failed: wrong password type
-08P01 compute_unreachable  compute_unreachable  FATAL: server login failed: wrong password type
-08P01 auth_failed          auth_failed          FATAL: server login failed: FATAL: password authentication failed for user "app"
-08P01 compute_unreachable  compute_unreachable  client_login_timeout (server down)
-08P01 auth_timeout         auth_timeout         client_login_timeout
-08P01 query_timeout        query_timeout        query_timeout
-08P01 query_timeout        query_timeout        query timeout
-08P01 query_timeout        query_timeout        transaction timeout
-08P01 query_timeout        query_timeout        idle transaction timeout
-08P01 -                    -                    bouncer config error
-08P01 -                    -                    bouncer resources exhaustion
-08P01 -                    -                    old V2 protocol not supported
-"##;
-
-/// PostgreSQL itself, ending the session.
-const POSTGRES_FATAL_ROWS: &str = r##"
-28P01 auth_failed          auth_failed          password authentication failed for user "app"
-28000 access_denied        access_denied        role "app" does not exist
-28000 access_denied        access_denied        role "app" is not permitted to log in
-28000 access_denied        access_denied        no pg_hba.conf entry for host "10.0.0.1", user "app", database "app", no encryption
-28000 access_denied        access_denied        pg_hba.conf rejects connection for host "10.0.0.1", user "app", database "app", SSL encryption
-28000 access_denied        access_denied        Peer authentication failed for user "app"
-28000 access_denied        access_denied        connection requires a valid client certificate
-42501 access_denied        access_denied        permission denied for database "app"
-55000 access_denied        access_denied        database "app" is not currently accepting connections
-55000 database_missing     database_missing     cannot connect to invalid database "app"
-3D000 database_missing     database_missing     database "app" does not exist
-57P04 database_missing     database_missing     terminating connection due to conflict with recovery
-53300 too_many_connections too_many_connections sorry, too many clients already
-53300 too_many_connections too_many_connections remaining connection slots are reserved for non-replication superuser connections
-53300 too_many_connections too_many_connections remaining connection slots are reserved for roles with privileges of the "pg_use_reserved_connections" role
-53300 too_many_connections too_many_connections too many connections for role "app"
-53300 too_many_connections too_many_connections too many connections for database "app"
-53400 too_many_connections too_many_connections configuration limit exceeded
-57P03 starting_up          starting_up          the database system is starting up
-57P03 starting_up          starting_up          the database system is in recovery mode
-57P03 starting_up          starting_up          the database system is not accepting connections
-57P03 starting_up          starting_up          the database system is not yet accepting connections
-57P01 shutting_down        shutting_down        terminating connection due to administrator command
-57P01 shutting_down        shutting_down        terminating connection due to unexpected postmaster exit
-57P01 shutting_down        shutting_down        terminating connection due to immediate shutdown command
-57P02 shutting_down        shutting_down        terminating connection because of crash of another server process
-57014 auth_timeout         auth_timeout         canceling authentication due to timeout
-25P03 -                    -                    terminating connection due to idle-in-transaction timeout
-57P05 -                    -                    terminating connection due to idle-session timeout
-42704 -                    -                    unrecognized configuration parameter "foo"
-22023 -                    -                    invalid value for parameter "statement_timeout": "soon"
-0A000 -                    -                    unsupported frontend protocol 3.9: server supports 3.0 to 3.0
-XX000 -                    -                    could not open file "global/pg_filenode.map"
-"##;
-
-/// An ERROR of a statement; the same codes at login count in full.
-const POSTGRES_ERROR_ROWS: &str = r##"
-57014 auth_timeout         query_timeout canceling statement due to statement timeout
-57014 auth_timeout         query_timeout canceling statement due to user request
-55P03 lock_timeout         lock_timeout  canceling statement due to lock timeout
-55P03 lock_timeout         lock_timeout  could not obtain lock on relation "t"
-42501 access_denied        access_denied permission denied for table alembic_version
-42601 -                    -             syntax error at or near "SELEC"
-42P01 -                    -             relation "alembic_version" does not exist
-25006 -                    -             cannot execute INSERT in a read-only transaction
-22012 -                    -             division by zero
-40001 -                    -             canceling statement due to conflict with recovery
-53100 -                    -             could not write to file "base/pgsql_tmp/x": No space left on device
-53200 -                    -             out of memory
-XX000 -                    -             cache lookup failed for relation 16384
-3D000 database_missing     -             database "other" does not exist
-53400 too_many_connections -             temporary file size exceeds temp_file_limit (1024kB)
-28P01 auth_failed          -             password authentication failed for user "foreign"
-28000 access_denied        -             no pg_hba.conf entry for host "10.0.0.2", …
-57P04 database_missing     -             database was dropped
-"##;
-
-/// PostgreSQL 15's own translations: German, French, Japanese, Russian, Chinese. FATAL at login, ERROR in a query.
-const TRANSLATED_ROWS: &str = r##"
-28P01 auth_failed          -                    Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen
-28P01 auth_failed          -                    authentification par mot de passe échouée pour l'utilisateur  « app »
-28P01 auth_failed          -                    ユーザー"app"のパスワード認証に失敗しました
-28P01 auth_failed          -                    пользователь "app" не прошёл проверку подлинности (по паролю)
-28P01 auth_failed          -                    用户 "app" Password 认证失败
-28000 access_denied        -                    Rolle »app« existiert nicht
-28000 access_denied        -                    le rôle « app » n'existe pas
-28000 access_denied        -                    ロール"app"は存在しません
-28000 access_denied        -                    роль "app" не существует
-28000 access_denied        -                    角色 "app" 不存在
-42501 access_denied        access_denied        keine Berechtigung für Datenbank »app«
-42501 access_denied        access_denied        droit refusé pour la base de données « app »
-42501 access_denied        access_denied        データベース"app"へのアクセスが拒否されました
-42501 access_denied        access_denied        доступ к базе "app" запрещён
-42501 access_denied        access_denied        访问数据库"app"的权限不够
-3D000 database_missing     -                    Datenbank »app« existiert nicht
-3D000 database_missing     -                    la base de données « app » n'existe pas
-3D000 database_missing     -                    データベース"app"は存在しません
-3D000 database_missing     -                    база данных "app" не существует
-3D000 database_missing     -                    数据库 "app" 不存在
-57P04 database_missing     -                    Verbindung wird abgebrochen wegen Konflikt mit der Wiederherstellung
-57P04 database_missing     -                    arrêt de la connexion à cause d'un conflit avec la restauration
-57P04 database_missing     -                    リカバリで競合が発生したため、接続を終了しています
-57P04 database_missing     -                    закрытие подключения из-за конфликта с процессом восстановления
-57P04 database_missing     -                    由于与恢复操作相冲突而中断连接
-53300 too_many_connections too_many_connections tut mir leid, schon zu viele Verbindungen
-53300 too_many_connections too_many_connections désolé, trop de clients sont déjà connectés
-53300 too_many_connections too_many_connections 現在クライアント数が多すぎます
-53300 too_many_connections too_many_connections извините, уже слишком много клиентов
-53300 too_many_connections too_many_connections 对不起, 已经有太多的客户
-53400 too_many_connections -                    Größe der temporären Datei überschreitet temp_file_limit (1024kB)
-53400 too_many_connections -                    la taille du fichier temporaire dépasse temp_file_limit (1024 Ko)
-53400 too_many_connections -                    一時ファイルのサイズがtemp_file_limit(1024 KB)を超えています
-53400 too_many_connections -                    размер временного файла превышает предел temp_file_limit (1024 КБ)
-53400 too_many_connections -                    临时文件大小超过最大允许值temp_file_limit(1024kB)
-57P03 starting_up          starting_up          das Datenbanksystem startet
-57P03 starting_up          starting_up          le système de bases de données se lance
-57P03 starting_up          starting_up          データベースシステムは起動処理中です
-57P03 starting_up          starting_up          система баз данных запускается
-57P03 starting_up          starting_up          数据库系统启动中
-57P01 shutting_down        shutting_down        Verbindung wird abgebrochen aufgrund von Anweisung des Administrators
-57P01 shutting_down        shutting_down        arrêt des connexions suite à la demande de l'administrateur
-57P01 shutting_down        shutting_down        管理者コマンドにより接続を終了しています
-57P01 shutting_down        shutting_down        закрытие подключения по команде администратора
-57P01 shutting_down        shutting_down        由于管理员命令中断联接
-57P02 shutting_down        shutting_down        Verbindung wird abgebrochen wegen Absturz eines anderen Serverprozesses
-57P02 shutting_down        shutting_down        arrêt de la connexion à cause de l'arrêt brutal d'un autre processus serveur
-57P02 shutting_down        shutting_down        他のサーバープロセスがクラッシュしたため接続を終了します
-57P02 shutting_down        shutting_down        закрытие подключения из-за краха другого серверного процесса
-57P02 shutting_down        shutting_down        中断联接, 因为其它服务器进程崩溃
-57014 auth_timeout         query_timeout        storniere Anfrage wegen Zeitüberschreitung der Anfrage
-57014 auth_timeout         query_timeout        annulation de la requête à cause du délai écoulé pour l'exécution de l'instruction
-57014 auth_timeout         query_timeout        ステートメントのタイムアウトのためステートメントをキャンセルしています
-57014 auth_timeout         query_timeout        выполнение оператора отменено из-за тайм-аута
-57014 auth_timeout         query_timeout        由于语句执行超时，正在取消查询命令
-55P03 lock_timeout         lock_timeout         storniere Anfrage wegen Zeitüberschreitung einer Sperre
-55P03 lock_timeout         lock_timeout         annulation de la requête à cause du délai écoulé pour l'obtention des verrous
-55P03 lock_timeout         lock_timeout         ロックのタイムアウトのためステートメントをキャンセルしています
-55P03 lock_timeout         lock_timeout         выполнение оператора отменено из-за тайм-аута блокировки
-55P03 lock_timeout         lock_timeout         由于锁超时，取消语句操作
-22012 -                    -                    Division durch Null
-22012 -                    -                    division par zéro
-22012 -                    -                    0 による除算が行われました
-22012 -                    -                    деление на ноль
-22012 -                    -                    除以零
-"##;
+/// What ends the session.
+const FATAL_TABLES: [&str; 10] = [
+    PGBOUNCER_ROWS,
+    SUPAVISOR_ROWS,
+    PGPOOL_ROWS,
+    PGCAT_ROWS,
+    PGDOG_FATAL_ROWS,
+    ODYSSEY_ROWS,
+    RDS_ROWS,
+    COCKROACH_ROWS,
+    OTHER_ROWS,
+    POSTGRES_FATAL_ROWS,
+];
 
 #[test]
 fn neon() {
     check_rows("ERROR", NEON_ROWS);
     // At login the severity makes no difference, nor does the SQLSTATE that a newer proxy may send.
-    for Row { login, message, .. } in rows(NEON_ROWS).filter(|row| row.login.is_some()) {
+    for Said { login, message, .. } in rows(NEON_ROWS).filter(|row| row.login.is_some()) {
         for sqlstate in ["XX000", "08006", "28000", "28P01", "3D000", "53000", "53300", "57P03"] {
             check(Login, "FATAL", sqlstate, message, login);
         }
@@ -327,22 +102,25 @@ fn neon() {
 }
 
 #[test]
-fn pgbouncer() {
-    check_rows("FATAL", PGBOUNCER_ROWS);
+fn poolers_proxies_and_servers_that_end_the_session() {
+    for table in FATAL_TABLES {
+        check_rows("FATAL", table);
+    }
+    check(Query, "PANIC", "XX000", "could not write to WAL", None);
+}
+
+#[test]
+fn poolers_that_refuse_a_statement() {
+    check_rows("ERROR", PGDOG_ERROR_ROWS);
+    check_rows("ERROR", PGPOOL_ERROR_ROWS);
 }
 
 #[test]
 fn pgbouncer_before_1_16_says_error() {
-    for Row { login, query, message, .. } in rows(PGBOUNCER_ROWS) {
+    for Said { login, query, message, .. } in rows(PGBOUNCER_ROWS) {
         check(Login, "ERROR", "08P01", message, login);
         check(Query, "ERROR", "08P01", message, query.filter(|reason| reason.class() != Class::Permanent));
     }
-}
-
-#[test]
-fn postgres_ends_the_session() {
-    check_rows("FATAL", POSTGRES_FATAL_ROWS);
-    check(Query, "PANIC", "XX000", "could not write to WAL", None);
 }
 
 #[test]
@@ -352,7 +130,7 @@ fn postgres_refuses_a_statement() {
 
 #[test]
 fn a_message_in_another_language_is_judged_by_its_sqlstate() {
-    for Row { sqlstate, login, query, message } in rows(TRANSLATED_ROWS) {
+    for Said { sqlstate, login, query, message, .. } in rows(TRANSLATED_ROWS) {
         for message in [message, "", "?", "\u{1f418}", "x\0y\n"] {
             check(Login, "FATAL", sqlstate, message, login);
             check(Query, "ERROR", sqlstate, message, query);
@@ -407,22 +185,24 @@ fn a_name_is_never_taken_for_a_message() {
 
 #[test]
 fn sql_cannot_raise_a_permanent_text() {
-    for (pattern, reason) in texts() {
+    for (pattern, reason, _) in all_words() {
         let message = pattern.replace('*', "x");
         // RAISE in a SQL check, with its own code and with a borrowed one; RAISE in a login event trigger.
-        check(Query, "ERROR", "P0001", &message, None);
-        check(Query, "ERROR", "22012", &message, None);
+        for sqlstate in ["P0001", "22012", "42P01", "42883", "23505", "40001", "0A000", "F0000", "HV000"] {
+            check(Query, "ERROR", sqlstate, &message, None);
+        }
         check(Login, "FATAL", "P0001", &message, None);
         if reason.class() == Class::Permanent {
             check(Query, "ERROR", "XX000", &message, None);
             check(Query, "ERROR", "08P01", &message, None);
+            check(Query, "ERROR", "58000", &message, None);
         }
     }
 }
 
 #[test]
 fn a_text_inside_another_message_is_not_heard() {
-    for (pattern, _) in texts() {
+    for (pattern, ..) in all_words() {
         let message = format!("could not open file \"{}\": Permission denied", pattern.replace('*', "x"));
         check(Login, "FATAL", "58P01", &message, None);
         check(Query, "FATAL", "58P01", &message, None);
@@ -431,7 +211,7 @@ fn a_text_inside_another_message_is_not_heard() {
 
 #[test]
 fn case_and_surrounding_blanks_make_no_difference() {
-    for (pattern, reason) in texts() {
+    for (pattern, reason, _) in all_words() {
         let message = pattern.replace('*', "x");
         for message in [message.to_ascii_uppercase(), format!("\n {message}\r\n"), format!("FATAL: {message}")] {
             check(Login, "ERROR", "XX000", &message, Some(*reason));
@@ -444,28 +224,31 @@ fn no_two_reasons_claim_one_message() {
     for row in all_rows() {
         let lower = row.message.to_ascii_lowercase();
         let (text, _) = peel(&lower);
-        let claims: HashSet<_> = texts().filter(|(pattern, _)| fits(pattern, text)).map(|(_, reason)| reason).collect();
+        let claims: HashSet<_> =
+            all_words().filter(|(pattern, ..)| fits(pattern, text)).map(|(_, reason, _)| reason).collect();
         assert!(claims.len() <= 1, "{}: {claims:?}", row.message);
     }
 }
 
 #[test]
 fn patterns_are_lower_case_distinct_and_long_enough_to_be_sure() {
-    let patterns: Vec<_> = texts().map(|(pattern, _)| *pattern).collect();
+    let patterns: Vec<_> = all_words().map(|(pattern, ..)| *pattern).collect();
     assert_eq!(patterns.iter().collect::<HashSet<_>>().len(), patterns.len());
     for pattern in patterns {
         assert_eq!(pattern, pattern.to_ascii_lowercase());
         assert!(!pattern.starts_with('*') && !pattern.contains("**"), "{pattern}");
         assert!(pattern.replace('*', "").len() >= 11, "{pattern}");
     }
-    let wrappers = WRAPPERS.iter().all(|(start, _)| start.ends_with(": ") && !start.contains(char::is_uppercase));
+    let wrappers = words::WRAPPERS
+        .iter()
+        .all(|(start, _)| start.ends_with([' ']) && start.contains(": ") && !start.contains(char::is_uppercase));
     assert!(wrappers);
 }
 
 #[test]
 fn every_pattern_has_a_row() {
     let said: Vec<_> = all_rows().map(|row| row.message.to_ascii_lowercase()).collect();
-    for (pattern, _) in texts() {
+    for (pattern, ..) in all_words() {
         assert!(said.iter().any(|lower| fits(pattern, peel(lower).0)), "{pattern}");
     }
 }
@@ -550,8 +333,8 @@ fn sqlstates() -> impl Strategy<Value = String> {
 
 /// Anything at all, and pieces of real texts in any order.
 fn messages() -> impl Strategy<Value = String> {
-    let wrappers = WRAPPERS.iter().map(|(start, _)| *start);
-    let pieces: Vec<_> = texts().flat_map(|(pattern, _)| pattern.split('*')).chain(wrappers).collect();
+    let wrappers = words::WRAPPERS.iter().map(|(start, _)| *start);
+    let pieces: Vec<_> = all_words().flat_map(|(pattern, ..)| pattern.split('*')).chain(wrappers).collect();
     let mixed = proptest::collection::vec(
         prop_oneof![proptest::sample::select(pieces).prop_map(str::to_owned), ".{0,4}"],
         0..6,

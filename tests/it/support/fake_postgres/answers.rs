@@ -25,12 +25,17 @@ pub(super) fn table(kind: u32, rows: &[Vec<Option<String>>]) -> Vec<u8> {
     answer
 }
 
-/// The row that tells a restart and a read-only server.
-pub(super) fn server_state(behaviour: &Behaviour) -> Vec<u8> {
-    let columns = ["pg_postmaster_start_time", "pg_is_in_recovery", "default_transaction_read_only"];
+/// The row that tells a restart and a read-only server: of the three columns those that are asked for.
+pub(super) fn facts(behaviour: &Behaviour, statement: &str) -> Vec<u8> {
     let recovery = if behaviour.in_recovery { "t" } else { "f" };
     let read_only = if behaviour.read_only { "on" } else { "off" };
-    let row = [Some(behaviour.started.as_str()), Some(recovery), Some(read_only)];
-    let description = messages::row_description(&columns.map(|name| (name, TEXT)));
-    [description, messages::data_row(&row), messages::complete("SELECT 1")].concat()
+    let known = [
+        ("pg_postmaster_start_time", behaviour.started.as_str()),
+        ("pg_is_in_recovery", recovery),
+        ("default_transaction_read_only", read_only),
+    ];
+    let asked: Vec<_> = known.into_iter().filter(|(name, _)| statement.contains(name)).collect();
+    let columns: Vec<_> = asked.iter().map(|(name, _)| (*name, TEXT)).collect();
+    let row: Vec<_> = asked.iter().map(|(_, value)| Some(*value)).collect();
+    [messages::row_description(&columns), messages::data_row(&row), messages::complete("SELECT 1")].concat()
 }

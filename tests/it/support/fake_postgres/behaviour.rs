@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::dialect::Dialect;
+
 /// A point of the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
@@ -136,6 +138,8 @@ pub(crate) struct Behaviour {
     pub(super) in_recovery: bool,
     pub(super) read_only: bool,
     pub(super) server_version: String,
+    pub(super) dialect: Dialect,
+    pub(super) query_error: Option<ServerError>,
 }
 
 impl Behaviour {
@@ -154,12 +158,24 @@ impl Behaviour {
             in_recovery: false,
             read_only: false,
             server_version: "17.5".to_owned(),
+            dialect: Dialect::postgres(),
+            query_error: None,
         }
     }
 
     /// Good up to a point.
     pub(crate) fn fault(at: At, fault: Fault) -> Behaviour {
         Behaviour { fault: Some((at, fault)), ..Behaviour::good() }
+    }
+
+    /// A server that does not take all that PostgreSQL takes.
+    pub(crate) fn dialect(self, dialect: Dialect) -> Behaviour {
+        Behaviour { dialect, ..self }
+    }
+
+    /// What the user's own query meets, however it is asked.
+    pub(crate) fn query_error(self, code: &str, message: &str) -> Behaviour {
+        Behaviour { query_error: Some(ServerError::new("ERROR", code, message)), ..self }
     }
 
     /// Another way of authentication.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::Socket;
 use tokio::net::TcpStream;
 
-use super::answers::{BOOL, INT4, server_state, statements, table};
+use super::answers::{BOOL, INT4, facts, statements, table};
 use super::behaviour::{At, Auth, Behaviour, Fault, ServerError};
 use super::messages::{self, Wire, strings};
 use super::scram::{self, Scram};
@@ -20,6 +20,15 @@ const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 /// The first byte of a TLS record that holds a handshake.
 const TLS_HANDSHAKE: u8 = 22;
+
+/// What only the sidecar asks for.
+const FACTS: [&str; 3] = ["pg_postmaster_start_time", "pg_is_in_recovery", "default_transaction_read_only"];
+
+/// Whether a statement is one that the sidecar adds to the user's.
+fn is_ours(statement: &str) -> bool {
+    ["BEGIN", "SET ", "ROLLBACK", "COMMIT"].iter().any(|word| statement.starts_with(word))
+        || FACTS.iter().any(|fact| statement.contains(fact))
+}
 
 /// How a conversation ends; an error of the stream is a client that went away.
 enum End {
@@ -40,7 +49,8 @@ type Step<T> = Result<T, End>;
 pub(super) async fn converse(stream: TcpStream, socket: Arc<Socket>, behaviour: Arc<Behaviour>, house: Arc<House>) {
     let _ = stream.set_nodelay(true);
     let first = Wire { stream: Box::new(tokio::io::empty()), pace: None };
-    let mut conversation = Conversation { behaviour, house, wire: first, encrypted: false, ready: false };
+    let mut conversation =
+        Conversation { behaviour, house, wire: first, encrypted: false, ready: false, status: b'I', session: 0 };
     if let Err(end) = conversation.run(stream).await {
         conversation.end(end, socket).await;
     }
@@ -53,6 +63,10 @@ struct Conversation {
     encrypted: bool,
     /// The login is over: messages have tags, and errors need not be the end.
     ready: bool,
+    /// Of the transaction: `I` none, `T` open, `E` failed.
+    status: u8,
+    /// Its place among the logins.
+    session: usize,
 }
 
 impl Conversation {
@@ -213,57 +227,100 @@ impl Conversation {
         self.wire.send(&greeting).await?;
         tokio::time::sleep(self.behaviour.ready_after).await;
         // Counted before it is said: a client that acts on it finds it counted.
-        self.house.counts().logins += 1;
+        {
+            let mut counts = self.house.counts();
+            counts.logins += 1;
+            counts.sessions.push(Vec::new());
+            self.session = counts.sessions.len() - 1;
+        }
         self.ready = true;
         Ok(self.wire.send(&messages::ready(b'I')).await?)
     }
 
     /// Answers one simple query, statement by statement.
     async fn query(&mut self, text: &str) -> Step<()> {
-        self.house.counts().queries.push(text.to_owned());
+        {
+            let mut counts = self.house.counts();
+            counts.queries.push(text.to_owned());
+            counts.sessions[self.session].push(text.to_owned());
+        }
         let statements = statements(text);
         let at = match statements.as_slice() {
-            [only] if only.starts_with("ROLLBACK") => None,
-            [first, ..] if first.starts_with("BEGIN") && !text.contains("pg_postmaster_start_time") => {
+            // One of ours, alone: it is no query's.
+            [only] if is_ours(only) => None,
+            [first, ..] if first.starts_with("BEGIN") && !FACTS.iter().any(|fact| text.contains(fact)) => {
                 Some(At::SqlCheck)
             }
+            // A SQL check by itself: `… true`, which no deep query of the tests says.
+            [only] if only.contains("true") => Some(At::SqlCheck),
             _ => Some(At::Query),
         };
         if let Some(at) = at
-            && self.fails_query(at, b'I').await?
+            && self.fails_query(at).await?
         {
             return Ok(());
         }
         let behaviour = Arc::clone(&self.behaviour);
-        let mut status = b'I';
+        match behaviour.dialect.refuses_message(&statements) {
+            Ok(None) => {}
+            Ok(Some(error)) => return self.complain(error, Vec::new()).await,
+            Err(()) => return Err(End::Close),
+        }
         let mut reply = messages::notice("so far so good").repeat(behaviour.notices);
         for statement in statements {
             let word = statement.split_ascii_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+            let ends = matches!(word.as_str(), "ROLLBACK" | "COMMIT");
+            if self.status == b'E' && !ends {
+                let error = ServerError::new("ERROR", "25P02", "current transaction is aborted");
+                return self.complain(&error, reply).await;
+            }
+            if let Some(error) = behaviour.dialect.refuses(statement) {
+                return self.complain(error, reply).await;
+            }
             match word.as_str() {
-                "BEGIN" => (status, reply) = (b'T', [reply, messages::complete("BEGIN")].concat()),
-                "ROLLBACK" | "COMMIT" => (status, reply) = (b'I', [reply, messages::complete(&word)].concat()),
+                "BEGIN" => {
+                    self.status = if behaviour.dialect.without_transactions { b'I' } else { b'T' };
+                    reply.extend(messages::complete("BEGIN"));
+                }
+                _ if ends => {
+                    self.status = b'I';
+                    reply.extend(messages::complete(&word));
+                }
                 "SET" => reply.extend(messages::complete("SET")),
-                _ if statement.contains("pg_postmaster_start_time") => reply.extend(server_state(&behaviour)),
+                _ if is_ours(statement) => reply.extend(facts(&behaviour, statement)),
                 _ if at == Some(At::SqlCheck) => reply.extend(table(BOOL, &behaviour.sql_check_rows)),
                 _ => {
                     self.wire.send(&mem::take(&mut reply)).await?;
-                    if self.fails_query(At::MidQuery, if status == b'T' { b'E' } else { b'I' }).await? {
+                    if self.fails_query(At::MidQuery).await? {
                         return Ok(());
+                    }
+                    if let Some(error) = &behaviour.query_error {
+                        return self.complain(error, reply).await;
                     }
                     reply.extend(table(INT4, &behaviour.rows));
                 }
             }
         }
-        reply.extend(messages::ready(status));
+        reply.extend(messages::ready(self.status));
+        Ok(self.wire.send(&reply).await?)
+    }
+
+    /// An error in a message: the rest of it is not run, and a transaction has failed.
+    async fn complain(&mut self, error: &ServerError, mut reply: Vec<u8>) -> Step<()> {
+        if self.status == b'T' {
+            self.status = b'E';
+        }
+        reply.extend(messages::error(error));
+        reply.extend(messages::ready(self.status));
         Ok(self.wire.send(&reply).await?)
     }
 
     /// True when the point's fault is an error that the session survives, and the client was told.
-    async fn fails_query(&mut self, at: At, status: u8) -> Step<bool> {
+    async fn fails_query(&mut self, at: At) -> Step<bool> {
         let behaviour = Arc::clone(&self.behaviour);
         match &behaviour.fault {
             Some((here, Fault::Error(error))) if *here == at && !error.is_fatal() => {
-                self.wire.send(&[messages::error(error), messages::ready(status)].concat()).await?;
+                self.complain(error, Vec::new()).await?;
                 Ok(true)
             }
             _ => self.reach(at).await.map(|()| false),

@@ -1,15 +1,40 @@
 //! A shell's command line → its words, and whether the shell would expand `$PORT` in them.
 
 /// One word, quotes removed. `$PORT` stands in it as written, expanded or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
-    pub(super) text: String,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) text: String,
     /// The shell replaces a `$PORT` or `${PORT…}` in it.
-    pub(super) expands_port: bool,
+    pub(crate) expands_port: bool,
+    /// The shell puts something else in: another variable, or what a command prints.
+    pub(crate) expands_other: bool,
+}
+
+impl Word {
+    /// A word that nothing expands.
+    pub(crate) fn literal(text: impl Into<String>) -> Word {
+        Word { text: text.into(), ..Word::default() }
+    }
+
+    /// The last part of its path.
+    pub(crate) fn program(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// What makes a script more than a list of commands.
+const BRANCHES: [&str; 9] = ["if", "case", "for", "while", "until", "function", "select", "{", "[["];
+
+/// The script is a list of commands: nothing in it branches, repeats, or is put in by a command.
+pub(crate) fn is_simple(script: &str) -> bool {
+    let branches = |command: &Vec<Word>| {
+        command.first().is_some_and(|word| BRANCHES.contains(&word.text.as_str()) || word.text.ends_with("()"))
+    };
+    !script.contains("<<") && !script.contains("()") && !commands(script).iter().any(branches)
 }
 
 /// The simple commands of a command line: what stands between `&&`, `||`, `;`, `|`, `&`, brackets and line ends.
-pub(super) fn commands(line: &str) -> Vec<Vec<Word>> {
+pub(crate) fn commands(line: &str) -> Vec<Vec<Word>> {
     let mut reader = Reader { rest: line, word: None, command: Vec::new(), done: Vec::new() };
     while reader.step() {}
     reader.end_command();
@@ -36,6 +61,11 @@ impl Reader<'_> {
             c if c.is_whitespace() => {
                 self.take(c.len_utf8());
                 self.end_word();
+            }
+            // `2>&1` ends no command.
+            '>' | '<' if self.rest[1..].starts_with('&') => {
+                self.word().text.push_str(">&");
+                self.take(2);
             }
             '\'' => {
                 let body = &self.rest[1..];
@@ -72,22 +102,33 @@ impl Reader<'_> {
 
     fn escaped(&mut self) {
         self.take(1);
+        // A line that goes on.
+        if self.rest.starts_with('\n') {
+            return self.take(1);
+        }
         if let Some(c) = self.rest.chars().next() {
             self.word().text.push(c);
             self.take(c.len_utf8());
         }
     }
 
-    /// Notes a `$PORT` that begins here and that this shell would replace.
+    /// Notes a variable or a command that begins here and that this shell would replace.
     fn dollar(&mut self) {
-        let name = self.rest.strip_prefix("${PORT").or_else(|| self.rest.strip_prefix("$PORT"));
-        if name.is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')) {
+        if self.rest.starts_with('`') {
+            self.word().expands_other = true;
+        }
+        let Some(after) = self.rest.strip_prefix('$') else { return };
+        let name = after.strip_prefix('{').unwrap_or(after);
+        let continues = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.strip_prefix("PORT").is_some_and(|after| !after.starts_with(continues)) {
             self.word().expands_port = true;
+        } else if name.starts_with(|c: char| continues(c) || "(@*#?!".contains(c)) {
+            self.word().expands_other = true;
         }
     }
 
     fn word(&mut self) -> &mut Word {
-        self.word.get_or_insert_with(|| Word { text: String::new(), expands_port: false })
+        self.word.get_or_insert_with(Word::default)
     }
 
     fn take(&mut self, bytes: usize) {
@@ -112,9 +153,18 @@ mod tests {
 
     use super::*;
 
-    /// Words in brackets, with `!` behind one in which the port is expanded.
+    /// Words in brackets; behind it `!` where the port is expanded, `?` where something else is.
     fn shown(line: &str) -> String {
-        let word = |w: &Word| format!("[{}]{}", w.text, if w.expands_port { "!" } else { "" });
+        let sign = |w: &Word| {
+            if w.expands_port {
+                "!"
+            } else if w.expands_other {
+                "?"
+            } else {
+                ""
+            }
+        };
+        let word = |w: &Word| format!("[{}]{}", w.text, sign(w));
         commands(line).iter().map(|c| c.iter().map(word).collect::<String>()).collect::<Vec<_>>().join(" ")
     }
 
@@ -123,10 +173,11 @@ mod tests {
         for (line, expected) in [
             ("a --port $PORT", "[a][--port][$PORT]!"),
             ("a --port '$PORT' \"$PORT\" \\$PORT", "[a][--port][$PORT][$PORT]![$PORT]"),
-            ("a ${PORT} ${PORT:-8000} $PORTAL ${PORTS}", "[a][${PORT}]![${PORT:-8000}]![$PORTAL][${PORTS}]"),
+            ("a ${PORT} ${PORT:-8000} $PORTAL ${PORTS}", "[a][${PORT}]![${PORT:-8000}]![$PORTAL]?[${PORTS}]?"),
             ("cd 'x y' && exec b; c & d # e", "[cd][x y] [exec][b] [c] [d]"),
             ("sh -c \"a \\$PORT \\\"b\\\"\" ''", "[sh][-c][a $PORT \"b\"][]"),
             ("sh -c 'open $PORT", "[sh][-c][open $PORT]"),
+            ("a \\\n b 2>&1 \"$@\" $(c) `d` '$X' $", "[a][b][2>&1][$@]?[$]? [c] [`d`]?[$X][$]"),
         ] {
             assert_eq!(shown(line), expected, "{line}");
         }

@@ -15,15 +15,15 @@ use super::kernel::{self, Endings};
 use crate::dsn::Endpoint;
 use crate::probe::traffic::Traffic;
 
-/// What both the looks and the listener have a hand in.
-struct Shared {
+/// What a dump of the sockets and the listener both add to.
+struct Observed {
     port: u16,
     traffic: Traffic,
     ledger: RefCell<Ledger>,
 }
 
-impl Shared {
-    /// Takes an end in; `None`: one that nobody could take in time.
+impl Observed {
+    /// Takes an end in; `None`: one that was not taken in time.
     fn ended(&self, ending: Option<Ending>) {
         let Some(ending) = ending else { return self.ledger.borrow_mut().lost() };
         if self.is_of_app(ending.cookie, ending.peer, Instant::now()) {
@@ -37,78 +37,81 @@ impl Shared {
 }
 
 /// A view of the app's connections to one database.
-pub struct Sight {
-    shared: Rc<Shared>,
+pub struct AppConnections {
+    observed: Rc<Observed>,
     endings: Option<Rc<Endings>>,
     listener: Option<JoinHandle<()>>,
 }
 
-impl Sight {
+impl AppConnections {
     /// A view of who else uses the database at this endpoint; `traffic` is that of the probe.
     ///
     /// # Errors
     /// Where the kernel shows nothing, or the database is not reached over TCP.
-    pub fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<Sight> {
+    pub fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<AppConnections> {
         let Endpoint::Tcp { port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         kernel::sockets(*port)?;
-        let shared = Shared { port: *port, traffic: traffic.clone(), ledger: RefCell::default() };
-        Ok(Sight { shared: Rc::new(shared), endings: None, listener: None })
+        let observed = Observed { port: *port, traffic: traffic.clone(), ledger: RefCell::default() };
+        Ok(AppConnections { observed: Rc::new(observed), endings: None, listener: None })
     }
 
     /// From now on takes in the ends of connections too, at the moment at which they come. Needs a local set.
     ///
     /// # Errors
-    /// Where the kernel tells of none.
+    /// Where the kernel reports none.
     pub fn listen(&mut self) -> io::Result<()> {
-        let endings = Rc::new(Endings::listen(self.shared.port)?);
-        let (heard, shared) = (Rc::clone(&endings), Rc::clone(&self.shared));
+        let endings = Rc::new(Endings::listen(self.observed.port)?);
+        let (heard, observed) = (Rc::clone(&endings), Rc::clone(&self.observed));
         self.endings = Some(endings);
-        self.listener =
-            Some(tokio::task::spawn_local(
-                async move { while heard.next(|ending| shared.ended(ending)).await.is_ok() {} },
-            ));
+        self.listener = Some(tokio::task::spawn_local(async move {
+            while heard.next(|ending| observed.ended(ending)).await.is_ok() {}
+        }));
         Ok(())
     }
 
     /// A foreign socket to the database was seen at least once.
-    pub fn ever_seen(&self) -> bool {
-        self.shared.ledger.borrow().ever_seen()
+    pub(crate) fn ever_seen(&self) -> bool {
+        self.observed.ledger.borrow().ever_seen()
     }
 
-    /// What has happened since the look before, farewells of the server included.
+    /// What has happened since the last time, farewells of the server included.
     ///
     /// # Errors
     /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
-    pub fn glance(&mut self) -> io::Result<Finding> {
-        let shared = &self.shared;
-        if !shared.traffic.is_complete() {
+    pub fn compare(&mut self) -> io::Result<Finding> {
+        let observed = &self.observed;
+        if !observed.traffic.is_complete() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         // What the listener has not come to yet.
-        self.endings.iter().for_each(|endings| endings.take(|ending| shared.ended(ending)));
+        if let Some(endings) = &self.endings {
+            endings.take(|ending| observed.ended(ending));
+        }
         let began = Instant::now();
-        let seen = kernel::sockets(shared.port)?;
+        let seen = kernel::sockets(observed.port)?;
         let ended = Instant::now();
-        let judged = seen.into_iter().map(|socket| (socket, shared.is_of_app(socket.cookie, socket.peer, began)));
-        Ok(shared.ledger.borrow_mut().look(&judged.collect::<Vec<_>>(), began, ended))
+        let judged = seen.into_iter().map(|socket| (socket, observed.is_of_app(socket.cookie, socket.peer, began)));
+        Ok(observed.ledger.borrow_mut().compare(&judged.collect::<Vec<_>>(), began, ended))
     }
 
-    /// What the app has done since the look before. Where that is in doubt, it looks again after `pause`.
+    /// What the app has done since the last time. Where that is in doubt, the sockets are dumped again after `pause`.
     ///
     /// # Errors
-    /// As for [`glance`](Self::glance).
-    pub async fn look(&mut self, pause: Duration) -> io::Result<Finding> {
-        let mut found = self.glance()?;
+    /// As for [`compare`](Self::compare).
+    pub(crate) async fn compare_twice(&mut self, pause: Duration) -> io::Result<Finding> {
+        let mut found = self.compare()?;
         if found.is_doubtful() {
             sleep(pause).await;
-            found.confirm(&kernel::sockets(self.shared.port)?);
+            found.confirm(&kernel::sockets(self.observed.port)?);
         }
         Ok(found)
     }
 }
 
-impl Drop for Sight {
+impl Drop for AppConnections {
     fn drop(&mut self) {
-        self.listener.iter().for_each(JoinHandle::abort);
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
     }
 }

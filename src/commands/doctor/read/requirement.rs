@@ -1,8 +1,10 @@
-//! One line of requirements, as pip reads it.
+//! A file of requirements, as pip reads it (pypa/pip, `src/pip/_internal/req/req_file.py`).
+
+use std::borrow::Cow;
 
 /// What a line of requirements asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// An option, or a path within the repository.
     Nothing,
     /// `-r FILE`.
@@ -10,15 +12,61 @@ pub(super) enum Line {
     /// `-c FILE`.
     Constraints(String),
     /// A requirement; `version` is what `==` pins it to.
-    Package { name: String, version: Option<String> },
+    Package {
+        name: String,
+        extras: Vec<String>,
+        version: Option<String>,
+        /// It holds on some machines alone.
+        marked: bool,
+    },
     /// A URL that names one file or commit, or that does not.
-    Url { pinned: bool },
-    /// None of these.
+    Url { name: Option<String>, pinned: bool },
+    /// `x @ file:///…`: a file on the machine that wrote it, as conda's freeze has them.
+    LocalFile { name: String },
+    /// None of these: pip refuses it.
     Unreadable,
 }
 
-/// Lines with their continuations, without comments and blank ones; the number is that of the first.
-pub(super) fn logical_lines(text: &str) -> Vec<(u32, String)> {
+/// A file's lines with their continuations, without comments and blank ones; the number is that of the first.
+///
+/// # Errors
+/// Why pip could not read it, in words that follow "this file".
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<(u32, Line)>, &'static str> {
+    let text = decoded(bytes)?;
+    Ok(logical_lines(&text).into_iter().map(|(number, line)| (number, understand(&line))).collect())
+}
+
+/// By a byte order mark, a `coding:` comment in the first two lines, else as UTF-8.
+fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        char::decode_utf16(units)
+            .collect::<Result<String, _>>()
+            .map(Cow::Owned)
+            .map_err(|_| "is not the UTF-16 that it says")
+    };
+    if let Some(bytes) = bytes.strip_prefix(&[0xff, 0xfe]) {
+        return wide(bytes, u16::from_le_bytes);
+    }
+    if let Some(bytes) = bytes.strip_prefix(&[0xfe, 0xff]) {
+        return wide(bytes, u16::from_be_bytes);
+    }
+    let bytes = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
+    if bytes.contains(&0) {
+        return Err("is binary, no text");
+    }
+    let names_coding =
+        |line: &&[u8]| line.starts_with(b"#") && line.windows(7).any(|part| part == b"coding:" || part == b"coding=");
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) if bytes.split(|b| *b == b'\n').take(2).any(|line| names_coding(&line)) => {
+            Ok(String::from_utf8_lossy(bytes))
+        }
+        Err(_) => Err("is not UTF-8, and pip stops at it"),
+    }
+}
+
+fn logical_lines(text: &str) -> Vec<(u32, String)> {
     let mut done = Vec::new();
     let mut open: Option<(u32, String)> = None;
     for (number, line) in (1..).zip(text.lines()) {
@@ -44,7 +92,7 @@ fn without_comment(line: &str) -> &str {
     line.match_indices('#').find(|(at, _)| begins(*at)).map_or(line, |(at, _)| &line[..at])
 }
 
-pub(super) fn understand(line: &str) -> Line {
+fn understand(line: &str) -> Line {
     let argument = |names: [&str; 2]| {
         names.into_iter().find_map(|name| {
             let rest = line.strip_prefix(name)?;
@@ -67,8 +115,14 @@ pub(super) fn understand(line: &str) -> Line {
     let has_hash = whole.contains("--hash");
     let bare = whole.find(" --").map_or(whole, |at| &whole[..at]).trim();
     if bare.contains("://") {
-        let url = bare.split_once(" @ ").map_or(bare, |(_, url)| url).trim();
-        return Line::Url { pinned: has_hash || is_pinned_url(url) };
+        let (name, url) = match bare.split_once('@').filter(|(name, _)| !name.contains("://")) {
+            Some((name, url)) => (Some(normal(name.split('[').next().unwrap_or(name).trim())), url.trim()),
+            None => (None, bare),
+        };
+        return match name {
+            Some(name) if url.starts_with("file:") => Line::LocalFile { name },
+            name => Line::Url { name, pinned: has_hash || is_pinned_url(url) },
+        };
     }
     let is_path = bare.starts_with(['.', '/']) || bare.ends_with(".whl") || bare.ends_with(".tar.gz");
     if is_path || editable.is_some() { Line::Nothing } else { package(bare) }
@@ -76,29 +130,43 @@ pub(super) fn understand(line: &str) -> Line {
 
 /// `name[extra]==1.2 ; marker`.
 fn package(text: &str) -> Line {
-    let text = text.split(';').next().unwrap_or(text).trim();
+    let (text, marker) = text.split_once(';').unwrap_or((text, ""));
+    let text = text.trim();
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let rest = rest.trim_start();
-    let rest = match rest.strip_prefix('[') {
-        Some(extras) => extras.split_once(']').map_or("[", |(_, rest)| rest),
-        None => rest,
+    let (extras, rest) = match rest.strip_prefix('[') {
+        Some(extras) => extras.split_once(']').unwrap_or((extras, "[")),
+        None => ("", rest),
     };
     let rest = rest.trim().trim_start_matches('(').trim_end_matches(')').trim();
     let is_name = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let is_clause =
-        |clause: &str| ["==", ">=", "<=", "~=", "!=", ">", "<"].iter().any(|sign| clause.trim().starts_with(sign));
-    if !is_name || !(rest.is_empty() || rest.split(',').all(is_clause)) {
+    let is_clause = |clause: &str| {
+        let sign =
+            ["===", "==", ">=", "<=", "~=", "!=", ">", "<"].iter().find_map(|sign| clause.trim().strip_prefix(sign));
+        sign.is_some_and(|version| !version.trim().is_empty() && !version.trim().contains(' '))
+    };
+    let clauses = rest.trim_end_matches(',');
+    if !is_name || !(clauses.is_empty() || clauses.split(',').all(is_clause)) {
         return Line::Unreadable;
     }
-    let pin = rest.split(',').find_map(|clause| clause.trim().strip_prefix("==").filter(|pin| !pin.contains('*')));
+    let pin = clauses.split(',').find_map(|clause| clause.trim().strip_prefix("==").filter(|pin| !pin.contains('*')));
     let version = pin.map(|pin| pin.trim_start_matches('=').trim().to_owned()).filter(|pin| !pin.is_empty());
-    // PEP 503: one spelling of a name.
-    let mut name = name.to_ascii_lowercase().replace(['_', '.'], "-");
-    while name.contains("--") {
-        name = name.replace("--", "-");
+    let extras = extras.split(',').map(str::trim).filter(|extra| !extra.is_empty()).map(normal).collect();
+    Line::Package { name: normal(name), extras, version, marked: !marker.trim().is_empty() }
+}
+
+/// PEP 503: one spelling of a name.
+fn normal(name: &str) -> String {
+    let mut normal = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '-' | '_' | '.' if normal.ends_with('-') => {}
+            '-' | '_' | '.' => normal.push('-'),
+            c => normal.push(c.to_ascii_lowercase()),
+        }
     }
-    Line::Package { name, version }
+    normal
 }
 
 /// A commit by its hash, a file with its version in its name or its hash behind it.
@@ -126,7 +194,7 @@ mod tests {
     fn pinned(line: &str) -> bool {
         match understand(without_comment(line).trim()) {
             Line::Package { version, .. } => version.is_some(),
-            Line::Url { pinned } => pinned,
+            Line::Url { pinned, .. } => pinned,
             Line::Nothing => true,
             other => panic!("{line}: {other:?}"),
         }
@@ -142,6 +210,7 @@ mod tests {
             "a (==1.0)",
             "a==1.0,>=0.9",
             "a==1.0 --hash=sha256:ab --hash=sha256:cd",
+            "a==1.0,",
             "a @ https://files.acme.com/a-1.0-py3-none-any.whl",
             "a @ https://files.acme.com/a.zip#sha256=ab",
             "git+https://github.com/acme/a.git@4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a#egg=a",
@@ -165,12 +234,25 @@ mod tests {
         ] {
             assert!(!pinned(line), "{line}");
         }
-        for line in ["fastapi=1.0", "two words", "[x]==1", "==1.0"] {
+        let file = Line::LocalFile { name: "anyio".into() };
+        assert_eq!(understand("anyio @ file:///C:/ci/anyio_1644481856696/work"), file);
+        for line in ["fastapi=1.0", "two words", "[x]==1", "==1.0", "a==", "a==1.0 b"] {
             assert_eq!(understand(line), Line::Unreadable, "{line}");
         }
         assert_eq!(understand("-rbase.txt"), Line::Include("base.txt".into()));
         assert_eq!(understand("--requirement=base.txt"), Line::Include("base.txt".into()));
         assert_eq!(understand("-c pins.txt"), Line::Constraints("pins.txt".into()));
+    }
+
+    #[test]
+    fn encodings_that_pip_reads_and_those_that_it_does_not() {
+        let wide: Vec<u8> = [0xfeff].into_iter().chain("a==1\n".encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        let pin = Line::Package { name: "a".into(), extras: vec![], version: Some("1".into()), marked: false };
+        assert_eq!(read(&wide).unwrap(), [(1, pin)]);
+        assert_eq!(read(b"\xef\xbb\xbfa==1").unwrap().len(), 1);
+        assert_eq!(read(b"# -*- coding: latin-1 -*-\na==1 # caf\xe9\n").unwrap().len(), 1);
+        assert!(read(b"a==1 # caf\xe9\n").is_err());
+        assert!(read(b"\x7fELF\0\0").is_err());
     }
 
     #[test]

@@ -1,0 +1,47 @@
+//! The readers: a file's bytes → what it says. They judge nothing; each is linear in what it is given.
+
+pub(super) mod command;
+pub(super) mod dockerfile;
+pub(super) mod files;
+mod ignored;
+pub(super) mod installed;
+pub(super) mod layout;
+mod lock;
+mod procfile;
+pub(super) mod python;
+mod railway;
+pub(super) mod requirement;
+pub(super) mod secret;
+pub(super) mod server;
+pub(super) mod shell;
+pub(super) mod start;
+pub(super) mod url;
+
+/// Runs every reader over one file, as if it were of every kind; returns how many things they saw. For the fuzz target.
+pub(super) fn every_reader(bytes: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(bytes);
+    let forms = [
+        dockerfile::Form::Shell(text.to_string()),
+        dockerfile::Form::Exec(text.split(' ').map(shell::Word::literal).collect()),
+    ];
+    let script = |_: &str, _: &[shell::Word]| Some(text.to_string()).filter(|text| text.len() < 2000);
+    let steps: Vec<_> = forms.iter().flat_map(|form| command::steps(form, &script)).collect();
+    let servers = steps.iter().filter(|step| match step {
+        command::Step::Program(launch) => server::read(launch).is_some(),
+        _ => false,
+    });
+    let image = dockerfile::read(&text);
+    let requirements = requirement::read(bytes).map_or(0, |lines| lines.len());
+    servers.count()
+        + usize::from(shell::is_simple(&text))
+        + image.map_or(0, |image| image.sources("/app/main.py").len())
+        + usize::from(procfile::read(&text).is_ok())
+        + usize::from(railway::toml(&text, "deploy", "startCommand").is_some())
+        + usize::from(python::binding(&text, "app") != python::Binding::Missing)
+        + secret::lines(&text, true, &[]).len()
+        + secret::lines(&text, false, &["known-to-us-4711".into()]).len()
+        + requirements
+        + lock::packages(&text).len()
+        + url::Url::read(&text).keys.len()
+        + usize::from(url::is_template(&text))
+}

@@ -1,0 +1,236 @@
+//! A start command → the programs that it starts, through shells, wrappers, start scripts and `sidepulse run`.
+
+use super::dockerfile::Form;
+use super::shell::{self, Word};
+
+/// What takes a command line as its argument after `-c`.
+const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "ksh"];
+/// Shells in shells and scripts in scripts: deeper is no start command.
+const DEEPEST: usize = 6;
+/// As many commands and scripts are looked at: a start command has a handful.
+const MOST_COMMANDS: usize = 500;
+const MOST_SCRIPTS: usize = 10;
+
+/// Programs that start the one behind them, and how many words of theirs stand before it.
+const WRAPPERS: [(&str, usize); 16] = [
+    ("exec", 0),
+    ("nohup", 0),
+    ("command", 0),
+    ("setsid", 0),
+    ("time", 0),
+    ("env", 0),
+    ("tini", 0),
+    ("dumb-init", 0),
+    ("catatonit", 0),
+    ("gosu", 1),
+    ("su-exec", 1),
+    ("opentelemetry-instrument", 0),
+    ("ddtrace-run", 0),
+    ("newrelic-admin", 1),
+    ("doppler", 1),
+    ("infisical", 1),
+];
+/// Managers that run a program within their environment: `uv run …`.
+const MANAGERS: [&str; 6] = ["uv", "poetry", "pipenv", "pdm", "hatch", "rye"];
+/// Their options that take a value.
+const WITH_VALUE: [&str; 12] = [
+    "--directory",
+    "--project",
+    "--with",
+    "--extra",
+    "--group",
+    "--env-file",
+    "--python",
+    "-p",
+    "--package",
+    "--no-group",
+    "--only-group",
+    "-C",
+];
+/// What prepares, and ends by itself.
+const PREPARES: [&str; 30] = [
+    "echo", "cd", "export", "set", "alembic", "sleep", "true", ":", "mkdir", "cp", "mv", "rm", "chmod", "chown", "ls",
+    "pwd", "cat", "printf", "test", "[", "wait", "trap", "pip", "source", ".", "ulimit", "umask", "date", "aerich",
+    "unset",
+];
+
+/// One program that is started, and what surrounds it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Launch {
+    /// The program and its arguments.
+    pub(crate) words: Vec<Word>,
+    /// A shell reads the words right before the program does.
+    pub(crate) by_shell: bool,
+    /// Below `sidepulse run`.
+    pub(crate) under_run: bool,
+    /// The shell before `sidepulse run` expands a `$PORT` that is meant for the app.
+    pub(crate) expanded_too_early: bool,
+    /// What each `cd` before it names, in order.
+    pub(crate) directories: Vec<Word>,
+    /// `NAME=value` before it, and what was exported.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// What a start command does, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// A program that may be the server.
+    Program(Launch),
+    /// sidepulse itself beside it; false where it is given another place to listen.
+    Daemon { on_port: bool },
+    /// What is not known: a script that cannot be found, or that branches.
+    Unknown(String),
+}
+
+/// Reads a start script by the path that the command names.
+pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<String>;
+
+/// Everything that a start command starts.
+pub(crate) fn steps(form: &Form, script: Script<'_>) -> Vec<Step> {
+    let mut reader = Reader { script, steps: Vec::new(), commands: 0, scripts: 0 };
+    match form {
+        Form::Shell(line) => reader.line(line, &Launch::default(), &[], 0),
+        Form::Exec(words) => reader.program(words, Launch::default(), &[], 0),
+    }
+    reader.steps
+}
+
+struct Reader<'a> {
+    script: Script<'a>,
+    steps: Vec<Step>,
+    /// Commands and scripts that were read, each of which has its limit.
+    commands: usize,
+    scripts: usize,
+}
+
+impl Reader<'_> {
+    /// A shell's line or script. `arguments` are `"$@"`.
+    fn line(&mut self, line: &str, around: &Launch, arguments: &[Word], depth: usize) {
+        let mut here = Launch { by_shell: true, ..around.clone() };
+        for words in shell::commands(line) {
+            if depth > DEEPEST || self.commands > MOST_COMMANDS {
+                return self.unknown("a script that is longer than a start command");
+            }
+            self.commands += 1;
+            match words.first().map(|word| word.text.as_str()).unwrap_or_default() {
+                "cd" => here.directories.extend(words.get(1).cloned()),
+                "export" => here.variables.extend(words[1..].iter().filter_map(assignment)),
+                _ => self.program(&words, here.clone(), arguments, depth),
+            }
+        }
+    }
+
+    /// Goes through what stands before the program itself.
+    fn program(&mut self, words: &[Word], mut launch: Launch, arguments: &[Word], depth: usize) {
+        let mut rest = words;
+        while let Some((first, others)) = rest.split_first() {
+            let name = first.program();
+            if let Some(variable) = assignment(first) {
+                launch.variables.push(variable);
+                rest = others;
+            } else if first.text == "$@" && !arguments.is_empty() {
+                let words = [arguments, others].concat();
+                return self.program(&words, Launch { by_shell: false, ..launch }, &[], depth + 1);
+            } else if first.expands_other || first.expands_port {
+                return self.unknown("a program that a variable names");
+            } else if let Some((_, skipped)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name) {
+                let behind = others.get(*skipped..).unwrap_or_default();
+                let options = behind.iter().take_while(|word| word.text.starts_with('-')).count();
+                rest = &behind[options..];
+            } else if MANAGERS.contains(&name) && others.first().is_some_and(|word| word.text == "run") {
+                rest = managed(&others[1..], &mut launch);
+            } else {
+                return self.named(rest, launch, depth);
+            }
+        }
+    }
+
+    fn named(&mut self, words: &[Word], launch: Launch, depth: usize) {
+        let name = words[0].program();
+        if name == "sidepulse" {
+            return self.sidepulse(words, launch, depth);
+        }
+        if SHELLS.contains(&name) {
+            let options = words[1..].iter().take_while(|word| word.text.starts_with(['-', '+'])).count();
+            let is_line =
+                words[1..=options].iter().any(|word| !word.text.starts_with("--") && word.text.ends_with('c'));
+            let Some(what) = words.get(options + 1) else { return self.unknown("a shell that reads its input") };
+            if is_line {
+                // `$0` comes first.
+                let arguments = words.get(options + 3..).unwrap_or_default();
+                return self.line(&what.text, &launch, arguments, depth + 1);
+            }
+            return self.script(what, &words[options + 2..], &launch, depth);
+        }
+        if name.ends_with(".sh") || name.contains("entrypoint") {
+            return self.script(&words[0], &words[1..], &launch, depth);
+        }
+        if !PREPARES.contains(&name) {
+            self.steps.push(Step::Program(Launch { words: words.to_vec(), ..launch }));
+        }
+    }
+
+    fn sidepulse(&mut self, words: &[Word], launch: Launch, depth: usize) {
+        let is = |word: &Word, text: &str| word.text == text;
+        if let Some(run) = words.iter().position(|word| is(word, "run"))
+            && let Some(dashes) = words.iter().position(|word| is(word, "--"))
+            && run < dashes
+        {
+            let child = words[dashes + 1..].to_vec();
+            let expanded = launch.by_shell && child.iter().any(|word| word.expands_port);
+            let expanded_too_early = launch.expanded_too_early || expanded;
+            let launch = Launch { by_shell: false, under_run: true, expanded_too_early, ..launch };
+            return self.program(&child, launch, &[], depth + 1);
+        }
+        if !words[1..].iter().any(|word| ["check", "ping", "doctor", "run"].iter().any(|other| is(word, other))) {
+            let elsewhere = words.iter().any(|word| word.text.starts_with("--listen"))
+                || launch.variables.iter().any(|(name, _)| name == "SIDEPULSE_LISTEN" || name == "PORT");
+            self.steps.push(Step::Daemon { on_port: !elsewhere });
+        }
+    }
+
+    fn script(&mut self, path: &Word, arguments: &[Word], launch: &Launch, depth: usize) {
+        self.scripts += 1;
+        if self.scripts > MOST_SCRIPTS {
+            return self.unknown("scripts within scripts");
+        }
+        let text = (self.script)(&path.text, &launch.directories).filter(|_| !path.expands_other);
+        match text {
+            None => self.unknown(&format!("the script {}", path.program())),
+            Some(text) if !shell::is_simple(&text) => {
+                self.unknown(&format!("the script {}, which branches", path.program()))
+            }
+            Some(text) => self.line(&text, launch, arguments, depth + 1),
+        }
+    }
+
+    fn unknown(&mut self, what: &str) {
+        self.steps.push(Step::Unknown(what.to_owned()));
+    }
+}
+
+/// What stands behind `uv run` and its options.
+fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
+    let mut rest = words;
+    while let [option, others @ ..] = rest
+        && option.text.starts_with('-')
+    {
+        rest = others;
+        if WITH_VALUE.contains(&option.text.as_str())
+            && let [value, others @ ..] = rest
+        {
+            if ["--directory", "-C"].contains(&option.text.as_str()) {
+                launch.directories.push(value.clone());
+            }
+            rest = others;
+        }
+    }
+    rest
+}
+
+/// `NAME=value`.
+fn assignment(word: &Word) -> Option<(String, String)> {
+    let (name, value) = word.text.split_once('=')?;
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    is_name.then(|| (name.to_owned(), value.to_owned()))
+}

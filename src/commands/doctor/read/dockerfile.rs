@@ -1,0 +1,346 @@
+//! A Dockerfile → what its last stage runs, where, and which files of the repository are there (docs.docker.com,
+//! reference/dockerfile).
+
+use std::borrow::Cow;
+
+use super::shell::Word;
+
+/// A longer Dockerfile is understood up to here; what follows makes the image unknown.
+const MOST_STAGES: usize = 50;
+const MOST_COPIES: usize = 200;
+const MOST_VARIABLES: usize = 200;
+/// `ENV A=$A$A` doubles with every line.
+const LONGEST_VALUE: usize = 4096;
+
+/// `CMD`, `ENTRYPOINT`, or a start command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A shell reads it.
+    Shell(String),
+    /// The system gets the words as they are.
+    Exec(Vec<Word>),
+}
+
+/// An instruction and its line.
+#[derive(Clone, Debug)]
+pub(crate) struct Instruction {
+    pub(crate) line: u32,
+    pub(crate) form: Form,
+}
+
+/// Files of the build context that are in the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// Relative to the context.
+    pub(crate) from: String,
+    /// Absolute; ends in `/` where it was written as a directory.
+    pub(crate) to: String,
+}
+
+/// What the last stage is.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) entrypoint: Option<Instruction>,
+    pub(crate) command: Option<Instruction>,
+    /// Absolute; `None` where a variable that is not known decides.
+    pub(crate) workdir: Option<String>,
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) copies: Vec<Copied>,
+    /// Nothing but the copies can have put the app's files there.
+    pub(crate) complete: bool,
+    /// The app may be installed as a package.
+    pub(crate) installs: bool,
+}
+
+impl Default for Image {
+    fn default() -> Image {
+        Image {
+            entrypoint: None,
+            command: None,
+            workdir: Some("/".into()),
+            variables: Vec::new(),
+            copies: Vec::new(),
+            complete: true,
+            installs: false,
+        }
+    }
+}
+
+impl Image {
+    /// The last value that `ENV` gives it.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Where the repository has what the image has at this absolute path; the latest copy first.
+    pub(crate) fn sources(&self, path: &str) -> Vec<String> {
+        let found = self.copies.iter().rev().filter_map(|copied| {
+            let below = path.strip_prefix(copied.to.trim_end_matches('/'))?;
+            let from = copied.from.trim_end_matches('/');
+            match below.strip_prefix('/') {
+                // A directory's content is copied, not the directory; a file goes into it under its own name.
+                Some(below) if from.rsplit('/').next() == Some(below) => Some(vec![from.to_owned(), join(from, below)]),
+                Some(below) => Some(vec![join(from, below)]),
+                None => below.is_empty().then(|| vec![from.to_owned()]),
+            }
+        });
+        found.flatten().collect()
+    }
+}
+
+/// Reads the whole file; `None` where it has no stage.
+pub(crate) fn read(text: &str) -> Option<Image> {
+    let mut stages: Vec<(String, Image)> = Vec::new();
+    for (line, instruction, rest) in instructions(text) {
+        if instruction == "FROM" {
+            let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+            let base = words.first().copied().unwrap_or_default();
+            let name = if words.len() >= 3 { words[2].to_lowercase() } else { String::new() };
+            let inherited = stages.iter().rev().find(|(known, _)| *known == base.to_lowercase());
+            let mut image = inherited.map(|(_, image)| image.clone()).unwrap_or_default();
+            if stages.len() >= MOST_STAGES {
+                image.complete = false;
+                stages.pop();
+            }
+            stages.push((name, image));
+            continue;
+        }
+        let Some((_, image)) = stages.last_mut() else { continue };
+        apply(image, line, &instruction, rest.as_ref());
+    }
+    stages.pop().map(|(_, image)| image)
+}
+
+fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
+    match instruction {
+        "CMD" => image.command = Some(Instruction { line, form: form(rest) }),
+        "ENTRYPOINT" => {
+            image.entrypoint = Some(Instruction { line, form: form(rest) });
+            // As in Docker: an entrypoint takes the base's CMD away.
+            image.command = None;
+        }
+        "WORKDIR" => {
+            let dir = expanded(rest.trim(), image);
+            image.workdir = dir.and_then(|dir| Some(absolute(image.workdir.as_deref()?, &dir)));
+        }
+        "ENV" => {
+            for (name, value) in assignments(rest) {
+                // Unknown in part: what needs it is unknown as well.
+                let value = expanded(&value, image).unwrap_or_else(|| "$".into());
+                if image.variables.len() < MOST_VARIABLES {
+                    image.variables.push((name, value));
+                } else {
+                    image.complete = false;
+                }
+            }
+        }
+        "COPY" | "ADD" => copy(image, rest),
+        "RUN" => {
+            let installs =
+                ["pip install .", "pip install -e", "uv sync", "poetry install", "pip install /", "setup.py"];
+            image.installs |= installs.iter().any(|command| rest.contains(command));
+            image.complete &=
+                !["git clone", "curl ", "wget ", "tar ", "unzip ", "mv ", "cp "].iter().any(|c| rest.contains(c));
+        }
+        _ => {}
+    }
+}
+
+fn copy(image: &mut Image, rest: &str) {
+    let mut words: Vec<String> = match serde_json::from_str(rest.trim()) {
+        Ok(words) => words,
+        Err(_) => rest.split_whitespace().map(str::to_owned).collect(),
+    };
+    // From another stage or image: those files are not looked for.
+    image.complete &= !words.iter().any(|word| word.starts_with("--from") || word.starts_with("<<"));
+    if words.iter().any(|word| word.starts_with("--from")) {
+        return;
+    }
+    words.retain(|word| !word.starts_with("--"));
+    let Some(to) = words.pop().and_then(|to| expanded(&to, image)) else {
+        image.complete = false;
+        return;
+    };
+    let Some(workdir) = image.workdir.clone() else {
+        image.complete = false;
+        return;
+    };
+    let several = words.len() > 1;
+    for from in words {
+        let from = expanded(&from, image).filter(|from| !from.contains(['*', '?', '[', ':']));
+        match from {
+            Some(from) if image.copies.len() < MOST_COPIES => {
+                let mut to = absolute(&workdir, &to);
+                if several && !to.ends_with('/') {
+                    to.push('/');
+                }
+                image.copies.push(Copied { from: normal(&from), to });
+            }
+            _ => image.complete = false,
+        }
+    }
+}
+
+/// `["a", "b"]` or a shell's line.
+fn form(rest: &str) -> Form {
+    match serde_json::from_str::<Vec<String>>(rest.trim()) {
+        Ok(words) => Form::Exec(words.into_iter().map(Word::literal).collect()),
+        Err(_) => Form::Shell(rest.trim().to_owned()),
+    }
+}
+
+/// `A=1 B="two words"`, or the old `A 1`.
+fn assignments(rest: &str) -> Vec<(String, String)> {
+    let commands = super::shell::commands(rest);
+    let words: Vec<&Word> = commands.iter().flatten().collect();
+    if let [name, ..] = words.as_slice()
+        && !name.text.contains('=')
+    {
+        let value = rest.trim_start().split_once(char::is_whitespace).map_or("", |(_, value)| value.trim());
+        return vec![(name.text.clone(), value.to_owned())];
+    }
+    words.iter().filter_map(|word| word.text.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
+/// `$NAME` and `${NAME}` as `ENV` has them; `None` where one is not known, or the text grows too long.
+fn expanded(text: &str, image: &Image) -> Option<String> {
+    let text = text.trim_matches(['"', '\'']);
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        done.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let (name, following) = match after.strip_prefix('{') {
+            Some(inner) => inner.split_once('}')?,
+            None => {
+                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+                after.split_at(end)
+            }
+        };
+        let value = image.variable(name).filter(|value| !value.contains('$'))?;
+        done.push_str(value);
+        if done.len() > LONGEST_VALUE {
+            return None;
+        }
+        rest = following;
+    }
+    done.push_str(rest);
+    (done.len() <= LONGEST_VALUE).then_some(done)
+}
+
+/// A path in the image, seen from a directory there.
+pub(crate) fn absolute(dir: &str, path: &str) -> String {
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{dir}/{path}") };
+    let is_directory = path.ends_with('/') || path == "." || path.ends_with("/.");
+    let mut absolute = format!("/{}", normal(&whole));
+    if is_directory && absolute.len() > 1 {
+        absolute.push('/');
+    }
+    absolute
+}
+
+/// Without `.`, `..`, doubled and outer slashes.
+pub(crate) fn normal(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn join(dir: &str, below: &str) -> String {
+    if dir.is_empty() { below.to_owned() } else { format!("{dir}/{below}") }
+}
+
+/// Line, instruction in capitals and the rest: continuations joined, comments and here-documents left out.
+fn instructions(text: &str) -> Vec<(u32, String, Cow<'_, str>)> {
+    let mut done = Vec::new();
+    let mut lines = (1..).zip(text.lines());
+    while let Some((number, line)) = lines.next() {
+        if line.trim_start().starts_with('#') {
+            continue;
+        }
+        let mut whole = Cow::Borrowed(line.trim());
+        while whole.ends_with('\\') {
+            let Some((_, more)) = lines.next() else { break };
+            if more.trim_start().starts_with('#') {
+                continue;
+            }
+            let whole = whole.to_mut();
+            whole.pop();
+            whole.push_str(more.trim_end());
+        }
+        let Some(end) = whole.find(char::is_whitespace) else { continue };
+        let instruction = whole[..end].to_ascii_uppercase();
+        if let Some(mark) = here_document(&instruction, &whole) {
+            for (_, line) in lines.by_ref() {
+                if line.trim() == mark {
+                    break;
+                }
+            }
+        }
+        let rest = match whole {
+            Cow::Borrowed(whole) => Cow::Borrowed(whole[end..].trim_start()),
+            Cow::Owned(whole) => Cow::Owned(whole[end..].trim_start().to_owned()),
+        };
+        done.push((number, instruction, rest));
+    }
+    done
+}
+
+/// `RUN <<EOF`: the word that ends it.
+fn here_document(instruction: &str, line: &str) -> Option<String> {
+    if !["RUN", "COPY", "ADD"].contains(&instruction) {
+        return None;
+    }
+    let (_, after) = line.split_once("<<")?;
+    let mark: String =
+        after.trim_start_matches(['-', '"', '\'']).chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    (!mark.is_empty()).then_some(mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stage_is_what_runs() {
+        let text = "FROM python:3.12 AS build\nCMD [\"a\"]\nFROM build\nENV HOME_DIR=/srv X=\"y z\"\nWORKDIR $HOME_DIR/app\n\
+                    COPY . .\nCOPY ./extra /srv/lib/\nRUN <<EOF\nCMD no\nEOF\nENTRYPOINT [\"b\", \\\n  # why\n  \"c\"]\ncmd d $PORT\n";
+        let image = read(text).unwrap();
+        assert_eq!(image.workdir.as_deref(), Some("/srv/app"));
+        assert_eq!(image.variable("X"), Some("y z"));
+        assert_eq!(image.entrypoint.as_ref().unwrap().form, Form::Exec(vec![Word::literal("b"), Word::literal("c")]));
+        let command = image.command.as_ref().unwrap();
+        assert_eq!((command.line, &command.form), (14, &Form::Shell("d $PORT".into())));
+        assert!(image.complete);
+        assert_eq!(image.sources("/srv/app/main.py"), ["main.py"]);
+        assert_eq!(image.sources("/srv/lib/x/y.py"), ["extra/x/y.py"]);
+        assert_eq!(image.sources("/srv/lib/extra"), ["extra", "extra/extra"]);
+        assert!(image.sources("/etc/x").is_empty());
+    }
+
+    #[test]
+    fn what_is_not_understood_makes_the_image_incomplete() {
+        for line in [
+            "COPY --from=build /app /app",
+            "COPY *.py /app/",
+            "COPY . $NOWHERE",
+            "ADD https://a/b /c",
+            "RUN git clone x",
+        ] {
+            assert!(!read(&format!("FROM x\n{line}\n")).unwrap().complete, "{line}");
+        }
+        assert_eq!(
+            read(&format!("FROM x\nENV A=xxxxxxxx\n{}WORKDIR $A", "ENV A=$A$A\n".repeat(150))).unwrap().workdir,
+            None
+        );
+        assert!(read("RUN x").is_none());
+    }
+}

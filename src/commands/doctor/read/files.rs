@@ -1,0 +1,247 @@
+//! The backend's files: where they are and what they say. Nothing outside the repository is read, and every cut is
+//! noted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::ignored::{self, Ignored};
+use crate::commands::doctor::finding::printable;
+
+/// What a person writes is smaller; what is larger is data.
+const LARGEST: u64 = 1024 * 1024;
+/// Packages in packages: deeper than any that was seen.
+const DEEPEST: usize = 8;
+const MOST_FILES: usize = 1000;
+/// A directory of data may have any number of entries.
+const MOST_ENTRIES: usize = 20_000;
+/// Not the app's own code, or made-up secrets on purpose.
+const SKIPPED: [&str; 8] = ["tests", "test", "venv", "env", "node_modules", "site-packages", "__pycache__", "target"];
+/// What beside Python holds settings, and so sometimes a secret. Files of the repository's root are among them.
+const SETTINGS: [&str; 14] = [
+    "Procfile",
+    "Dockerfile",
+    "alembic.ini",
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+    "fly.toml",
+    "nixpacks.toml",
+    "pyproject.toml",
+    "railpack.json",
+    "railway.json",
+    "railway.toml",
+    "vercel.json",
+];
+
+/// A file as text; bytes that are not UTF-8 are replaced.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    /// As it is shown.
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// What was read of `--backend DIR`.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) dir: PathBuf,
+    /// What names are relative to, and above which nothing is read: the repository's root, else DIR.
+    pub(crate) base: PathBuf,
+    /// The app's own code, tests left out.
+    pub(crate) python: Vec<File>,
+    /// Settings and the like, of DIR and the directories above it.
+    pub(crate) settings: Vec<File>,
+    /// What git would not commit, where it could be asked.
+    pub(crate) ignored: Ignored,
+    /// A sentence for each thing that was left out.
+    pub(crate) cuts: Vec<String>,
+}
+
+/// Why a file has no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Missing,
+    /// What is wrong with it.
+    Unfit(&'static str),
+}
+
+impl Files {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// One sentence, where DIR is no directory.
+    pub(crate) fn read(dir: &Path) -> Result<Files, String> {
+        let shown = printable(&dir.display().to_string());
+        let dir = dir.canonicalize().map_err(|error| format!("{shown} cannot be opened: {}", error.kind()))?;
+        fs::read_dir(&dir).map_err(|error| format!("{shown} is not a directory that can be read: {}", error.kind()))?;
+        let root = dir.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned);
+        let base = root.clone().unwrap_or_else(|| dir.clone());
+        let ignored = Ignored::Unknown;
+        let mut files = Files { dir, base, python: Vec::new(), settings: Vec::new(), ignored, cuts: Vec::new() };
+        let mut walk = Walk::default();
+        walk.visit(&files.dir, 0);
+        for above in files.above().skip(1) {
+            walk.list(above);
+        }
+        files.cuts = walk.cuts();
+        let mut too_large = 0;
+        for path in walk.found {
+            match files.file(&path) {
+                Ok(file) if is_python(&path) => files.python.push(file),
+                Ok(file) => files.settings.push(file),
+                Err(Unreadable::Unfit(_)) => too_large += 1,
+                Err(Unreadable::Missing) => {}
+            }
+        }
+        if too_large > 0 {
+            files.cuts.push(format!("{too_large} files were not read: larger than 1 MiB, or no plain file"));
+        }
+        if let Some(root) = root {
+            let paths: Vec<&Path> =
+                files.python.iter().chain(&files.settings).map(|file| file.path.as_path()).collect();
+            files.ignored = ignored::ask_git(&root, &paths);
+        }
+        Ok(files)
+    }
+
+    /// DIR and what is above it, up to the base.
+    pub(crate) fn above(&self) -> impl Iterator<Item = &Path> + use<'_> {
+        self.dir.ancestors().take_while(|dir| dir.starts_with(&self.base))
+    }
+
+    /// Where Railway may start to look: DIR or the repository's root as the service's root directory, then what lies
+    /// between.
+    pub(crate) fn roots(&self) -> Vec<&Path> {
+        let mut roots = vec![self.dir.as_path()];
+        if self.base != self.dir {
+            roots.push(&self.base);
+            roots.extend(self.above().skip(1).filter(|dir| *dir != self.base));
+        }
+        roots
+    }
+
+    /// `deploy/backend/main.py`.
+    pub(crate) fn name_of(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.base).unwrap_or(path);
+        let name = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        printable(&name.display().to_string())
+    }
+
+    /// A file by its path, wherever it is below the base.
+    pub(crate) fn file(&self, path: &Path) -> Result<File, Unreadable> {
+        let bytes = self.bytes(path)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
+        Ok(File { name: self.name_of(path), path: path.to_owned(), text })
+    }
+
+    /// The same as it is on the disk. Pipes and devices are never opened, and no link leads out of the base.
+    pub(crate) fn bytes(&self, path: &Path) -> Result<Vec<u8>, Unreadable> {
+        let real = path.canonicalize().map_err(|_| Unreadable::Missing)?;
+        if !real.starts_with(&self.base) {
+            return Err(Unreadable::Unfit("lies outside the repository"));
+        }
+        let metadata = fs::metadata(&real).map_err(|_| Unreadable::Missing)?;
+        if !metadata.is_file() {
+            return Err(Unreadable::Unfit("is not a file"));
+        }
+        if metadata.len() > LARGEST {
+            return Err(Unreadable::Unfit("is larger than 1 MiB"));
+        }
+        fs::read(&real).map_err(|_| Unreadable::Unfit("cannot be read"))
+    }
+
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        path.canonicalize().is_ok_and(|real| real.starts_with(&self.base) && real.is_file())
+    }
+
+    /// The first Python file of the app, and its line, in which one of these texts stands, whatever the case.
+    pub(crate) fn mention(&self, texts: &[&str]) -> Option<Mention> {
+        self.python.iter().find_map(|file| {
+            let lower = file.text.to_ascii_lowercase();
+            let at = texts.iter().filter_map(|text| lower.find(&text.to_ascii_lowercase())).min()?;
+            let line = u32::try_from(lower[..at].matches('\n').count() + 1).ok();
+            Some(Mention { file: file.name.clone(), line })
+        })
+    }
+}
+
+/// Where the app's code mentions something. What the code does with it was not looked at.
+#[derive(Debug)]
+pub(crate) struct Mention {
+    pub(crate) file: String,
+    pub(crate) line: Option<u32>,
+}
+
+fn is_python(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "py")
+}
+
+fn is_settings(name: &str) -> bool {
+    let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
+    SETTINGS.contains(&name) || is_requirements || name.starts_with(".env")
+}
+
+/// The paths to read, and how many were left out.
+#[derive(Default)]
+struct Walk {
+    found: Vec<PathBuf>,
+    entries: usize,
+    left_out: usize,
+    directories_left_out: usize,
+}
+
+impl Walk {
+    fn visit(&mut self, dir: &Path, depth: usize) {
+        for below in self.list(dir) {
+            if depth + 1 < DEEPEST && self.entries < MOST_ENTRIES {
+                self.visit(&below, depth + 1);
+            } else {
+                self.directories_left_out += 1;
+            }
+        }
+    }
+
+    /// Notes the files of one directory; returns the directories to go into.
+    fn list(&mut self, dir: &Path) -> Vec<PathBuf> {
+        let room = MOST_ENTRIES.saturating_sub(self.entries);
+        let mut entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().take(room).collect();
+        self.entries += entries.len();
+        entries.sort_unstable_by_key(fs::DirEntry::file_name);
+        let mut directories = Vec::new();
+        for entry in entries {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            // Of the entry itself: a link to a directory could lead round in a circle.
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                if !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) {
+                    directories.push(path);
+                }
+            } else if is_python(&path) || is_settings(&name) {
+                if self.found.len() < MOST_FILES {
+                    self.found.push(path);
+                } else {
+                    self.left_out += 1;
+                }
+            }
+        }
+        directories
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        let mut cuts = Vec::new();
+        if self.left_out > 0 {
+            cuts.push(format!("{} files were not read: {MOST_FILES} are read at most", self.left_out));
+        }
+        if self.directories_left_out > 0 || self.entries >= MOST_ENTRIES {
+            cuts.push(format!(
+                "{} directories were not entered: {DEEPEST} levels and {MOST_ENTRIES} entries are looked at",
+                self.directories_left_out
+            ));
+        }
+        cuts
+    }
+}

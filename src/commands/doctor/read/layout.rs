@@ -1,0 +1,96 @@
+//! Where the repository has what a start command finds in its container.
+
+use std::path::{Path, PathBuf};
+
+use super::dockerfile::{Image, absolute};
+use super::files::{File, Files};
+use super::shell::Word;
+
+/// Railpack puts the service's root directory here (railwayapp/railpack, `core/generate/context.go`).
+const RAILPACK: &str = "/app";
+
+/// How the files of the repository come into the container.
+#[derive(Debug)]
+pub(crate) enum Layout {
+    /// Railpack: the service's root directory as it is. Where it is not known which that is, any of these may be it.
+    Source(Vec<PathBuf>),
+    /// A Dockerfile's: the build context, and what the image takes of it.
+    Image { context: PathBuf, image: Box<Image> },
+}
+
+/// A file that a command names.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    Found(Box<File>),
+    Missing,
+    /// Why it is not known whether it is there.
+    Unknown(&'static str),
+}
+
+impl Layout {
+    /// The first of these paths that is there, seen from where the command runs after these `cd`s.
+    pub(crate) fn find(&self, files: &Files, directories: &[Word], paths: &[String]) -> Lookup {
+        let Some(directory) = self.directory(directories) else {
+            return Lookup::Unknown("a variable decides in which directory it runs");
+        };
+        let places = |path: &String| self.places(&absolute(&directory, path));
+        if let Some(file) = paths.iter().flat_map(places).find_map(|place| files.file(&place).ok()) {
+            return Lookup::Found(Box::new(file));
+        }
+        match self {
+            Layout::Source(_) if !directory.starts_with(RAILPACK) => Lookup::Unknown("it runs outside /app"),
+            Layout::Source(_) => Lookup::Missing,
+            Layout::Image { image, .. } if !image.complete => {
+                Lookup::Unknown("not every COPY and RUN of the Dockerfile was understood")
+            }
+            Layout::Image { image, .. } if image.installs => {
+                Lookup::Unknown("the Dockerfile installs the app as a package")
+            }
+            Layout::Image { .. } => Lookup::Missing,
+        }
+    }
+
+    /// What the image sets for this variable.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        match self {
+            Layout::Source(_) => None,
+            Layout::Image { image, .. } => image.variable(name),
+        }
+    }
+
+    /// The directories of the repository that may be the service's root.
+    pub(crate) fn roots(&self) -> Vec<&Path> {
+        match self {
+            Layout::Source(roots) => roots.iter().map(PathBuf::as_path).collect(),
+            Layout::Image { context, .. } => vec![context],
+        }
+    }
+
+    /// Absolute, without a slash at its end.
+    fn directory(&self, directories: &[Word]) -> Option<String> {
+        let start = match self {
+            Layout::Source(_) => RAILPACK,
+            Layout::Image { image, .. } => image.workdir.as_deref()?,
+        };
+        let mut here = start.to_owned();
+        for word in directories {
+            if word.expands_other || word.expands_port || word.text.contains('$') || word.text == "-" {
+                return None;
+            }
+            here = absolute(here.trim_end_matches('/'), &word.text);
+        }
+        Some(here.trim_end_matches('/').to_owned())
+    }
+
+    fn places(&self, path: &str) -> Vec<PathBuf> {
+        match self {
+            Layout::Source(roots) => {
+                let below = path.strip_prefix(RAILPACK).map(|below| below.trim_start_matches('/'));
+                below.into_iter().flat_map(|below| roots.iter().map(move |root| root.join(below))).collect()
+            }
+            Layout::Image { context, image } => {
+                image.sources(path).into_iter().map(|below| context.join(below)).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! Which lines of a file hold a secret? Every line is read once, whatever the language: a name that asks for a secret with
+//! a value behind it, a URL with a password, a token by its maker's prefix.
+
+/// Why a line holds one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// The value of one of this environment's own.
+    Known,
+    /// A URL with its password.
+    Url,
+    /// An access token or a private key.
+    Token,
+    /// The key that signs tokens: any value of it.
+    SigningKey,
+    /// What looks random, behind a name that asks for a secret.
+    Assigned,
+}
+
+/// Names for the key that signs tokens: any value of one is a secret, however simple.
+const SIGNING: [&str; 5] = ["JWT_SECRET", "JWT_SECRET_KEY", "JWT_SIGNING_KEY", "JWT_KEY", "SECRET_KEY"];
+/// Parts of a name that ask for a secret.
+const ASKING: [&str; 8] = ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "PWD", "KEY", "APIKEY", "CREDENTIALS"];
+/// Those among them that ask for what a person thinks up.
+const PASSWORDS: [&str; 3] = ["PASSWORD", "PASSWD", "PWD"];
+/// What is asked for a variable, with a default as the second argument: os's, a dictionary's, decouple's, environs'.
+const LOOKUPS: [&str; 6] = ["getenv", "get", "setdefault", "config", "env", "str"];
+
+/// A key that a machine made; a person's password is shorter.
+const SHORTEST_KEY: usize = 16;
+const SHORTEST_PASSWORD: usize = 8;
+/// As far as a name stands before its value, and as long as a value is.
+const FARTHEST: usize = 120;
+const LONGEST: usize = 256;
+
+/// What marks a value as one to be replaced.
+const MARKS: [&str; 20] = [
+    "change-me",
+    "change_me",
+    "changeme",
+    "change-this",
+    "change_this",
+    "changethis",
+    "placeholder",
+    "example",
+    "yourpassword",
+    "yoursecret",
+    "replace",
+    "dummy",
+    "insecure",
+    "not-a-secret",
+    "notasecret",
+    "xxx",
+    "***",
+    "...",
+    "…",
+    "<",
+];
+/// Words that say so beside others, as people write them: your-secret-here, sua-chave-aqui, generate-with-openssl.
+const TO_BE_REPLACED: [&str; 31] = [
+    "your",
+    "yours",
+    "my",
+    "here",
+    "generate",
+    "generated",
+    "set",
+    "insert",
+    "paste",
+    "put",
+    "use",
+    "sua",
+    "seu",
+    "aqui",
+    "mude",
+    "troque",
+    "altere",
+    "coloque",
+    "gere",
+    "tu",
+    "su",
+    "cambia",
+    "cambiar",
+    "votre",
+    "ici",
+    "changer",
+    "dein",
+    "hier",
+    "tua",
+    "tuo",
+    "qui",
+];
+/// What a value for development begins with, before a character that is no letter.
+const STAGES: [&str; 10] = ["dev", "development", "test", "testing", "local", "ci", "fake", "sample", "demo", "dummy"];
+/// Whole values that stand for any.
+const WORDS: [&str; 29] = [
+    "password",
+    "passwd",
+    "pass",
+    "pwd",
+    "pw",
+    "p",
+    "secret",
+    "token",
+    "key",
+    "user",
+    "username",
+    "u",
+    "postgres",
+    "admin",
+    "root",
+    "app",
+    "test",
+    "dev",
+    "local",
+    "none",
+    "null",
+    "mypassword",
+    "senha",
+    "segredo",
+    "secreto",
+    "geheim",
+    "passwort",
+    "motdepasse",
+    "contraseña",
+];
+/// Hosts that a password for development goes to, or that are no hosts.
+const NO_HOSTS: [&str; 6] = ["example", "xxx", "...", "<", "{", "$"];
+/// Prefixes by which their makers mark tokens, and how many characters follow at least.
+const TOKENS: [(&str, usize); 13] = [
+    ("npg_", 10),
+    ("napi_", 20),
+    ("ghp_", 30),
+    ("gho_", 30),
+    ("ghs_", 30),
+    ("github_pat_", 30),
+    ("glpat-", 16),
+    ("sk_live_", 16),
+    ("rk_live_", 16),
+    ("sk-", 32),
+    ("xoxb-", 20),
+    ("AKIA", 16),
+    ("AIza", 30),
+];
+/// `npg_` and ten characters.
+const SHORTEST_TOKEN: usize = 14;
+
+/// Shorter values stand in files by chance.
+const SHORTEST_DISTINCTIVE: usize = 12;
+/// From here on, characters in disorder are a secret even where passwords for development are usual.
+const SHORTEST_RANDOM_PASSWORD: usize = 12;
+/// Beside each other in disorder: what 16 random characters have nearly always, and words never.
+const FEWEST_DIFFERENT: usize = 6;
+
+/// The lines that hold a secret, each once, and why. `python`: a value stands in quotes, and anything else is code.
+/// `known` are the environment's own.
+pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, Secret)> {
+    let mut found = Vec::new();
+    // Brackets that an example has opened: what is shown in an API's documentation is no secret.
+    let mut example = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        let is_example = example > 0 || line.as_bytes().windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
+        example = if is_example { open_brackets(line, example) } else { 0 };
+        let kind = if known.iter().any(|secret| line.contains(secret)) {
+            Some(Secret::Known)
+        } else if has_url_password(line) {
+            Some(Secret::Url)
+        } else if has_token(line) {
+            Some(Secret::Token)
+        } else if is_example {
+            None
+        } else {
+            assigned(line, python)
+        };
+        found.extend(kind.map(|kind| (number, kind)));
+    }
+    found
+}
+
+/// Brackets that are open at the line's end.
+fn open_brackets(line: &str, before: usize) -> usize {
+    let opened = line.matches(['{', '[', '(']).count();
+    (before + opened).saturating_sub(line.matches(['}', ']', ')']).count())
+}
+
+/// The first value in a line that its name makes a secret.
+fn assigned(line: &str, python: bool) -> Option<Secret> {
+    let dockerfile = line.trim_start().strip_prefix("ENV ").and_then(|rest| rest.trim_start().split_once(' '));
+    if let Some((name, rest)) = dockerfile
+        && let Some(value) = value(rest.trim_start(), false)
+        && let Some(kind) = given(name, value, false)
+    {
+        return Some(kind);
+    }
+    let mut from = 0;
+    while let Some(at) = line[from..].find(['=', ':', ',']).map(|at| from + at) {
+        from = at + 1;
+        let Some((name, default)) = name_before(line, at, python) else { continue };
+        let rest = line[from..].trim_start();
+        let Some(value) = value(rest, python) else { continue };
+        if let Some(kind) = given(name, value, default) {
+            return Some(kind);
+        }
+        // What stands within a value is part of it.
+        from = line.len() - rest.len() + value.len();
+    }
+    // `os.getenv("JWT_SECRET") or "…"`.
+    let (before, after) = line.split_once(") or ")?;
+    let name = identifiers(tail(before)).next()?;
+    given(name, value(after.trim_start(), python)?, true)
+}
+
+/// The name that asks for what follows the sign at `at`, and whether what follows is its default alone.
+fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
+    let before = tail(&line[..at]);
+    if line.as_bytes()[at] == b',' {
+        // `getenv("NAME", "…")`.
+        let (call, name) = before.trim_end().strip_suffix(['"', '\''])?.rsplit_once(['"', '\''])?;
+        let callee = identifiers(call.trim_end().strip_suffix('(')?).next()?;
+        return (LOOKUPS.contains(&callee) && asks(name).is_some()).then_some((name, true));
+    }
+    // `${NAME:-default}` is a shell's: the name is read there, not written.
+    if before.rfind("${").is_some_and(|open| !before[open..].contains('}')) {
+        return None;
+    }
+    let statement = before.rsplit(['(', ',', ';', '{', '}']).next().unwrap_or(before);
+    // `NAME: str | None = "…"`.
+    let target = if python { statement.split(':').next().unwrap_or(statement) } else { statement };
+    let name = identifiers(target).next()?;
+    if name == "default" {
+        return identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true));
+    }
+    asks(name).map(|_| (name, false))
+}
+
+/// Names in a text, the last one first.
+fn identifiers(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    text.rsplit(move |c| !is_part(c)).filter(|name| !name.is_empty())
+}
+
+/// The last piece of a text, of bounded length.
+fn tail(text: &str) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(FARTHEST))..]
+}
+
+/// A value that begins here: in quotes, or where `python` is false up to a blank or comma. Of bounded length.
+fn value(rest: &str, python: bool) -> Option<&str> {
+    let rest = &rest[..rest.floor_char_boundary(LONGEST)];
+    let quoted = rest.strip_prefix(['r', 'b', 'u']).filter(|_| python).unwrap_or(rest);
+    match quoted.chars().next()? {
+        quote @ ('"' | '\'') => quoted[1..].split(quote).next(),
+        _ if python => None,
+        _ => rest.split([' ', '\t', ',', ';']).next(),
+    }
+}
+
+/// A value that is given to a name.
+fn given(name: &str, value: &str, default: bool) -> Option<Secret> {
+    let is_signing = SIGNING.contains(&name.to_ascii_uppercase().as_str());
+    let is_placeholder = if default { is_placeholder(value) } else { is_marked(value) };
+    if is_signing && !is_placeholder && is_bare(value) {
+        return Some(Secret::SigningKey);
+    }
+    asks(name).filter(|shortest| looks_random(value, *shortest)).map(|_| Secret::Assigned)
+}
+
+/// How long a secret for this name is at least; `None` where the name asks for none.
+fn asks(name: &str) -> Option<usize> {
+    let upper = name.to_ascii_uppercase();
+    let parts: Vec<&str> = upper.split(['_', '-']).collect();
+    // `jwtSecret`, `dbpassword`.
+    let has = |words: &[&str]| words.iter().any(|word| parts.contains(word) || word.len() > 3 && upper.ends_with(word));
+    if has(&PASSWORDS) { Some(SHORTEST_PASSWORD) } else { has(&ASKING).then_some(SHORTEST_KEY) }
+}
+
+/// A value as such: no reference to a variable, a call, or a sentence.
+fn is_bare(value: &str) -> bool {
+    !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || "(){}[]$".contains(c))
+}
+
+/// It says itself that it is to be replaced, or is a name, or is filled in elsewhere.
+pub(crate) fn is_marked(value: &str) -> bool {
+    let value = value.trim();
+    let lower = value.to_lowercase();
+    let mut characters = value.chars();
+    let first = characters.next();
+    let is_stage = STAGES
+        .iter()
+        .any(|stage| lower.strip_prefix(stage).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric())));
+    let is_name = value.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let is_filled_in = value.starts_with(['$', '%', '[']) || value.contains(['{', '}']);
+    let mut parts = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    let says_so = lower.contains(['-', '_', ' ', '.']) && parts.any(|part| TO_BE_REPLACED.contains(&part));
+    value.is_empty()
+        || characters.all(|c| Some(c) == first)
+        || MARKS.iter().any(|mark| lower.contains(mark))
+        || is_stage
+        || is_name
+        || is_filled_in
+        || says_so
+}
+
+/// That, or a word that stands for any.
+pub(crate) fn is_placeholder(value: &str) -> bool {
+    is_marked(value) || WORDS.contains(&value.trim().to_lowercase().as_str())
+}
+
+/// Long and particular enough that a file which holds it holds it as a secret.
+pub(crate) fn is_distinctive(value: &str) -> bool {
+    value.chars().count() >= SHORTEST_DISTINCTIVE && !is_placeholder(value)
+}
+
+/// At least so many characters, without blanks, that are no words, path, or URL.
+pub(crate) fn looks_random(value: &str, shortest: usize) -> bool {
+    let mut different: Vec<char> = value.chars().collect();
+    different.sort_unstable();
+    different.dedup();
+    value.chars().count() >= shortest
+        && different.len() >= FEWEST_DIFFERENT
+        && value.chars().all(|c| c.is_ascii_graphic())
+        && !value.contains("://")
+        && !value.contains('\\')
+        && !value.starts_with(['/', '.', '~'])
+        && !is_placeholder(value)
+        && !value.split(['-', '_', '.', ':', '/', ',', '+', '=']).all(is_word)
+}
+
+/// Words alone, as in a package's name.
+pub(crate) fn is_wordy(name: &str) -> bool {
+    name.split(['-', '_', '.']).all(is_word)
+}
+
+/// `token`, `HS256`, `v2`, `2026`: letters, then at most four digits, or digits alone.
+fn is_word(part: &str) -> bool {
+    let letters = part.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = part.len() - letters.len();
+    letters.chars().all(|c| c.is_ascii_alphabetic()) && (digits <= 4 || letters.is_empty() && digits <= 12)
+}
+
+/// A URL in the text carries a password, or a token in place of one, that looks real.
+pub(crate) fn has_url_password(text: &str) -> bool {
+    let mut words = text.split(|c: char| c.is_whitespace() || "\"'`".contains(c)).filter(|word| word.contains('@'));
+    words.any(|word| {
+        // Up to the next URL, so that a line of nothing but `://` is read once.
+        let mut pieces = word.split("://");
+        let mut before = pieces.next().unwrap_or_default();
+        pieces.any(|rest| {
+            let has_scheme = before.ends_with(|c: char| c.is_ascii_alphanumeric());
+            before = rest;
+            has_scheme && is_password_before_host(rest)
+        })
+    })
+}
+
+fn is_password_before_host(rest: &str) -> bool {
+    let authority = rest.split('/').next().unwrap_or(rest);
+    // An unescaped slash in the password: what counts is that somebody wrote it here.
+    let Some((credentials, host)) = authority.rsplit_once('@').or_else(|| rest.rsplit_once('@')) else { return false };
+    let Some((user, password)) = credentials.split_once(':') else { return looks_random(credentials, 20) };
+    if is_placeholder(password) || password == user {
+        return false;
+    }
+    let host = host.split(['/', ':', '?']).next().unwrap_or(host).to_lowercase();
+    let is_far = host.contains('.') && !host.starts_with("127.") && !host.ends_with(".internal");
+    let is_real = is_far && !NO_HOSTS.iter().any(|mark| host.contains(mark));
+    is_real || looks_random(password, SHORTEST_RANDOM_PASSWORD)
+}
+
+/// An access token by its maker's prefix, a JWT, or a private key in PEM form.
+pub(crate) fn has_token(text: &str) -> bool {
+    if text.contains("-----BEGIN") && text.contains("PRIVATE KEY-----") {
+        return true;
+    }
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)));
+    words.filter(|word| word.len() >= SHORTEST_TOKEN).any(|word| {
+        let known = |(prefix, more): &(&str, usize)| {
+            word.strip_prefix(prefix)
+                .is_some_and(|rest| rest.len() >= *more && !rest.split(['-', '_', '.']).all(is_word))
+        };
+        let is_jwt = word.starts_with("eyJ") && word.split('.').count() == 3 && word.len() >= 60;
+        (TOKENS.iter().any(known) || is_jwt) && !is_marked(word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str, python: bool) -> Vec<(u32, Secret)> {
+        lines(text, python, &["known-to-us-4711".into()])
+    }
+
+    #[test]
+    fn secrets_in_python() {
+        use Secret::{Assigned, Known, SigningKey, Token, Url};
+        for (text, expected) in [
+            ("x = 1\nJWT_SECRET = \"literal\"\n", (2, SigningKey)),
+            ("JWT_SECRET: str | None = 'hunter2'", (1, SigningKey)),
+            ("os.environ['JWT_SECRET'] = 'hunter2'", (1, SigningKey)),
+            ("config = {'SECRET_KEY': 'hunter2'}", (1, SigningKey)),
+            ("key = os.getenv('JWT_SECRET', 'supersecret')", (1, SigningKey)),
+            ("key = os.getenv('JWT_SECRET') or 'supersecret'", (1, SigningKey)),
+            ("k = os.environ.get('STRIPE_TOKEN', '9f86d081884c7d659a2feaa0c55ad015')", (1, Assigned)),
+            ("# API_KEY = 'Zk3xPq9vLw2nRt7bYm5c'", (1, Assigned)),
+            ("def f(db_password='Tr0ub4dor&3'): ...", (1, Assigned)),
+            ("    api_key: str = Field(default='Zk3xPq9vLw2nRt7bYm5c')", (1, Assigned)),
+            ("    api_key = config('API_KEY', default='Zk3xPq9vLw2nRt7bYm5c')", (1, Assigned)),
+            (" 'postgresql://a:hunter2@db.acme.com/x')", (1, Url)),
+            ("'''\nuse ghp_16C7e42F292c6912E7710c838347Ae178B4a\n'''", (2, Token)),
+            ("x = 'known-to-us-4711'", (1, Known)),
+        ] {
+            assert_eq!(kinds(text, true), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_in_python() {
+        for text in [
+            "JWT_SECRET = os.environ['JWT_SECRET']",
+            "JWT_SECRET = os.getenv('JWT_SECRET', 'change-me')",
+            "JWT_SECRET = os.getenv('JWT_SECRET', 'dev-secret-not-for-production')",
+            "JWT_SECRET = os.getenv('JWT_SECRET', 'secret')",
+            "JWT_SECRET = os.getenv('JWT_SECRET', 'sua-chave-aqui')",
+            "JWT_SECRET = os.getenv('JWT_SECRET', '')",
+            "token = jwt.encode(claims, JWT_SECRET, algorithm='HS256')",
+            "faults.append(f'JWT_SECRET has fewer than {MIN} characters: {NEW}')",
+            "NEW_SECRET = \"python -c 'import secrets; print(secrets.token_urlsafe(48))'\"",
+            "oauth = OAuth2PasswordBearer(tokenUrl='/api/v1/auth/token')",
+            "api_key = APIKeyHeader(name='X-Internal-Token-V2')",
+            "DATABASE_URL = os.getenv('DATABASE_URL', 'postgresql+asyncpg://user:password@localhost:5432/app')",
+            "url = f'postgresql://{user}:{password}@{host}/{name}'",
+            "revision = '9f86d081884c7d659a2f'",
+            "('JWT_SECRET', 'SECRET_KEY')",
+            "json_schema_extra={\n  'example': {\n    'password': 'S3curePass!23',\n  }\n}",
+            "password: str = Field(examples=['S3curePass!23'])",
+        ] {
+            assert_eq!(kinds(text, true), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_settings() {
+        use Secret::{Assigned, SigningKey, Url};
+        for (text, expected) in [
+            ("A=1\nexport JWT_SECRET=hunter2", (2, SigningKey)),
+            ("ENV JWT_SECRET hunter2", (1, SigningKey)),
+            ("web: JWT_SECRET=hunter2 sidepulse run", (1, SigningKey)),
+            ("[env]\nAPI_TOKEN = \"Zk3xPq9vLw2nRt7bYm5c\"", (2, Assigned)),
+            ("  POSTGRES_PASSWORD: Tr0ub4dor&3", (1, Assigned)),
+            ("{\"env\": {\"API_KEY\": \"Zk3xPq9vLw2nRt7bYm5c\"}}", (1, Assigned)),
+            ("--index-url https://u:hunter2@pypi.acme.com/simple", (1, Url)),
+        ] {
+            assert_eq!(kinds(text, false), [expected], "{text}");
+        }
+        for text in [
+            "JWT_SECRET=",
+            "JWT_SECRET=change-me",
+            "JWT_SECRET=${JWT_SECRET}",
+            "JWT_SECRET=[generate with openssl]",
+            "  SECRET_KEY: ${SECRET_KEY:?Variable not set}",
+            "  SECRET_KEY: ${SECRET_KEY:-hunter2}",
+            "POSTGRES_PASSWORD: postgres",
+            "DATABASE_URL=postgresql://user:password@host/db",
+            "web: sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'",
+            "asyncpg==0.32.0 --hash=sha256:9f86d081884c7d659a2feaa0c55ad0159f86d081884c7d659a2feaa0c55ad015",
+        ] {
+            assert_eq!(kinds(text, false), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_where_a_secret_belongs() {
+        for value in [
+            "",
+            "change-me",
+            "CHANGE_ME_PLEASE_32_CHARACTERS",
+            "dev-secret",
+            "dev",
+            "your-secret-here",
+            "<jwt>",
+            "xxxxxxxx",
+            "aaaaaaaa",
+            "JWT_SECRET",
+            "${JWT_SECRET}",
+            "{password}",
+            "$TOKEN",
+            "test_key_1",
+            "example-key",
+            "[password]",
+            "generate-with-openssl-rand-hex-32",
+            "your-32-character-key-here",
+            "sua-chave-aqui",
+            "tu_clave_secreta",
+            "votre-clef-ici",
+            "my-secret",
+        ] {
+            assert!(is_marked(value), "{value}");
+        }
+        for value in ["hunter2", "correct horse", "device-4711", "9f86d081884c7d659a2feaa0c55ad015", "supersecret"] {
+            assert!(!is_marked(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_looks_random() {
+        for value in
+            ["9f86d081884c7d659a2feaa0c55ad015", "Zk3xPq9vLw2nRt7bYm5c", "a8Kd-92jf_LsP0xQ7t", "Tr0ub4dor&3xyzabc"]
+        {
+            assert!(looks_random(value, 16), "{value}");
+        }
+        for value in [
+            "short1",
+            "X-Internal-Token-V2",
+            "application/json; charset",
+            "https://a.example/9f86d081884c",
+            "/a/b9c8d7e6f5a4b3c2",
+            "sha256_password_hash",
+            "invalid_token_type_2",
+            "dev-9f86d081884c7d659a2f",
+            "access_token_expire_minutes",
+        ] {
+            assert!(!looks_random(value, 16), "{value}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls() {
+        for text in [
+            "postgresql://app:hunter2@db.acme.com/app",
+            "postgresql+asyncpg://neondb_owner:npg_a1B2c3D4e5F6@ep-x-1.eu-central-1.aws.neon.tech/neondb?ssl=require",
+            "url = 'postgres://app:9f86d081884c7d65@localhost/app' # local",
+            "redis://default:hunter22@cache.acme.com:6379",
+            "https://a8Kd92jfLsP0xQ7tZk3xPq9v@github.com/acme/private.git",
+        ] {
+            assert!(has_url_password(text), "{text}");
+        }
+        for text in [
+            "postgresql://user:password@localhost:5432/app",
+            "postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE",
+            "postgresql://postgres:postgres@db/app",
+            "postgresql://postgres:secret12@localhost/app",
+            "postgresql://{user}:{password}@{host}/x",
+            "postgresql://app:${PGPASSWORD}@db.acme.com/app",
+            "postgresql+asyncpg://postgres@localhost:5432/postgres",
+            "https://medium.com/@someone:else",
+            "see http://[::1]:80/",
+            "postgresql://u:hunter2@db.example.com/app",
+            "git+https://github.com/acme/x.git@4f9a8b7c6d5e",
+        ] {
+            assert!(!has_url_password(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens_by_their_makers_prefix() {
+        for text in [
+            "key: ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "npg_a1B2c3D4e5F6",
+            "-----BEGIN RSA PRIVATE KEY-----",
+            "AKIAIOSFODNN7EXAMPL1",
+        ] {
+            assert!(has_token(text), "{text}");
+        }
+        for text in ["ghp_", "npg_xxxxxxxxxxxx", "sk-something-in-words-that-is-long-enough", "BEGIN CERTIFICATE"] {
+            assert!(!has_token(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Which start command Railway would run, by the order in which it and its builder look.
+
+use std::path::{Path, PathBuf};
+
+use super::dockerfile::{self, Form, Image, Instruction};
+use super::files::{File, Files, Unreadable};
+use super::layout::Layout;
+use super::shell::{self, Word};
+use super::{procfile, railway};
+
+/// A start command and where it stands.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// What was read, as it is shown; `None` for Railpack's own guess.
+    pub(crate) place: Option<(String, Option<u32>)>,
+    pub(crate) form: Form,
+    pub(crate) layout: Layout,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Start(Start),
+    /// A file that decides cannot be read, or is code: its name, and why it is not known.
+    Unknown(String, String),
+    /// A file that decides is broken: its name, line, and what is wrong.
+    Broken(String, Option<u32>, String),
+    /// None: Railway's build ends with that.
+    Nothing,
+}
+
+/// What of the environment decides as well.
+pub(crate) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The order (docs.railway.com: config-as-code/reference, builds/dockerfiles, deployments/start-command;
+/// infrastructure-as-code; railwayapp/railpack: `core/core.go`, `core/providers/procfile/procfile.go`,
+/// `core/providers/python/python.go`):
+/// 1. the service's settings, which `.railway/railway.*` writes, and over them `railway.toml` or `railway.json`;
+/// 2. a Dockerfile's ENTRYPOINT and CMD: Railway always builds with one where it finds one;
+/// 3. Railpack: `RAILPACK_START_CMD`, `railpack.json`, the Procfile, its own guess.
+pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
+    for dir in files.above() {
+        for name in ["railway.ts", "railway.py", "railway.go"] {
+            if let Ok(file) = files.file(&dir.join(".railway").join(name))
+                && ["start:", "start=", "startCommand"].iter().any(|word| file.text.contains(word))
+            {
+                let why = "it names a start command, which is code and wins over Dockerfile and Procfile";
+                return Found::Unknown(file.name, why.into());
+            }
+        }
+    }
+    let settings = match railway::read(files) {
+        Ok(settings) => settings,
+        Err((name, what)) => return Found::Unknown(name, what),
+    };
+    let given = settings.as_ref().and_then(|settings| settings.start.clone());
+    let dockerfile = settings.as_ref().and_then(|settings| settings.dockerfile.clone());
+    let dockerfile = dockerfile.or_else(|| variable("RAILWAY_DOCKERFILE_PATH"));
+    if let Some((line, command)) = given {
+        let place = settings.map(|settings| (settings.name, line));
+        return Found::Start(match image(files, dockerfile.as_deref()) {
+            // Railway runs it in place of the ENTRYPOINT, without a shell.
+            Some((_, context, image)) => {
+                let words = shell::commands(&command).into_iter().next().unwrap_or_default();
+                let plain = |word: Word| Word::literal(word.text);
+                let form = Form::Exec(words.into_iter().map(plain).collect());
+                Start { place, form, layout: Layout::Image { context, image: Box::new(image) } }
+            }
+            None => {
+                // These files do not follow the service's root directory (docs.railway.com/builds/build-configuration).
+                let roots = files.roots().into_iter().map(Path::to_path_buf).collect();
+                Start { place, form: Form::Shell(command), layout: Layout::Source(roots) }
+            }
+        });
+    }
+    for root in files.roots() {
+        let path = match &dockerfile {
+            Some(path) => root.join(path.trim_start_matches('/')),
+            None => root.join("Dockerfile"),
+        };
+        match files.file(&path) {
+            Ok(file) => return of_image(file, root),
+            Err(Unreadable::Unfit(what)) => return Found::Unknown(files.name_of(&path), format!("it {what}")),
+            Err(Unreadable::Missing) => {}
+        }
+        if let Some(found) = of_railpack(files, root, variable) {
+            return found;
+        }
+    }
+    guess(files)
+}
+
+/// The Dockerfile that would be built: its name, its context, and what it says.
+fn image(files: &Files, dockerfile: Option<&str>) -> Option<(String, PathBuf, Image)> {
+    files.roots().into_iter().find_map(|root| {
+        let path = root.join(dockerfile.unwrap_or("Dockerfile").trim_start_matches('/'));
+        let file = files.file(&path).ok()?;
+        Some((file.name, root.to_path_buf(), dockerfile::read(&file.text)?))
+    })
+}
+
+fn of_image(file: File, context: &Path) -> Found {
+    let Some(image) = dockerfile::read(&file.text) else {
+        return Found::Broken(file.name, None, "has no FROM".into());
+    };
+    let shell = |line: &str| vec![Word::literal("/bin/sh"), Word::literal("-c"), Word::literal(line)];
+    let (line, form) = match (&image.entrypoint, &image.command) {
+        (None, None) => {
+            let why = "it has neither CMD nor ENTRYPOINT: those of its base image run";
+            return Found::Unknown(file.name, why.into());
+        }
+        // A shell's ENTRYPOINT is given no CMD.
+        (Some(Instruction { line, form: form @ Form::Shell(_) }), _)
+        | (Some(Instruction { line, form }), None)
+        | (None, Some(Instruction { line, form })) => (*line, form.clone()),
+        (Some(Instruction { form: Form::Exec(entrypoint), .. }), Some(Instruction { line, form })) => {
+            let arguments = match form {
+                Form::Exec(words) => words.clone(),
+                Form::Shell(line) => shell(line),
+            };
+            (*line, Form::Exec(entrypoint.iter().cloned().chain(arguments).collect()))
+        }
+    };
+    let layout = Layout::Image { context: context.to_path_buf(), image: Box::new(image) };
+    Found::Start(Start { place: Some((file.name, Some(line))), form, layout })
+}
+
+fn of_railpack(files: &Files, root: &Path, variable: Variable<'_>) -> Option<Found> {
+    let layout = || Layout::Source(vec![root.to_path_buf()]);
+    let start = |name: String, line, command| {
+        Found::Start(Start { place: Some((name, line)), form: Form::Shell(command), layout: layout() })
+    };
+    if let Some(command) = variable("RAILPACK_START_CMD") {
+        return Some(start("RAILPACK_START_CMD".into(), None, command));
+    }
+    if let Ok(file) = files.file(&root.join("railpack.json")) {
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(&file.text) else {
+            return Some(Found::Broken(file.name, None, "is not JSON: the build ends with that".into()));
+        };
+        if let Some(command) = json["deploy"]["startCommand"].as_str().filter(|command| !command.is_empty()) {
+            let line = railway::line_of(&file.text, "startCommand");
+            return Some(start(file.name, line, command.to_owned()));
+        }
+    }
+    let path = root.join("Procfile");
+    match files.file(&path) {
+        Ok(file) => Some(match procfile::read(&file.text) {
+            Ok(Some((line, command))) => start(file.name, Some(line), command),
+            Ok(None) => Found::Broken(file.name, None, "has no line with a command".into()),
+            Err((line, what)) => Found::Broken(file.name, Some(line), what.into()),
+        }),
+        Err(Unreadable::Unfit(what)) => Some(Found::Broken(files.name_of(&path), None, what.into())),
+        Err(Unreadable::Missing) => None,
+    }
+}
+
+/// What Railpack makes of a directory without any of these.
+fn guess(files: &Files) -> Found {
+    let main = ["main.py", "app.py", "start.py", "bot.py", "hello.py", "server.py"];
+    let Some(main) = main.into_iter().find(|name| files.has(&files.dir.join(name))) else { return Found::Nothing };
+    let sources = ["requirements.txt", "pyproject.toml", "Pipfile"];
+    let wants = |name: &str| {
+        let texts = sources.iter().filter_map(|source| files.file(&files.dir.join(source)).ok());
+        texts.into_iter().any(|file| file.text.to_lowercase().contains(name))
+    };
+    let command = if wants("fastapi") && wants("uvicorn") {
+        "uvicorn main:app --host 0.0.0.0 --port ${PORT:-8000}".to_owned()
+    } else {
+        format!("python {main}")
+    };
+    Found::Start(Start { place: None, form: Form::Shell(command), layout: Layout::Source(vec![files.dir.clone()]) })
+}

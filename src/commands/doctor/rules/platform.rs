@@ -1,0 +1,92 @@
+//! The environment's stage, ports, draining, sidepulse's own settings, and doctor's own limits.
+
+use super::super::deployment::{Code, Deployment, Stage};
+use super::super::finding::Finding;
+use crate::config;
+use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
+
+/// `ENVIRONMENT` is set.
+pub(super) fn stage(deployment: &Deployment<'_>) -> Vec<Finding> {
+    vec![match (deployment.stage(), deployment.code(&["\"ENVIRONMENT\"", "'ENVIRONMENT'", "environment:"])) {
+        (Stage::Unset, Code::Silent) => Finding::unknown(
+            "ENVIRONMENT is not set, and no file of the app mentions it",
+            "look which variable tells the app that it is in production",
+        ),
+        (Stage::Unset, _) => Finding::warning(
+            format!("ENVIRONMENT {}: the app runs as in development", deployment.absence("ENVIRONMENT")),
+            "set ENVIRONMENT=production where users are",
+        ),
+        (Stage::Relaxed, _) => Finding::ok("ENVIRONMENT is development or test: production's rules do not apply"),
+        (Stage::Production, _) => Finding::ok("ENVIRONMENT is neither development nor test: production's rules apply"),
+    }]
+}
+
+/// sidepulse and the app do not take the same port.
+pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
+    let Some(ports) = deployment.ports else { return Vec::new() };
+    if ports.clash() {
+        return vec![Finding::error(
+            format!("sidepulse and the app would both take port {}", ports.own),
+            format!("give the app another one: SIDEPULSE_APP_PORT={}", ports.other()),
+        )];
+    }
+    let asked = if deployment.text("PORT").is_none() { " (PORT is not set here; Railway sets it)" } else { "" };
+    let app = if ports.over_tcp { format!("on {}", ports.app) } else { "on a Unix socket".to_owned() };
+    vec![Finding::ok(format!("sidepulse listens on port {}, the app {app}{asked}", ports.own))]
+}
+
+/// Railway waits long enough before it kills.
+pub(super) fn draining(deployment: &Deployment<'_>) -> Vec<Finding> {
+    const VARIABLE: &str = "RAILWAY_DEPLOYMENT_DRAINING_SECONDS";
+    let Ok(config) = &deployment.config else { return Vec::new() };
+    let sum = config.drain_delay + config.child.stop_timeout;
+    let needed = sum.as_secs() + u64::from(sum.subsec_nanos() > 0);
+    let given = deployment.text(VARIABLE);
+    if given.is_none() && !config.railway.present {
+        return vec![Finding::ok(format!("this is not Railway; there, set {VARIABLE}={needed}"))];
+    }
+    let seconds = config.railway.draining.as_secs();
+    if seconds >= needed {
+        let message = format!("Railway waits {seconds} s before it kills; a stop takes {needed} s at most");
+        return vec![Finding::ok(message)];
+    }
+    vec![Finding::warning(
+        format!(
+            "Railway kills {seconds} s after SIGTERM, but SIDEPULSE_DRAIN_DELAY + SIDEPULSE_STOP_TIMEOUT is {needed} s: \
+             requests under way are cut off"
+        ),
+        format!("set {VARIABLE}={needed}"),
+    )]
+}
+
+/// sidepulse itself would start with these settings.
+pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
+    // The rule about the URL tells those.
+    let others = deployment.faults(|named| ![DATABASE_URL, OWN_DATABASE_URL].contains(&named));
+    let found: Vec<Finding> = others
+        .map(|fault| Finding::error(format!("{}: {}", fault.named, fault.fault), format!("e.g. {}", fault.example)))
+        .collect();
+    if !found.is_empty() {
+        return found;
+    }
+    match &deployment.config {
+        Ok(_) => vec![Finding::ok("sidepulse's own settings can be used")],
+        Err(_) => Vec::new(),
+    }
+}
+
+/// No `SIDEPULSE_*` variable is misspelt.
+pub(super) fn unknown_variables(deployment: &Deployment<'_>) -> Vec<Finding> {
+    let unknown = config::unknown_variables(deployment.names.iter().map(String::as_str), deployment.variables);
+    if unknown.is_empty() {
+        return vec![Finding::ok("every SIDEPULSE_* variable is a setting")];
+    }
+    unknown.into_iter().map(|sentence| Finding::warning(sentence, "rename it or remove it")).collect()
+}
+
+/// What doctor itself did not look at.
+pub(super) fn left_out(deployment: &Deployment<'_>) -> Vec<Finding> {
+    let Some(app) = &deployment.app else { return Vec::new() };
+    let cuts = app.files.cuts.iter().cloned();
+    cuts.map(|sentence| Finding::unknown(sentence, "give --backend the directory of the app's own code")).collect()
+}

@@ -1,0 +1,109 @@
+//! The key that signs tokens, and secrets in files: whoever has the repository has them, and so has its history for ever.
+
+use super::super::deployment::{Code, Deployment, Stage};
+use super::super::finding::Finding;
+use super::super::read::files::{File, Files};
+use super::super::read::secret::{self, Secret};
+use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
+use crate::dsn::Plan;
+
+/// HS256 wants a key as long as its hash (RFC 7518, section 3.2): 256 bits, and a character is no more than 8.
+const SHORTEST_JWT_SECRET: usize = 32;
+/// Fewer different characters than a random hexadecimal text of 32 ever has: typed by hand.
+const FEWEST_DIFFERENT: usize = 8;
+
+const NEW_SECRET: &str = "set JWT_SECRET to the output of `openssl rand -hex 32`";
+const REMEDY: &str = "read it from the environment (os.environ), delete it here, and replace it with a new one: the \
+                      repository's history keeps this one";
+
+/// `JWT_SECRET` is there and long enough.
+pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
+    let stage = deployment.stage();
+    let fault = |message: String| match stage {
+        Stage::Production => Finding::error(message, NEW_SECRET),
+        Stage::Unset => Finding::warning(format!("{message}, which production would refuse"), NEW_SECRET),
+        Stage::Relaxed => Finding::ok(format!("{message}, which production would refuse")),
+    };
+    let Some(secret) = deployment.text("JWT_SECRET") else {
+        let message = format!("JWT_SECRET {}", deployment.absence("JWT_SECRET"));
+        return vec![match deployment.code(&["JWT_SECRET"]) {
+            Code::Silent => Finding::unknown(
+                format!("{message}, and no file of the app mentions it"),
+                "look which variable holds the key that signs tokens, if there is one: 32 characters at least",
+            ),
+            Code::Mentions(_) | Code::Unread => fault(message),
+        }];
+    };
+    if secret.chars().count() < SHORTEST_JWT_SECRET {
+        return vec![fault(format!("JWT_SECRET has fewer than {SHORTEST_JWT_SECRET} characters"))];
+    }
+    let mut different: Vec<char> = secret.chars().collect();
+    different.sort_unstable();
+    different.dedup();
+    if secret::is_marked(&secret) || different.len() < FEWEST_DIFFERENT {
+        return vec![fault("JWT_SECRET is long enough but looks like a placeholder".into())];
+    }
+    vec![Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters"))]
+}
+
+/// No file that git would commit holds a secret: the place is told, never what stands there.
+pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
+    let Some(app) = &deployment.app else { return Vec::new() };
+    let known = own_secrets(deployment);
+    let python = app.files.python.iter().map(|file| (file, true));
+    let settings = app.files.settings.iter().map(|file| (file, false));
+    let mut count = 0;
+    let mut found = Vec::new();
+    for (file, is_python) in python.chain(settings) {
+        let ignored = app.files.ignored.has(&file.path);
+        if ignored == Some(true) {
+            continue;
+        }
+        count += 1;
+        // A file of variables is usually ignored: without git nobody can say.
+        let is_open = ignored.is_none() && is_local(file);
+        found.extend(
+            secret::lines(&file.text, is_python, &known)
+                .into_iter()
+                .map(|(line, kind)| finding(kind, is_open, &app.files).at(&file.name, line)),
+        );
+    }
+    if found.is_empty() {
+        found.push(Finding::ok(format!("no secret was seen in the {count} files that git would commit")));
+    }
+    found
+}
+
+fn finding(kind: Secret, is_open: bool, files: &Files) -> Finding {
+    let what = match kind {
+        Secret::Known => "the value of one of this environment's secrets stands here",
+        Secret::Url => "a URL with its password stands here",
+        Secret::Token => "an access token or a private key stands here",
+        Secret::SigningKey => "the key that signs tokens stands here",
+        Secret::Assigned => "what looks like a secret stands here",
+    };
+    if !is_open {
+        return Finding::error(what, REMEDY);
+    }
+    let why = match files.base.join(".git").exists() {
+        true => "git does not answer",
+        false => "there is no git repository",
+    };
+    Finding::unknown(format!("{what}, and {why} to say whether it is ignored"), "look that .gitignore names this file")
+}
+
+/// `.env` and the like, but not `.env.example`, which is there to be committed.
+fn is_local(file: &File) -> bool {
+    let name = file.path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let is_template = ["example", "sample", "template", "dist"].iter().any(|word| name.contains(word));
+    name.starts_with(".env") && !is_template
+}
+
+/// Every value that must not stand in a file. Short ones and placeholders are left out: they stand everywhere.
+fn own_secrets(deployment: &Deployment<'_>) -> Vec<String> {
+    let plain = ["JWT_SECRET", "SIDEPULSE_TOKEN"].into_iter().filter_map(|variable| deployment.text(variable));
+    let urls = [DATABASE_URL, OWN_DATABASE_URL].into_iter().filter_map(|variable| deployment.text(variable));
+    let passwords = urls.filter_map(|url| Plan::parse(&url).ok()).flat_map(|(plan, _)| plan.secrets());
+    let all = plain.chain(passwords.map(|secret| secret.expose().to_owned()));
+    all.filter(|value| secret::is_distinctive(value)).collect()
+}

@@ -1,0 +1,56 @@
+//! An answer, before it becomes HTTP.
+
+use bytes::Bytes;
+
+use crate::metrics::Answer;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The path of the route, or `other`: for the request counter.
+    pub(crate) path: &'static str,
+    /// The status.
+    pub code: u16,
+    /// What follows the head.
+    pub body: Body,
+}
+
+impl Reply {
+    /// As the request counter knows it.
+    pub(crate) fn counted(&self) -> Answer {
+        (self.path, self.code)
+    }
+}
+
+/// What follows the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// `text/plain; charset=utf-8`
+    Text(Bytes),
+    /// `application/health+json`
+    Health(Bytes),
+    /// `text/html; charset=utf-8`
+    Page(Bytes),
+    /// `text/plain; version=0.0.4; charset=utf-8`: what the metrics are when it is sent.
+    Metrics,
+}
+
+impl Body {
+    /// A text that never changes.
+    pub(crate) const fn fixed(text: &'static str) -> Body {
+        Body::Text(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// A text made for this answer.
+    pub(crate) fn text(text: String) -> Body {
+        Body::Text(text.into())
+    }
+
+    /// The bytes; `None` for the metrics, which are not made yet.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Body::Text(bytes) | Body::Health(bytes) | Body::Page(bytes) => Some(bytes),
+            Body::Metrics => None,
+        }
+    }
+}

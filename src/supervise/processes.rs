@@ -1,0 +1,45 @@
+//! What the kernel says of processes in `/proc`: which are our children, and whether one handles its own stop. That is
+//! memory, not a disk, and it is read when something is told to end or has ended, not in between.
+
+#[cfg(target_os = "linux")]
+use procfs::process::Process;
+use rustix::process::{Pid, Signal};
+
+/// A script that traps the signal usually ends before the server that it started does.
+#[cfg(target_os = "linux")]
+const SHELLS: [&str; 8] = ["ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"];
+
+/// The processes whose parent we are; `None` where the kernel does not say (`CONFIG_PROC_CHILDREN`).
+#[cfg(target_os = "linux")]
+pub(super) fn children() -> Option<Vec<Pid>> {
+    let mut children = Vec::new();
+    // Each belongs to one of our threads.
+    for task in Process::myself().and_then(|process| process.tasks()).ok()?.flatten() {
+        children.extend(task.children().ok()?);
+    }
+    Some(children.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect())
+}
+
+/// Whether a process handles this signal and is no shell: then it ends when it has done all that it wanted to do.
+#[cfg(target_os = "linux")]
+pub(super) fn stops_by_itself(pid: Pid, signal: Signal) -> bool {
+    let Ok(process) = Process::new(pid.as_raw_nonzero().get()) else { return false };
+    let bit = 1 << (signal.as_raw() - 1);
+    // With a handler, or blocked for sigwait and signalfd.
+    let handled = process.status().is_ok_and(|status| (status.sigcgt | status.sigblk) & bit != 0);
+    let program = process.exe().unwrap_or_default();
+    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    handled && !SHELLS.contains(&name)
+}
+
+/// Elsewhere nothing is known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn children() -> Option<Vec<Pid>> {
+    None
+}
+
+/// Elsewhere nothing is known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn stops_by_itself(_: Pid, _: Signal) -> bool {
+    false
+}
