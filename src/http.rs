@@ -14,12 +14,12 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{Config, Gate};
 use crate::dsn::Secret;
@@ -30,6 +30,7 @@ use crate::readiness::Now;
 use crate::state::Snapshot;
 
 mod body;
+mod client;
 mod connections;
 mod headers;
 mod health;
@@ -39,13 +40,12 @@ pub mod routes;
 mod view;
 
 use body::Pieces;
-use connections::{Activity, Connections, Place};
+use client::Client;
+use connections::{Connections, Place};
 pub use reply::{Body, Reply};
 use routes::{Ask, OTHER, respond};
 pub use view::View;
 
-/// For a request's head, and for silence between two requests.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The least that hyper allows; a probe's request has a few hundred bytes.
 const HEAD_BYTES: usize = 8 * 1024;
 /// What the kernel holds of requests, and of answers, for one connection. By itself it lets either grow to megabytes,
@@ -59,8 +59,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Requests under way at the end have this long; all of them are answered from memory.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-/// How often stuck connections are looked for.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// Everything that answers depend on.
 pub(crate) struct Site {
@@ -148,25 +146,19 @@ const AF_NOT_SUPPORTED: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
 pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
     let connections = Connections::new();
     let graceful = GracefulShutdown::new();
-    let mut sweep = tokio::time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut errors = AcceptErrors::default();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            now = sweep.tick(), if !connections.is_empty() => {
-                connections.close_stuck(now);
-                continue;
-            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
                 let watcher = graceful.watcher();
-                connections.admit(|place, activity| {
-                    let connection = serve(stream, Arc::clone(&site), place, activity, watcher);
+                connections.admit(|place, client| {
+                    let connection = serve(stream, Arc::clone(&site), place, client, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
                 // Whoever has asked is answered before so many are let in that it would have to go again; and the
@@ -208,38 +200,38 @@ async fn serve(
     stream: TcpStream,
     site: Arc<Site>,
     place: Place,
-    activity: Activity,
+    client: Client,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let _ = stream.set_nodelay(true);
-    let turns = activity.clone();
+    let (stream, served) = (TokioIo::new(client.watch(stream)), client.clone());
     let answer = service_fn(move |request: Request<Incoming>| {
         let now = Now::read();
-        activity.touch(now.instant);
+        client.asks(now.instant);
         let reply = site.reply(&request, now);
         // Before the first await: hyper looks for the client's end meanwhile, and would have to take a new buffer for
         // it if the request still lay in the old one.
         drop(request);
         let site = Arc::clone(&site);
-        let early = activity.is_early().then(|| activity.clone());
+        let early = client.is_early().then(|| client.clone());
         async move {
-            if let Some(activity) = early {
-                activity.wait_for_turn().await;
+            if let Some(client) = early {
+                client.wait_for_turn().await;
             }
             Ok::<_, Infallible>(site.response(reply, now).await)
         }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        // It would cut an idle client after the time that a head has: `client` keeps both.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
         // Head and body in one piece: bodies are small, and a `writev` costs more than their copy.
         .writev(false)
         // Who has sent all its requests may close its half before it has the last answer.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(stream, answer);
     // An error here is the client's: it left, or sent what is not HTTP.
-    let _ = turns.in_turns(watcher.watch(connection)).await;
+    served.serve(watcher.watch(connection)).await;
     drop(place);
 }
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import asyncpg
 from fastapi import Depends, Request
@@ -17,13 +17,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from database_url import DatabaseUrl
 from diagnosis import DROPPED, DatabaseUnavailable, connect_reason, statement_reason
 
-# Sessions: 15 a process, of the 97 that the smallest Neon compute has for everyone.
-POOL_SIZE = 5  # kept open
-MAX_OVERFLOW = 10  # opened under load, closed after use
+# Sessions. The smallest Neon compute (0.25 CU) has max_connections = 104, of which 7 are Neon's own; 0.5 CU
+# has 209, 1 CU 419, 2 CU 839, 4 CU 1678, 8 CU 3357, from 9 CU on 4000. Its pooler opens 90 % of those and
+# takes 10,000 clients: https://neon.com/docs/connect/connection-pooling (November 2026). Beside the app there
+# are the sidecars (one session each), migrations and whoever looks on.
+SESSIONS = 104 - 7
+SESSIONS_OF_OTHERS = 7
+PROCESSES = 6  # workers times replicas, the old replicas of a rolling deploy included
+SESSIONS_A_PROCESS = (SESSIONS - SESSIONS_OF_OTHERS) // PROCESSES  # 15
+POOL_SIZE = SESSIONS_A_PROCESS // 3  # 5: kept open
+MAX_OVERFLOW = SESSIONS_A_PROCESS - POOL_SIZE  # 10: opened under load, closed after use
 POOL_TIMEOUT_S = 5  # a request that gets no connection by then is told to come back
 POOL_RECYCLE_S = 240  # below the 300 s after which an idle Neon compute suspends and drops its sessions
 CONNECT_TIMEOUT_S = 10  # resolve, connect, TLS and login; on Neon the wake-up too
 COMMAND_TIMEOUT_S = 8  # one statement; asyncpg's own default is to wait for ever
+IDLE_IN_TRANSACTION_TIMEOUT_S = 60  # a session that code forgot in a transaction holds its locks no longer
 CLOSE_TIMEOUT_S = 0.5  # one connection's goodbye; here too asyncpg's default is to wait for ever
 
 TABLES_LOCK = 0x7461626C6573  # "tables": an advisory lock, so that replicas do not create them at once
@@ -36,14 +44,20 @@ class Database:
     """Opens no connection until it is asked for one: at start the database may be down, or asleep."""
 
     def __init__(self, target: DatabaseUrl) -> None:
+        connect_args = {
+            "async_creator_fn": asyncpg.connect,
+            **target.connect_args,
+            "timeout": CONNECT_TIMEOUT_S,
+            "command_timeout": COMMAND_TIMEOUT_S,
+            "connection_class": _Connection,
+        }
+        if not target.is_pooled:
+            connect_args["async_creator_fn"] = _limiting_idle_transactions(
+                connect_args["async_creator_fn"], pid_is_the_sessions=not target.is_neon
+            )
         self.engine = create_async_engine(
             target.url,
-            connect_args={
-                **target.connect_args,
-                "timeout": CONNECT_TIMEOUT_S,
-                "command_timeout": COMMAND_TIMEOUT_S,
-                "connection_class": _Connection,
-            },
+            connect_args=connect_args,
             poolclass=_Pool,
             pool_size=POOL_SIZE,
             max_overflow=MAX_OVERFLOW,
@@ -103,6 +117,34 @@ async def read_again(session: AsyncSession, read: Callable[[], Awaitable[T]]) ->
             raise
         await session.rollback()
         return await read()
+
+
+def _limiting_idle_transactions(
+    connect: Callable[..., Awaitable[asyncpg.Connection]], pid_is_the_sessions: bool
+) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    """Has the server end a session that stays idle in a transaction, where the session is ours alone.
+
+    After the login, not as a startup parameter, which PgBouncer refuses. Through a pooler the setting would
+    stay with a server session that others use next: a pooler is told by the process id at login, which is its
+    own invention. So is that of Neon's proxy, behind which the host's name has shown that no pooler is.
+    """
+    setting = (
+        f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_IN_TRANSACTION_TIMEOUT_S}s', false)"
+    )
+
+    async def connect_and_limit(*arguments: Any, **keywords: Any) -> asyncpg.Connection:
+        connection = await connect(*arguments, **keywords)
+        condition = f" WHERE pg_backend_pid() = {connection.get_server_pid()}" if pid_is_the_sessions else ""
+        try:
+            await connection.execute(setting + condition)
+        except asyncpg.PostgresError as error:  # a server of another make
+            logger.debug("no limit for idle transactions: %s", error)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    return connect_and_limit
 
 
 class _Connection(asyncpg.Connection):

@@ -1,195 +1,277 @@
 """DATABASE_URL as people paste it, turned into what asyncpg takes. No other file sees the password.
 
 SQLAlchemy hands every query key to `asyncpg.connect`, which knows neither `sslmode` nor `channel_binding`,
-and whose own `ssl=require` verifies nothing. So the query is read here, and TLS is decided here. Faults and
-warnings name keys and remedies, never a value: any part of a malformed URL may be a piece of the password.
+and libpq and SQLAlchemy read some URLs differently. So the URL is read here, by the rules of the sidecar that
+checks the same database: tests/urls.json says what each spelling means to both. Faults and warnings name keys
+and remedies, never a value: any part of a malformed URL may be a piece of the password.
 """
 
-import ipaddress
-import os
 import re
-import ssl
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 from sqlalchemy import URL
 
-DRIVER = "postgresql+asyncpg"
-SCHEMES = ("postgres", "postgresql", DRIVER, "postgresql+psycopg", "postgresql+psycopg2")
-EXAMPLE = f"for example {DRIVER}://USER:PASSWORD@HOST/DATABASE"
-APPLICATION_NAME = "backend"
+import tls
+from hosts import Host, read_host, read_port, split_port
+from pasted import after_scheme, fault, is_placeholder
+from tls import ClientCertificate, Mode, Tls
 
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-SSL_SYNONYMS = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
-PRIVATE_SUFFIXES = (".internal", ".local", ".svc", ".cluster.local")
-NEON_SUFFIX = ".neon.tech"
-HANDLED = {"host", "port", "sslmode", "ssl", "sslrootcert", "channel_binding", "options", "application_name"}
-POOLER_KEYS = ("prepared_statement_cache_size", "statement_cache_size")
+DRIVER = "postgresql+asyncpg"
+APPLICATION_NAME = "backend"
+DEFAULT_PORT = 5432
+
+MODES = {
+    "disable": Mode.DISABLE,
+    "allow": Mode.PREFER,
+    "prefer": Mode.PREFER,
+    "require": Mode.REQUIRE,
+    "verify-ca": Mode.VERIFY_CA,
+    "verify-full": Mode.VERIFY_FULL,
+}
+# JDBC's ssl=true, which libpq knows too, and node-postgres's ssl=1.
+SSL_WORDS = MODES | {"true": Mode.REQUIRE, "1": Mode.REQUIRE, "false": Mode.DISABLE, "0": Mode.DISABLE}
+
+KNOWN = (
+    "channel_binding", "database", "dbname", "host", "hostaddr", "options", "password", "port", "ssl",
+    "sslcert", "sslcertmode", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert", "user",
+)  # fmt: skip
+# An unescaped @ in these is no sign of a password that went on.
+MAY_HOLD_AT = ("application_name", "options", "password", "sslpassword", "user")
+CACHES_OFF = (("prepared_statement_cache_size", "0"), ("statement_cache_size", "0"))
+KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+PLAIN_KEY = re.compile(r"[A-Za-z_]+")  # with digits it could be a piece of a password, and is not shown
 
 
 @dataclass(frozen=True)
 class DatabaseUrl:
     url: URL = field(repr=False)
     connect_args: dict[str, Any] = field(repr=False)
+    is_pooled: bool = False  # a transaction pooler answers: a session's settings would be another client's
+    is_neon: bool = False
     warnings: tuple[str, ...] = ()
 
 
 def parse_database_url(value: str) -> DatabaseUrl:
     """Reads the URL; raises ValueError, without any part of the URL in it, when it cannot be used."""
-    parts, query = _split(_unwrapped(value))
-    user, password = _credentials(parts.netloc)
-    host, port = _address(parts, query)
+    given, query = _split(after_scheme(value))
     warnings: list[str] = []
+    given |= _read_query(query, warnings)
 
-    settings = {"application_name": query.get("application_name", APPLICATION_NAME)}
-    if "options" in query:  # Neon's endpoint=…, or -c key=value
-        settings["options"] = query["options"]
-    connect_args: dict[str, Any] = {"server_settings": settings}
+    host = read_host(given.get("host", ""), given.get("hostaddr"), int(given.get("port", DEFAULT_PORT)))
+    user = given.get("user")
+    if user is None:
+        raise fault("the user name is missing")
+    password = given.get("password", "")
+    if host.is_neon:
+        password = _without_endpoint(password)
 
-    connect_args["ssl"] = _tls(host, query, warnings)
+    settings = {"application_name": given.get("application_name", APPLICATION_NAME)}
+    if "options" in given:  # Neon's endpoint=…, or -c key=value
+        settings["options"] = given["options"]
+    # All of it is named, so that asyncpg looks for nothing in PG… variables and ~/.pgpass.
+    connect_args: dict[str, Any] = {"server_settings": settings, "password": password}
+    connect_args |= tls.connect_args(_decide_tls(given, host, warnings))
 
-    if (
-        is_pooler(host)
-        or any(query.get(key) == "0" for key in POOLER_KEYS)
-        or query.get("pgbouncer") == "true"
-    ):
+    is_pooled = host.is_pooled or given.get("pgbouncer") == "true"
+    if is_pooled or any(given.get(key) == value for key, value in CACHES_OFF):
         # A transaction pooler gives each transaction another server session, where a statement prepared
         # before is unknown, or somebody else's of the same name. Without caches and without a name asyncpg
         # sends each statement whole, together with its values.
         connect_args["statement_cache_size"] = 0  # asyncpg's cache
         connect_args["prepared_statement_cache_size"] = 0  # SQLAlchemy's
         connect_args["prepared_statement_name_func"] = lambda: ""
-    for key in query.keys() - HANDLED - {"pgbouncer"}:
-        if key not in POOLER_KEYS or query[key] != "0":
-            warnings.append(f"{key} is ignored")
 
-    url = URL.create(DRIVER, user, password, host, port, unquote(parts.path.removeprefix("/")) or None)
-    return DatabaseUrl(url, connect_args, tuple(sorted(warnings)))
+    database = given.get("dbname", user)
+    url = URL.create(DRIVER, user, password, host.dial, host.port, database)
+    return DatabaseUrl(url, connect_args, is_pooled, host.is_neon, tuple(sorted(warnings)))
 
 
-def is_neon(host: str) -> bool:
-    return host.lower().rstrip(".").endswith(NEON_SUFFIX)
+def _split(text: str) -> tuple[dict[str, str], str]:
+    """`[user[:password]@][host][:port][/dbname][?query]`: what is given, by libpq's names, and the query.
 
-
-def is_pooler(host: str) -> bool:
-    """Neon's pooled hosts: the endpoint's name ends so, and PgBouncer answers."""
-    return host.split(".")[0].lower().endswith("-pooler")
-
-
-def is_private(host: str) -> bool:
-    """Private by its own text; no name is looked up for this."""
-    name = host.lower().rstrip(".")
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return "." not in name or name.endswith(PRIVATE_SUFFIXES)
-    return address.is_private or address.is_loopback
-
-
-def _unwrapped(value: str) -> str:
-    """The URL out of quotes, blanks, or a whole pasted `psql '…'`."""
-    value = value.strip()
-    if command := re.match(r"psql\s+", value):
-        value = value[command.end() :]
-    return value.strip().strip("'\"").strip()
-
-
-def _split(value: str) -> tuple[SplitResult, dict[str, str]]:
-    if re.search(r"\s", value) or not value.isprintable():
-        raise ValueError(f"holds blanks or control characters: paste the URL alone, {EXAMPLE}")
-    try:
-        parts = urlsplit(value)
-        query = dict(_pair(item) for item in parts.query.split("&") if item)
-        _ = parts.port
-    except ValueError:
-        parts, query = None, {}
-    if parts is not None and (parts.scheme not in SCHEMES or "://" not in value):
-        raise ValueError(f"is not a PostgreSQL URL: it must begin with {DRIVER}://, {EXAMPLE}")
-    # An unescaped @ / ? # in the password ends up in another part of the URL.
-    if (
-        parts is None
-        or parts.netloc.count("@") > 1
-        or "@" in parts.path + parts.query
-        or "#" in value
-        or not all(re.fullmatch(r"[A-Za-z_]+", key) for key in query)
+    A password ends at the first @, as in libpq and SQLAlchemy; a second @ is allowed only in the value of a
+    known key. What a password holds unescaped otherwise (% # / ? [ ]) is taken where SQLAlchemy takes it.
+    """
+    userinfo, rest = _userinfo(text)
+    before, _, query = rest.partition("?")
+    if "@" in before:
+        raise _more_than_one_at()
+    authority, _, path = before.partition("/")
+    user, _, password = userinfo.partition(":")
+    for part, pasted in (
+        ("user name", user),
+        ("password", password),
+        ("host", authority.partition(":")[0]),
+        ("database's name", path),
     ):
-        raise ValueError(
-            "cannot be read: its port is not a number, or its password holds a character that must be "
-            "percent-encoded (@ is %40, / is %2F, ? is %3F, # is %23, % is %25, : is %3A, [ is %5B)"
-        )
-    return parts, query
+        if is_placeholder(pasted):
+            raise fault(f"a placeholder stands where the {part} belongs")
+    if "/" in path:
+        raise fault("a second `/` stands behind the host: end the URL after the database's name")
+    if re.search("&[a-z]*=", path):
+        raise fault("a `&` stands where the query begins: there it is a `?`")
+    host, port = split_port(authority)
+    found = {
+        "user": _decoded("user name", user),
+        "password": _decoded("password", password),
+        "host": _decoded_strictly("host", host),
+        "port": port,
+        "dbname": _decoded("database's name", path),
+    }
+    return {key: value for key, value in found.items() if value}, query
 
 
-def _pair(item: str) -> tuple[str, str]:
-    key, _, value = item.partition("=")
-    return unquote(key), unquote(value)
+def _userinfo(text: str) -> tuple[str, str]:
+    """What stands before the first @, if that ends user name and password, and the rest."""
+    before, at, rest = text.partition("@")
+    end = re.search("[/?]", before)
+    if not at:
+        return "", text
+    if end is None:
+        return before, rest
+    user, colon, password = before[: end.start()].partition(":")
+    if not colon and end[0] == "/":
+        return "", text  # host/…?user=a@b
+    # Not host:5432/… and not [::1]:5432/…: it is a password.
+    if colon and not user.startswith("[") and re.search("[^0-9]", password):
+        return before, rest
+    raise fault(
+        "a `/` or `?` stands before the `@`: in user name and password they are written %2F and %3F, and an "
+        "`@` elsewhere is written %40"
+    )
 
 
-def _credentials(netloc: str) -> tuple[str | None, str | None]:
-    userinfo, at, _ = netloc.rpartition("@")
-    user, colon, password = userinfo.partition(":")
-    return (unquote(user) or None if at else None), (unquote(password) if colon else None)
+def _read_query(query: str, warnings: list[str]) -> dict[str, str]:
+    """Of a key given twice the last one counts, as in libpq; SQLAlchemy names several hosts so."""
+    given: dict[str, str] = {}
+    names_are_shown = True  # behind a password they may be pieces of it, cut by an unescaped &
+    ignored: set[str] = set()
+    for item in filter(None, query.split("&")):
+        key, equals, pasted = item.partition("=")
+        if not equals:
+            raise fault("a part of the query has no `=` (an `&` in a value is written %26)")
+        key = _decoded_strictly("query", key)
+        if not KEY.fullmatch(key):
+            raise fault("a key in the query holds a character that no key has")
+        if key not in KNOWN and key.lower() in KNOWN:
+            raise fault(f"{key.lower()} is written in lower case")
+        if "@" in pasted and key not in MAY_HOLD_AT:
+            raise _more_than_one_at()
+        is_shown, names_are_shown = names_are_shown, names_are_shown and "pass" not in key
+        value = _decoded("query", pasted)
+        if not value:
+            continue
+        if key == "host" and "host" in given:
+            raise fault("there are several hosts: name one")
+        given["dbname" if key == "database" else key] = value
+        if (
+            key not in KNOWN
+            and key not in ("application_name", "pgbouncer")
+            and (key, value) not in CACHES_OFF
+        ):
+            ignored.add(
+                key if is_shown and PLAIN_KEY.fullmatch(key) else "a key that the backend does not know"
+            )
+    if "host" in given:
+        given["host"], port = split_port(given["host"], is_key=True)
+        if port:
+            given.setdefault("port", port)
+    if "port" in given:
+        given["port"] = read_port(given["port"])
+    warnings += [f"{key} is ignored" for key in ignored]
+    return given
 
 
-def _address(parts: SplitResult, query: dict[str, str]) -> tuple[str, int | None]:
-    host = query.get("host") or unquote(parts.hostname or "")
-    port = query.get("port") or parts.port
-    if not host:
-        raise ValueError(f"names no host, {EXAMPLE}")
-    if "," in parts.netloc.rpartition("@")[2] + host + str(port):
-        raise ValueError("names several hosts: name one")
-    if port is not None and not (str(port).isdigit() and 1 <= int(port) <= 65535):
-        raise ValueError("names a port that is not a number from 1 to 65535")
-    return host, int(port) if port is not None else None
+def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
+    """Where wish and place disagree the stronger one wins; a weaker one that cannot be had is a fault."""
+    asked = _asked_mode(given)
+    binding = _word(given, "channel_binding", ("disable", "prefer", "require"))
+    direct = _word(given, "sslnegotiation", ("postgres", "direct")) == "direct"
+    certmode = _word(given, "sslcertmode", ("disable", "allow", "require"))
+    roots = given.get("sslrootcert")
+    mode = asked if asked is not None else Mode.PREFER if host.is_private else Mode.REQUIRE
 
+    if host.is_socket:
+        mode, direct = Mode.DISABLE, False  # a Unix socket has no TLS
+    else:
+        if roots == "system" or host.has_neon_certificate:
+            mode = Mode.VERIFY_FULL
+        if direct and mode < Mode.REQUIRE:
+            if asked is not None:
+                raise fault("sslnegotiation=direct needs sslmode=require or stronger")
+            mode = Mode.REQUIRE
+    if binding == "require":
+        if mode is Mode.DISABLE:
+            raise fault("channel_binding=require needs TLS")
+        mode = max(mode, Mode.REQUIRE)  # in plaintext there is no channel to bind to
 
-def _tls(host: str, query: dict[str, str], warnings: list[str]) -> ssl.SSLContext | str | bool:
-    """What asyncpg's `ssl` should be. A Neon host is always verified in full, whatever the URL asks for."""
-    root = query.get("sslrootcert")
-    mode = (query.get("sslmode") or query.get("ssl") or "").lower().replace("_", "-") or None
-    mode = SSL_SYNONYMS.get(mode, mode)
-    if mode is not None and mode not in SSL_MODES:
-        raise ValueError(f"has an unknown sslmode: use one of {', '.join(SSL_MODES)}")
-    if host.startswith("/"):
-        return False
-    if is_neon(host) or root == "system":
-        mode = "verify-full"
-    if mode is None:
-        mode = "prefer" if is_private(host) and root is None else "require"
-
-    if mode in ("disable", "allow", "prefer"):
-        if not is_private(host):
-            warnings.append(f"sslmode={mode} lets the password travel unencrypted: use sslmode=verify-full")
-        return "prefer" if mode != "disable" else False
-
-    if mode == "require" and root is None:
-        warnings.append("sslmode=require encrypts but verifies nothing: sslmode=verify-full knows the server")
-        if query.get("channel_binding") == "require":
+    client = _client_certificate(given) if certmode != "disable" and mode is not Mode.DISABLE else None
+    decided = Tls(mode, host.name, None if roots == "system" else roots, client, direct)
+    if mode < Mode.REQUIRE and not host.is_private:
+        warnings.append(f"sslmode={mode.name.lower()} lets the password travel unencrypted: use verify-full")
+    if mode is Mode.REQUIRE and not decided.verifies_chain:
+        if asked is Mode.REQUIRE or not host.is_private:
+            warnings.append(
+                "sslmode=require encrypts but verifies nothing: sslmode=verify-full knows the server"
+            )
+        if binding == "require":
             warnings.append("channel_binding=require is beyond asyncpg: sslmode=verify-full protects as well")
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    context = _verifying_context(None if root == "system" else root)
-    context.check_hostname = mode == "verify-full"
-    return context
+    return decided
 
 
-def _verifying_context(root: str | None) -> ssl.SSLContext:
+def _asked_mode(given: dict[str, str]) -> Mode | None:
+    found = []
+    for key, words in (("sslmode", MODES), ("ssl", SSL_WORDS)):
+        if key in given:
+            word = given[key].lower().replace("_", "-")
+            if word not in words:
+                raise fault(f"{key} is not one of {', '.join(words)}")
+            found.append(words[word])
+    if len({mode is Mode.DISABLE for mode in found}) > 1:
+        raise fault("sslmode and ssl say different things: keep one")
+    return max(found, default=None)  # ssl=true&sslmode=verify-full asks twice: the stronger one holds
+
+
+def _word(given: dict[str, str], key: str, words: tuple[str, ...]) -> str | None:
+    word = given[key].lower() if key in given else None
+    if word is not None and word not in words:
+        raise fault(f"{key} is not one of {', '.join(words)}")
+    return word
+
+
+def _client_certificate(given: dict[str, str]) -> ClientCertificate | None:
+    certificate, key = given.get("sslcert"), given.get("sslkey")
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise fault("sslcert and sslkey belong together: one of them is missing")
+    return ClientCertificate(certificate, key, given.get("sslpassword", ""))
+
+
+def _without_endpoint(password: str) -> str:
+    """Neon takes `endpoint=<id>;<password>` only from clients without a server name (SNI); asyncpg has it."""
+    endpoint, _, bare = password.partition(";" if ";" in password else "$")
+    return bare if bare and endpoint.startswith(("endpoint=", "project=")) else password
+
+
+def _more_than_one_at() -> ValueError:
+    return fault("there is more than one `@`: one in the password is written %40")
+
+
+def _decoded(part: str, text: str) -> str:
+    """A % without two hexadecimal digits is itself, as in SQLAlchemy; libpq would refuse it."""
     try:
-        context = ssl.create_default_context(cafile=root)
-    except OSError:  # ssl.SSLError is one
-        raise ValueError("has an sslrootcert that is missing, or no certificate in PEM form") from None
-    if root is None and not context.get_ca_certs() and not _has_root_directory():
-        raise ValueError(
-            "needs a verified connection, but this system has no root certificates: "
-            "install the package ca-certificates, or add sslrootcert=<file>"
-        )
-    return context
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise fault(f"the {part} is not UTF-8 once decoded") from None
+    if "\0" in decoded:  # it ends a string in the protocol
+        raise fault(f"there is a NUL (%00) in the {part}")
+    return decoded
 
 
-def _has_root_directory() -> bool:
-    """OpenSSL reads this directory only when it needs a root, so the context does not show what is in it."""
-    directory = ssl.get_default_verify_paths().capath
-    return bool(directory and os.path.isdir(directory) and os.listdir(directory))
+def _decoded_strictly(part: str, text: str) -> str:
+    if re.search("%(?![0-9A-Fa-f]{2})", text):
+        raise fault(f"a `%` in the {part} is not followed by two hexadecimal digits: it is written %25")
+    return _decoded(part, text)

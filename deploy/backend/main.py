@@ -37,7 +37,7 @@ def read_settings() -> Settings:
         jwt_secret=os.getenv("JWT_SECRET"),
         environment=os.getenv("ENVIRONMENT"),
         cors_origins=os.getenv("CORS_ORIGINS"),
-        port=os.getenv("PORT"),
+        port=os.getenv("PORT", 8000) or 8000,  # an empty one counts as unset
     )
 
 
@@ -98,4 +98,5 @@ if __name__ == "__main__":
         host="0.0.0.0",
         port=app.state.settings.port,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        # No limit_max_requests: uvicorn then leaves with 0, which nobody restarts, and health checks count.
     )

@@ -8,7 +8,6 @@ from database_url import DatabaseUrl, parse_database_url
 
 RELAXED_ENVIRONMENTS = ("development", "test")  # any other name is held to what production is held to
 MIN_JWT_SECRET = 32  # characters: HS256 wants a key as long as its 256-bit hash
-DEFAULT_PORT = 8000
 
 DEVELOPMENT_DATABASE_URL = "postgresql+asyncpg://postgres@localhost:5432/postgres"
 DEVELOPMENT_ORIGINS = "http://localhost:3000,http://localhost:5173"  # Next.js, Vite
@@ -40,7 +39,7 @@ def decide_settings(
     jwt_secret: str | None = None,
     environment: str | None = None,
     cors_origins: str | None = None,
-    port: str | None = None,
+    port: str | int,
 ) -> Settings:
     """The settings these values mean; an empty value counts as unset."""
     faults: list[str] = []
@@ -68,7 +67,7 @@ def decide_settings(
             database = parse_database_url(database_url)
             warnings += [f"DATABASE_URL: {warning}" for warning in database.warnings]
         except ValueError as fault:
-            faults.append(f"DATABASE_URL {fault}")
+            faults.append(f"DATABASE_URL: {fault}")
 
     jwt_secret = _given(jwt_secret)
     if jwt_secret is None and relaxed:
@@ -96,9 +95,9 @@ def decide_settings(
     except ValueError as fault:
         faults.append(f"CORS_ORIGINS {fault}")
 
-    number = (_given(port) or str(DEFAULT_PORT)).strip()
+    number = str(port).strip()
     if not (number.isascii() and number.isdigit() and 1 <= int(number[:6]) <= 65535):
-        faults.append(f"PORT is not a port. Set it to a number from 1 to 65535, for example {DEFAULT_PORT}")
+        faults.append("PORT is not a port. Set it to a number from 1 to 65535, for example 8080")
 
     if faults:
         raise ConfigurationError(faults)

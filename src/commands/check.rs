@@ -36,8 +36,9 @@ pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, js
 /// What the newest round found. Without `until` there is one round.
 async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>) -> Vec<Row> {
     loop {
-        let snapshot = probes.check().await;
-        let rows: Vec<Row> = snapshot.checks().filter_map(|check| Row::of(check, &snapshot, probes.config)).collect();
+        let (snapshot, now) = probes.check().await;
+        let row = |check| Row::of(check, &snapshot, now, probes.config);
+        let rows: Vec<Row> = snapshot.checks().filter_map(row).collect();
         let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
         if worst(&rows) != Status::Fail || left.is_zero() {
             clear_progress();
@@ -73,8 +74,8 @@ impl<'a> Probes<'a> {
         Probes { config, traffic, app, database }
     }
 
-    /// Runs each check once: what is known then. A check that was not asked for has no result.
-    async fn check(&mut self) -> Snapshot {
+    /// Runs each check once: what is known then, and when that was. A check that was not asked for has no result.
+    async fn check(&mut self) -> (Snapshot, Now) {
         let app = match &mut self.app {
             Some(probe) => Some(probe.check().await),
             None => None,
@@ -90,7 +91,8 @@ impl<'a> Probes<'a> {
             }
             _ => None,
         };
-        let mut snapshot = Snapshot::new(self.config, Instant::now());
+        let now = Now::read();
+        let mut snapshot = Snapshot::new(self.config, now.instant);
         if let Some(outcome) = app {
             snapshot.app.record(outcome);
         }
@@ -104,13 +106,13 @@ impl<'a> Probes<'a> {
                 check.record(outcome);
             }
         }
-        snapshot.app_uses_database = self.app_uses_database(&snapshot).await;
-        snapshot
+        snapshot.app_uses_database = self.app_uses_database(&snapshot, now).await;
+        (snapshot, now)
     }
 
     /// Whether our own app checks would keep awake a database that is to sleep. Asked only where all is well.
-    async fn app_uses_database(&mut self, snapshot: &Snapshot) -> bool {
-        let passed = |check| readiness::judge(check, snapshot, Now::read()).status == Status::Pass;
+    async fn app_uses_database(&mut self, snapshot: &Snapshot, now: Now) -> bool {
+        let passed = |check| readiness::judge(check, snapshot, now).status == Status::Pass;
         match (&mut self.app, &self.database, &self.config.database) {
             (Some(app), Some(_), Some(settings))
                 if settings.mode == DatabaseMode::Economy && snapshot.checks().all(passed) =>
@@ -152,9 +154,9 @@ struct Row {
 
 impl Row {
     /// `None` without a result.
-    fn of(check: &CheckState, snapshot: &Snapshot, config: &Config) -> Option<Row> {
+    fn of(check: &CheckState, snapshot: &Snapshot, now: Now, config: &Config) -> Option<Row> {
         let outcome = check.newest.as_ref()?;
-        let judged = readiness::judge(check, snapshot, Now::read());
+        let judged = readiness::judge(check, snapshot, now);
         let failure = outcome.result.as_ref().err();
         let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
         let detail = failure.and_then(|failure| failure.detail.clone());

@@ -215,7 +215,7 @@ fn direct(value: &str) -> Result<bool, Fault> {
     match value.to_ascii_lowercase().as_str() {
         "postgres" => Ok(false),
         "direct" => Ok(true),
-        _ => Err(Fault::new("sslnegotiation is neither postgres nor direct", EXAMPLE)),
+        _ => Err(Fault::new("sslnegotiation is not one of postgres, direct", EXAMPLE)),
     }
 }
 

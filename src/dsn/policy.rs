@@ -153,8 +153,12 @@ pub(super) fn decide(
             warn("sslrootcert is ignored: sslmode=disable uses no TLS");
         }
     }
-    if mode == Mode::Disable && binding == ChannelBinding::Require {
-        return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
+    if binding == ChannelBinding::Require {
+        if mode == Mode::Disable {
+            return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
+        }
+        // In plaintext there is no channel to bind to.
+        mode = mode.max(Mode::Require);
     }
 
     let client = match (certificate, key) {
@@ -179,7 +183,8 @@ pub(super) fn decide(
         _ if roots != Roots::System => Verify::Chain,
         _ => Verify::None,
     };
-    if mode == Mode::Require && verify == Verify::None {
+    // Binding to the channel proves the server by the password that both know.
+    if mode == Mode::Require && verify == Verify::None && binding != ChannelBinding::Require {
         warn("the server's certificate is not verified: add sslmode=verify-full");
     }
     if verify == Verify::Chain && roots == Roots::System {

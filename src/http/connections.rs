@@ -2,75 +2,18 @@
 //! so that a flood of idle connections cannot keep Railway's healthcheck or a kubelet out.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::task::{AbortHandle, yield_now};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+use super::client::Client;
 
 /// Probers and scrapers are a handful; a connection costs about 10 KB. A test holds both ends of each in one process,
 /// which may be allowed 1024 files, or 256.
 pub(super) const MOST: usize = if cfg!(test) { 32 } else { 512 };
 /// Descriptors that are not for clients: the runtimes, the standard streams, both checks, a look-up, `/proc`.
 const OTHER_FILES: usize = 32;
-/// hyper closes a silent connection after its header timeout; one that is older than this is stuck in a write that
-/// nobody reads.
-const STUCK: Duration = Duration::from_secs(25);
-
-/// When a connection last began an answer, and whether it did in this turn.
-#[derive(Clone, Debug)]
-pub(super) struct Activity(Arc<Moments>);
-
-#[derive(Debug)]
-struct Moments {
-    epoch: Instant,
-    millis: AtomicU64,
-    served: AtomicBool,
-}
-
-impl Activity {
-    fn new(epoch: Instant) -> Self {
-        let activity = Activity(Arc::new(Moments { epoch, millis: AtomicU64::new(0), served: AtomicBool::new(false) }));
-        activity.touch(Instant::now());
-        activity
-    }
-
-    /// The client is alive.
-    pub(super) fn touch(&self, now: Instant) {
-        let passed = now.saturating_duration_since(self.0.epoch).as_millis();
-        self.0.millis.store(u64::try_from(passed).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn at(&self) -> Instant {
-        self.0.epoch + Duration::from_millis(self.0.millis.load(Ordering::Relaxed))
-    }
-
-    /// Runs the connection, one request a turn: see [`Activity::wait_for_turn`].
-    pub(super) async fn in_turns<T>(&self, connection: impl Future<Output = T>) -> T {
-        let mut connection = pin!(connection);
-        poll_fn(|context| {
-            self.0.served.store(false, Ordering::Relaxed);
-            connection.as_mut().poll(context)
-        })
-        .await
-    }
-
-    /// Whether the connection has answered in this turn already, and now begins another answer.
-    pub(super) fn is_early(&self) -> bool {
-        self.0.served.swap(true, Ordering::Relaxed)
-    }
-
-    /// Who sends many requests at once lets the others have a turn after each: hyper would answer sixteen, and five
-    /// hundred such clients made a probe wait for seconds.
-    pub(super) async fn wait_for_turn(&self) {
-        yield_now().await;
-        self.0.served.store(true, Ordering::Relaxed);
-    }
-}
-
 /// The connections that are open.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
@@ -82,7 +25,7 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    by_number: HashMap<u64, (Activity, AbortHandle)>,
+    by_number: HashMap<u64, (Client, AbortHandle)>,
 }
 
 /// Takes a connection off the list when its task ends, however it ends.
@@ -110,26 +53,21 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody is connected.
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().by_number.is_empty()
-    }
-
-    /// Starts a connection's task, which `start` makes from its place and its activity. Closes another if there are
+    /// Starts a connection's task, which `start` makes from its place. Closes another if there are
     /// too many: its socket is free again once its task has had a turn.
-    pub(super) fn admit(&self, start: impl FnOnce(Place, Activity) -> AbortHandle) {
+    pub(super) fn admit(&self, start: impl FnOnce(Place, Client) -> AbortHandle) {
         if self.lock().by_number.len() >= self.most {
             self.close_quietest();
         }
-        let activity = Activity::new(self.epoch);
+        let client = Client::new(self.epoch);
         let number = {
             let mut open = self.lock();
             open.next += 1;
             open.next
         };
-        let task = start(Place { number, connections: self.clone() }, activity.clone());
+        let task = start(Place { number, connections: self.clone() }, client.clone());
         // The task cannot have ended: it runs on this thread, which is here.
-        self.lock().by_number.insert(number, (activity, task));
+        self.lock().by_number.insert(number, (client, task));
     }
 
     /// Closes the connection that has been silent longest. False if there is none.
@@ -138,24 +76,10 @@ impl Connections {
             let open = self.lock();
             open.by_number
                 .iter()
-                .min_by_key(|(number, (activity, _))| (activity.at(), **number))
+                .min_by_key(|(number, (client, _))| (client.asked(), **number))
                 .map(|(number, _)| *number)
         };
         quietest.is_some_and(|number| self.close(number))
-    }
-
-    /// Closes the connections that are stuck.
-    pub(super) fn close_stuck(&self, now: Instant) {
-        let stuck: Vec<u64> = {
-            let open = self.lock();
-            let old = |(_, (activity, _)): &(&u64, &(Activity, AbortHandle))| {
-                now.saturating_duration_since(activity.at()) > STUCK
-            };
-            open.by_number.iter().filter(old).map(|(number, _)| *number).collect()
-        };
-        for number in stuck {
-            self.close(number);
-        }
     }
 
     fn close(&self, number: u64) -> bool {

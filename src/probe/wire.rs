@@ -17,14 +17,20 @@ use super::diagnosis::Diagnosis;
 const MOST_RECEIVED: usize = 256 * 1024;
 /// Type byte and length.
 const FRAME: usize = 5;
+/// PostgreSQL's own limit of one message (`MaxAllocSize` in `src/include/utils/memutils.h`): no honest row is longer.
+const LONGEST_ROW: usize = 0x3fff_ffff;
+/// The mechanism by which a server offers channel binding.
+const BINDING: &[u8] = b"SCRAM-SHA-256-PLUS\0";
 
 /// Why the stream ended the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The answer to SSLRequest was `N`.
     NoTls,
-    /// Bytes that are not PostgreSQL's, or more of them than any check needs.
+    /// Bytes that are not PostgreSQL's, or more of them than any login needs.
     NotPostgres,
+    /// Rows of a query, and more of them than any check needs.
+    ResultTooLarge,
     /// The server asked for a cleartext password on a connection without TLS.
     CleartextPassword,
 }
@@ -59,6 +65,11 @@ impl Seen {
         self.messages.sasl_continued
     }
 
+    /// The server offered channel binding.
+    pub(crate) fn offers_binding(&self) -> bool {
+        self.messages.binding == BINDING.len()
+    }
+
     /// The newest ReadyForQuery said that a transaction is open, or has failed.
     pub(crate) fn in_transaction(&self) -> bool {
         matches!(self.messages.transaction, b'T' | b'E')
@@ -72,6 +83,17 @@ struct Passing {
     sasl_continued: bool,
     /// The status in the newest ReadyForQuery: `I`, `T` or `E`.
     transaction: u8,
+    /// A row came.
+    rows: bool,
+    /// So many bytes of [`BINDING`] matched; all of them where it is offered.
+    binding: usize,
+}
+
+impl Passing {
+    /// What it is when the server sends more than [`MOST_RECEIVED`].
+    fn excess(self) -> Fault {
+        if self.rows && self.transaction != 0 { Fault::ResultTooLarge } else { Fault::NotPostgres }
+    }
 }
 
 /// A handle to what a connection's streams have seen.
@@ -139,12 +161,28 @@ impl Frames {
                 self.note();
                 continue;
             }
-            let skip = self.body_left.min(bytes.len());
-            self.body_left -= skip;
-            bytes = &bytes[skip..];
+            let (body, rest) = bytes.split_at(self.body_left.min(bytes.len()));
+            // AuthenticationSASL, code 10, lists mechanisms.
+            if let [b'R', .., 0, 0, 0, 10] = self.header {
+                self.look_for_binding(body);
+            }
+            self.body_left -= body.len();
+            bytes = rest;
             self.note();
         }
         Ok(())
+    }
+
+    fn look_for_binding(&mut self, body: &[u8]) {
+        for &byte in body {
+            let matched = &mut self.passing.binding;
+            match BINDING.get(*matched) {
+                None => return,
+                Some(&next) if next == byte => *matched += 1,
+                // No piece of the name but its first letter begins it anew.
+                Some(_) => *matched = usize::from(byte == BINDING[0]),
+            }
+        }
     }
 
     /// Takes note of a message that is whole.
@@ -161,9 +199,13 @@ impl Frames {
     }
 
     /// The length of the body that the header announces.
-    fn announced(&self) -> Result<usize, Fault> {
+    fn announced(&mut self) -> Result<usize, Fault> {
         let [kind, a, b, c, d, ..] = self.header;
         let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+        self.passing.rows |= kind == b'D';
+        if kind == b'D' && length > MOST_RECEIVED && length <= LONGEST_ROW {
+            return Err(self.passing.excess());
+        }
         // Every backend message type is a letter or a digit, and the length counts itself.
         if !kind.is_ascii_alphanumeric() || !(4..=MOST_RECEIVED).contains(&length) {
             return Err(Fault::NotPostgres);
@@ -216,7 +258,8 @@ impl<S> Wire<S> {
             seen.received
         };
         if received > MOST_RECEIVED {
-            return self.meter.fail(Fault::NotPostgres);
+            let fault = self.meter.seen().messages.excess();
+            return self.meter.fail(fault);
         }
         if let Expect::SslAnswer { must } = self.expect {
             self.expect = match bytes[0] {
@@ -354,6 +397,40 @@ mod tests {
         let flood = vec![READY.repeat(1000); 50];
         let chunks: Vec<&[u8]> = flood.iter().map(Vec::as_slice).collect();
         assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
+    }
+
+    #[test]
+    fn too_many_rows_of_a_query_are_no_nonsense() {
+        let row = [&b"D\0\0\x03\xed\0\x01\0\0\x03\xe3"[..], &[b'a'; 995]].concat();
+        let flood = row.repeat(300);
+        let logged_in: &[&[u8]] = &[AUTH_OK, READY];
+        let chunks: Vec<&[u8]> = logged_in.iter().copied().chain(flood.chunks(16_000)).collect();
+        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::ResultTooLarge), "many");
+        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"D\0\x10\0\0"]), Some(Fault::ResultTooLarge), "one");
+        assert_eq!(look(Opening::Plain, &[AUTH_OK, b"D\0\x10\0\0"]), Some(Fault::NotPostgres), "before the login");
+        let chunks: Vec<&[u8]> = flood.chunks(16_000).collect();
+        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "many before the login");
+        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"N\0\x10\0\0"]), Some(Fault::NotPostgres), "no row");
+    }
+
+    #[test]
+    fn channel_binding_is_offered_by_name() {
+        let offers = |mechanisms: &[u8], size: usize| {
+            let length = u32::try_from(mechanisms.len() + 8).unwrap().to_be_bytes();
+            let message = [b"R", &length[..], b"\0\0\0\x0a", mechanisms].concat();
+            let meter = Meter::default();
+            let mut wire = Wire::new((), Opening::Plain, meter.clone());
+            for chunk in message.chunks(size) {
+                wire.look(chunk).unwrap();
+            }
+            meter.seen().offers_binding()
+        };
+        for size in [1, 7, 100] {
+            assert!(offers(b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", size));
+            assert!(offers(b"OAUTHBEARER\0SCRAM-SHA-256\0SCRAM-SHA-256-PLUS\0\0", size));
+            assert!(!offers(b"SCRAM-SHA-256\0\0", size));
+            assert!(!offers(b"SCRAM-SHA-256-PLUSH\0\0", size));
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::config::Config;
+use crate::probe::Class;
+use crate::probe::diagnosis::server::{Complaint, Stage, classify};
 use crate::process_state::ProcessState;
 use crate::state::samples::{NO_DATABASE, SQL, config, recorder, silent};
 use crate::state::{CheckState, Verdict};
@@ -40,6 +42,48 @@ fn after_failures_the_next_check_follows_soon_then_at_the_interval() {
         is_about(Rhythm::of_database(short).after(REFUSED, Instant::now()), short),
         "never later than the interval"
     );
+}
+
+/// How many logins a server sees within 90 s that answers each of them at once with this FATAL.
+fn logins_in_90_seconds(sqlstate: &str, message: &str) -> usize {
+    let said = Complaint { severity: "FATAL", sqlstate, message };
+    let reason = classify(Stage::Login, &said).reason;
+    // The defaults: a check every 15 s, of 20 s at most, whose last attempt begins with a tenth of them left.
+    let (mut rhythm, mut now, mut logins) = (Rhythm::of_database(15 * S), Duration::ZERO, 0);
+    while now < 90 * S {
+        let (mut waits, latest) = (Waits::between_attempts(), now + 18 * S);
+        loop {
+            logins += 1;
+            let next = now + waits.draw();
+            if reason.class() != Class::Retry || next > latest {
+                break;
+            }
+            now = next;
+        }
+        now += rhythm.after(Some(reason), Instant::now());
+    }
+    logins
+}
+
+#[test]
+fn a_full_pool_of_any_pooler_draws_no_more_logins_than_a_full_postgres() {
+    // At 0, 1, 3, 7, 15, 30, 45, 60, 75 s and, by jitter, perhaps once more.
+    let postgres = logins_in_90_seconds("53300", "sorry, too many clients already");
+    assert!((9..=10).contains(&postgres), "{postgres}");
+    for (sqlstate, message) in [
+        ("XX000", "(EMAXCONNSESSION) max clients reached in session mode - max clients are limited to pool_size: 15"),
+        ("XX000", "(EMAXCONN) max client connections reached, limit: 200"),
+        ("XX000", "Max client connections reached"),
+        ("XX000", "(ECIRCUITBREAKER) too many authentication failures, new connections are temporarily blocked"),
+        ("08P01", "no more connections allowed (max_client_conn)"),
+        ("58000", "checkout timeout"),
+        ("53300", "odyssey: c8dd3b1c3d7e0: too many client tcp connections (global client_max)"),
+        ("08000", "Timed-out waiting to acquire database connection."),
+    ] {
+        // Each draws its own jitter.
+        assert!(logins_in_90_seconds(sqlstate, message) <= 10, "{message}");
+    }
+    assert!(logins_in_90_seconds("XX000", "something new") > 20, "what is not known is tried again");
 }
 
 #[test]

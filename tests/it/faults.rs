@@ -19,6 +19,7 @@ use crate::support::sidecar::Sidecar;
 mod hostile;
 mod passing;
 pub(crate) mod table;
+mod words;
 
 /// The whole check, and one attempt of it: long enough for a machine that is busy with other builds.
 const CHECK: Duration = Duration::from_secs(3);
@@ -59,6 +60,8 @@ pub(crate) struct Case {
     class: char,
     /// StartupMessages an attempt.
     logins: usize,
+    /// A piece of what the status page says is to be done; without apostrophes.
+    remedy: &'static str,
 }
 
 impl Channel {
@@ -109,7 +112,7 @@ pub(crate) fn side_by_side<C: Sync, T: Send>(cases: &[C], examine: impl Fn(&C) -
 
 #[test]
 fn every_fault_has_its_reason_its_phase_and_its_price() {
-    let (cases, certificate) = (table::cases(), server_certificate());
+    let (cases, certificate) = (every_case(), server_certificate());
     let lines = side_by_side(&cases, |case| examine(case, &certificate));
     let mut wrong = Vec::new();
     println!("| case | channel | reason | phase | found after | attempts | connections at once |");
@@ -121,6 +124,10 @@ fn every_fault_has_its_reason_its_phase_and_its_price() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+fn every_case() -> Vec<Case> {
+    table::cases().into_iter().chain(words::cases()).collect()
 }
 
 /// The first check of a fresh daemon, from all sides.
@@ -173,6 +180,10 @@ fn agree(case: &Case, sidecar: &Sidecar, fake: &FakePostgres) -> Result<(), Stri
     let readyz = sidecar.get("/readyz");
     if readyz.status != 503 || readyz.body != format!("fail: app: connect_refused; database: {}\n", case.reason) {
         return Err(format!("/readyz: {readyz:?}"));
+    }
+    let page = sidecar.get("/").body;
+    if !page.contains(case.remedy) {
+        return Err(format!("{:?} is not what the page says:\n{page}", case.remedy));
     }
     if sidecar.get("/livez").status != 200 {
         return Err("/livez fails".to_owned());

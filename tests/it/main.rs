@@ -20,6 +20,7 @@ mod secrets;
 mod serve;
 mod servers;
 mod soak;
+mod spellings;
 mod sql_checks;
 mod support;
 mod tls;

@@ -75,7 +75,7 @@ async def make_app() -> AsyncIterator[Callable[[str], FastAPI]]:
     apps: list[FastAPI] = []
 
     def make(database_url: str, **values: str) -> FastAPI:
-        settings = decide_settings(database_url=database_url, jwt_secret=JWT_SECRET, **values)
+        settings = decide_settings(database_url=database_url, jwt_secret=JWT_SECRET, port=8000, **values)
         apps.append(create_app(settings))
         return apps[-1]
 

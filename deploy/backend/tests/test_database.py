@@ -1,8 +1,12 @@
 """The engine against a real PostgreSQL: dropped connections, limits, TLS, tables."""
 
 import asyncio
+import itertools
+import json
+from pathlib import Path
 
 import pytest
+import trustme
 from conftest import eventually
 from sqlalchemy import text
 
@@ -139,6 +143,68 @@ async def test_a_cancelled_request_gives_its_connection_back(postgres, database,
     assert engine.engine.pool.checkedout() == 0
 
 
+async def test_a_session_that_is_forgotten_in_a_transaction_is_ended(
+    postgres, database, make_app, client_of, monkeypatch
+):
+    monkeypatch.setattr(database_module, "IDLE_IN_TRANSACTION_TIMEOUT_S", 0.2)
+    app = make_app(postgres.url(database))
+    async with client_of(app) as client, app.state.database.engine.connect() as forgotten:
+        await forgotten.execute(text("SELECT 1"))
+
+        async def gone() -> bool:
+            return await sessions(postgres, database) == 0
+
+        await eventually(gone)
+        with pytest.raises(DatabaseUnavailable) as raised:
+            await forgotten.execute(text("SELECT 1"))
+        assert raised.value.reason == "connection_lost"
+        assert (await client.get("/notes")).status_code == 200
+
+
+async def test_the_limit_of_idle_transactions_is_a_minute(postgres, database, make_app):
+    assert await idle_limit(make_app(postgres.url(database))) == "1min"
+
+
+async def test_a_poolers_sessions_keep_their_settings(pooler, database, make_app):
+    """The name does not show the pooler: a setting would stay with a session that the next client gets."""
+    apps = [make_app(pooler.url(database, "?prepared_statement_cache_size=0")) for _ in range(6)]
+    assert await asyncio.gather(*(idle_limit(app) for app in apps)) == ["0"] * 6
+
+
+async def test_a_server_that_refuses_the_limit_is_used_all_the_same(postgres, database, make_app):
+    await postgres.execute("REVOKE EXECUTE ON FUNCTION set_config FROM PUBLIC", database)
+    await postgres.execute("CREATE ROLE bound LOGIN PASSWORD 'p'", database)
+    assert (
+        await idle_limit(make_app(postgres.url(database).replace("postgres:correct-horse", "bound:p"))) == "0"
+    )
+
+
+async def idle_limit(app) -> str:
+    async with app.state.database.engine.connect() as connection:
+        return (await connection.execute(text("SHOW idle_in_transaction_session_timeout"))).scalar_one()
+
+
+def spellings_of_passwords() -> list[dict]:
+    rows = json.loads((Path(__file__).parents[3] / "tests" / "urls.json").read_text(encoding="utf-8"))["rows"]
+    behind = itertools.dropwhile(lambda row: row != "Characters in the password", rows)
+    return list(itertools.takewhile(lambda row: isinstance(row, dict), itertools.islice(behind, 1, None)))
+
+
+async def test_every_spelling_of_a_password_logs_in(postgres, make_app):
+    """As user u, or whom the row says, with the password that the row says."""
+    rows = spellings_of_passwords()
+    assert len(rows) > 20
+    for name in {row.get("database", "d") for row in rows}:
+        await postgres.execute(f'CREATE DATABASE "{name}"')
+    for row in rows:
+        user, password = row.get("user", "u"), row.get("password", "p").replace("'", "''")
+        await postgres.execute(f"CREATE ROLE \"{user}\" LOGIN PASSWORD '{password}'")
+        engine = make_app(row["url"].replace("@h/", f"@127.0.0.1:{postgres.port}/")).state.database
+        await engine.ping()
+        await engine.close()
+        await postgres.execute(f'DROP ROLE "{user}"')
+
+
 async def test_closing_leaves_no_session(postgres, database, make_app, client_of):
     app = make_app(postgres.url(database))
     await client_of(app).get("/notes")
@@ -168,10 +234,30 @@ async def test_replicas_may_make_the_tables_at_once(postgres, database, make_app
         ("127.0.0.1", "?sslmode=require", None),
         ("127.0.0.1", "", None),
         ("127.0.0.1", "?sslmode=disable", None),
+        ("127.0.0.1", "?sslrootcert=ROOT", None),
+        ("127.0.0.1", "?sslrootcert=OTHER", "tls_untrusted"),  # not plaintext, although prefer
+        ("db.example.com", "?hostaddr=127.0.0.1&sslmode=require", None),
+        ("localhost", "?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert=ROOT", None),
+        ("db.example.com", "?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert=ROOT", "tls_untrusted"),
+        ("LOCALHOST", "?sslmode=verify-full&sslrootcert=ROOT", None),
+        ("localhost", "?sslcert=CERT&sslkey=KEY&sslmode=verify-full&sslrootcert=ROOT", None),
     ],
 )
-async def test_tls(postgres, make_app, host, query, reason):
-    url = postgres.url(host=host, query=query.replace("ROOT", str(postgres.root_file)))
+async def test_tls(postgres, make_app, tmp_path, host, query, reason):
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    client = postgres.authority.issue_cert("client.example")
+    client.cert_chain_pems[0].write_to_path(str(tmp_path / "client.pem"))
+    client.private_key_pem.write_to_path(str(tmp_path / "client.key"))
+    files = {
+        "ROOT": postgres.root_file,
+        "OTHER": other,
+        "CERT": tmp_path / "client.pem",
+        "KEY": tmp_path / "client.key",
+    }
+    for name, path in files.items():
+        query = query.replace(name, str(path))
+    url = postgres.url(host=host, query=query)
     engine = make_app(url).state.database
     if reason is None:
         async with engine.engine.connect() as connection:

@@ -34,20 +34,66 @@ impl Server {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_head_and_a_silent_client_are_cut_after_ten_seconds() {
+async fn a_slow_head_is_cut_ten_seconds_after_its_first_byte() {
     let _frozen = freeze();
     let server = start(&[]);
-    for sent in ["", "G", "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow"] {
+    let half = "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow";
+    for (at_once, later) in [("", "G"), ("", "\r\n"), ("", half), (LIVEZ, half), (half, "")] {
         let mut stream = server.connect().await;
-        exchange(&mut stream, LIVEZ).await;
-        stream.write_all(sent.as_bytes()).await.unwrap();
+        if later.is_empty() {
+            stream.write_all(at_once.as_bytes()).await.unwrap();
+        } else {
+            exchange(&mut stream, &format!("{LIVEZ}{at_once}")).await;
+            // The time that a client is silent is not its head's.
+            advance(60 * S).await;
+            stream.write_all(later.as_bytes()).await.unwrap();
+        }
         for _ in 0..9 {
+            assert!(!server.has_closed(&stream).await.0, "cut early, after {at_once:?} {later:?}");
             advance(S).await;
-            assert!(!server.has_closed(&stream).await.0, "cut early, after {sent:?}");
+            // It does not help that some more comes.
+            if later == half {
+                stream.write_all(b"x").await.unwrap();
+            }
         }
         advance(S + S / 10).await;
-        assert!(server.has_closed(&stream).await.0, "open after {sent:?}");
+        assert!(server.has_closed(&stream).await.0, "open after {at_once:?} {later:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_behind_an_answered_request_has_ten_seconds_too() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let mut stream = server.connect().await;
+    exchange(&mut stream, &format!("{LIVEZ}GET /readyz HT")).await;
+    advance(9 * S).await;
+    assert!(!server.has_closed(&stream).await.0);
+    advance(S + S / 10).await;
+    assert!(server.has_closed(&stream).await.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_client_may_ask_again_for_75_seconds_and_is_let_go_some_time_later() {
+    let _frozen = freeze();
+    let server = start(&[]);
+    let (mut polling, mut asked) = (server.connect().await, server.connect().await);
+    let silent = server.connect().await;
+    exchange(&mut asked, LIVEZ).await;
+    // As monitors do: every 10, 30 and 60 s on one connection.
+    for pause in [10, 10, 30, 25] {
+        exchange(&mut polling, LIVEZ).await;
+        advance(pause * S).await;
+    }
+    for stream in [&polling, &asked, &silent] {
+        assert!(!server.has_closed(stream).await.0, "closed within 75 s");
+    }
+    exchange(&mut polling, LIVEZ).await;
+    advance(6 * S).await;
+    assert!(server.has_closed(&asked).await.0 && server.has_closed(&silent).await.0, "idle for ever");
+    assert!(!server.has_closed(&polling).await.0);
+    advance(60 * S).await;
+    exchange(&mut polling, LIVEZ).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +106,7 @@ async fn idle_clients_do_not_keep_a_new_one_out() {
     for _ in 0..connections::MOST * 3 {
         advance(S / 1000).await;
         idle.push(server.connect().await);
-        // Who asks now and then is not the quietest.
+        // A client that asks now and then is not the quietest.
         exchange(&mut busy, LIVEZ).await;
     }
     assert_eq!(server.ask("GET", "/livez", "").await.status, 200);

@@ -4,7 +4,7 @@ use std::io;
 
 use super::Diagnosis;
 use super::server::{self, Complaint, Stage};
-use crate::probe::wire::{Fault, Meter};
+use crate::probe::wire::{Fault, Meter, Seen};
 use crate::probe::{Cause, Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
@@ -38,6 +38,10 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         let (diagnosis, text) = match fault {
             Fault::NoTls => (Reason::TlsUnsupported.into(), "the server does not offer TLS"),
             Fault::NotPostgres => (Reason::ProtocolError.into(), "the server does not speak PostgreSQL's protocol"),
+            Fault::ResultTooLarge => (
+                Diagnosis { reason: Reason::ProtocolError, cause: Some(Cause::ResultTooLarge) },
+                "the result is larger than 256 KiB",
+            ),
             Fault::CleartextPassword => (
                 Diagnosis { reason: Reason::AuthFailed, cause: Some(Cause::CleartextWithoutTls) },
                 "the server asked for a cleartext password without TLS",
@@ -52,7 +56,7 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
     }
     let reason = match error.to_string().as_str() {
         "authentication error" | "invalid configuration" => {
-            return tell(Diagnosis { reason: Reason::AuthFailed, cause: refused_login(&text) }, phase, &text);
+            return tell(Diagnosis { reason: Reason::AuthFailed, cause: refused_login(&text, &seen) }, phase, &text);
         }
         "error parsing response from server" | "unexpected message from server" => Reason::ProtocolError,
         "error performing TLS handshake" => Reason::TlsFailed,
@@ -68,9 +72,11 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
 }
 
 /// Why the driver itself ended the login (tokio-postgres: `src/connect_raw.rs`).
-fn refused_login(text: &str) -> Option<Cause> {
+fn refused_login(text: &str, seen: &Seen) -> Option<Cause> {
+    // What the server offers and the driver does not take, nothing in its certificate can be bound to.
+    let unbound = if seen.offers_binding() { Cause::ChannelBindingImpossible } else { Cause::ChannelBindingNotOffered };
     let causes = [
-        ("server did not use channel binding", Cause::ChannelBindingNotOffered),
+        ("server did not use channel binding", unbound),
         ("unsupported authentication method", Cause::LoginMethodUnknown),
         ("unsupported SASL mechanism", Cause::LoginMethodUnknown),
         ("password missing", Cause::PasswordMissing),
