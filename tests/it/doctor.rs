@@ -99,7 +99,7 @@ fn the_gallery() {
         share(both, printed),
         share(both, expected)
     );
-    assert!(faults.is_empty(), "{:#?}", faults);
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 /// What once overflowed the stack or took minutes: a file of each, of the largest size that is read.

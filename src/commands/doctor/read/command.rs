@@ -191,7 +191,7 @@ impl Reader<'_> {
         match text {
             None => self.unknown(&format!("{script} could not be read")),
             Some(text) if text.len() > LONGEST_SCRIPT || !shell::is_simple(&text) => {
-                self.unknown(&format!("{script} is more than a list of commands"))
+                self.unknown(&format!("{script} is more than a list of commands"));
             }
             Some(text) => self.line(&text, launch, arguments, depth + 1),
         }
