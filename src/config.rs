@@ -14,11 +14,11 @@ use crate::log;
 use crate::redact::Redactor;
 
 pub mod app_target;
-pub mod parse;
+pub(crate) mod parse;
 pub(crate) mod ports;
 mod read;
 mod service_links;
-pub mod settings;
+pub(crate) mod settings;
 mod statement;
 
 use app_target::AppTarget;
@@ -64,7 +64,7 @@ pub enum DatabaseMode {
 
 /// What `run` makes of a 0 of CMD that nobody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnCleanExit {
+pub(crate) enum OnCleanExit {
     /// Leave with 1: CMD is a server, and after 0 no platform restarts it.
     Fail,
     /// Leave with 0.
@@ -73,7 +73,7 @@ pub enum OnCleanExit {
 
 /// What `run` does about an app that gives no HTTP answer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUnresponsive {
+pub(crate) enum OnUnresponsive {
     /// Say so and go on.
     Report,
     /// Stop it and exit 70, so that the platform restarts the container.
@@ -126,64 +126,62 @@ pub struct DatabaseSettings {
 
 /// How many results in a row change a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     /// Failures that turn an up check down.
-    pub failure: u32,
+    pub(crate) failure: u32,
     /// Successes that turn a down check up.
-    pub success: u32,
+    pub(crate) success: u32,
 }
 
 /// How `run` treats its child.
 #[derive(Clone, Copy, Debug)]
-pub struct ChildSettings {
+pub(crate) struct ChildSettings {
     /// The app's port, `PORT` for the child.
-    pub app_port: u16,
+    pub(crate) app_port: u16,
     /// From the forwarded signal to SIGKILL.
-    pub stop_timeout: Duration,
+    pub(crate) stop_timeout: Duration,
     /// What to make of a 0 that nobody asked for.
-    pub on_clean_exit: OnCleanExit,
+    pub(crate) on_clean_exit: OnCleanExit,
     /// What to do when it answers no more.
-    pub on_unresponsive: OnUnresponsive,
+    pub(crate) on_unresponsive: OnUnresponsive,
     /// After how long.
-    pub unresponsive_after: Duration,
+    pub(crate) unresponsive_after: Duration,
 }
 
 /// What Railway says about itself in the environment (source: its reference of variables).
 #[derive(Clone, Debug, Default)]
-pub struct Railway {
+pub(crate) struct Railway {
     /// `RAILWAY_ENVIRONMENT_ID` is set.
-    pub present: bool,
+    pub(crate) present: bool,
     /// `RAILWAY_REPLICA_ID`, for the metrics.
-    pub replica: Option<String>,
+    pub(crate) replica: Option<String>,
     /// `RAILWAY_HEALTHCHECK_TIMEOUT_SEC`, 300 s where it is not set.
-    pub gate_timeout: Duration,
+    pub(crate) gate_timeout: Duration,
     /// `RAILWAY_DEPLOYMENT_DRAINING_SECONDS`, 0 where it is not set.
-    pub draining: Duration,
+    pub(crate) draining: Duration,
     /// `RAILWAY_PUBLIC_DOMAIN`.
-    pub public_domain: Option<String>,
+    pub(crate) public_domain: Option<String>,
 }
 
 /// Everything, read and understood.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to serve.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// The app check.
     pub app: AppSettings,
     /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
     pub database: Option<DatabaseSettings>,
     /// Results in a row.
-    pub thresholds: Thresholds,
+    pub(crate) thresholds: Thresholds,
     /// Bearer token for the details.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// From SIGTERM to stopping.
-    pub drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
     /// The child of `run`.
-    pub child: ChildSettings,
-    /// Lines to write.
-    pub log: log::Settings,
+    pub(crate) child: ChildSettings,
     /// The platform.
-    pub railway: Railway,
+    pub(crate) railway: Railway,
     /// Replaces every known secret in a text.
     pub redactor: Arc<Redactor>,
     /// What is odd but does not prevent a start; each a sentence without values.
@@ -243,7 +241,8 @@ impl Config {
         let token = r.optional("SIDEPULSE_TOKEN", parse::token).map(Secret::new);
         let drain_delay = r.read("SIDEPULSE_DRAIN_DELAY", parse::duration_or_zero);
         let child = read_child(&mut r, app_port);
-        let log = read_log(&mut r);
+        // For its faults: the log itself was started before, with `log_settings`.
+        read_log(&mut r);
         let railway = read_railway(&mut r);
         if !r.faults.is_empty() {
             return Err(r.faults);
@@ -255,7 +254,7 @@ impl Config {
         let values = app.headers.iter().filter_map(|(_, v)| v.to_str().ok()).filter(|v| v.len() >= SHORTEST_SECRET);
         secrets.extend(values.map(|v| Secret::new(v.to_owned())));
         let redactor = Arc::new(Redactor::new(secrets));
-        Ok(Config { listen, app, database, thresholds, token, drain_delay, child, log, railway, redactor, warnings })
+        Ok(Config { listen, app, database, thresholds, token, drain_delay, child, railway, redactor, warnings })
     }
 }
 

@@ -35,8 +35,8 @@ mod terminal;
 
 pub use signals::Signals;
 pub(crate) use signals::{Came, Heard, code_of, signal_name};
-pub(crate) use terminal::at_terminal;
 pub use terminal::hold_terminal_signals;
+pub(crate) use terminal::{at_terminal, with_none_held};
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
@@ -121,7 +121,7 @@ impl fmt::Display for StartError {
 }
 
 /// The daemon without its signals: a listening socket, and the checks on their own thread.
-pub struct Daemon {
+pub(crate) struct Daemon {
     listener: TcpListener,
     site: Arc<Site>,
     gate_timeout: Duration,
@@ -134,7 +134,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Where it cannot listen, or the machine has no thread left.
-    pub fn start(config: &Config, log: &Log) -> Result<Daemon, StartError> {
+    pub(crate) fn start(config: &Config, log: &Log) -> Result<Daemon, StartError> {
         let internal = |error: String| StartError::Internal(error);
         let listener = http::bind(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
         let address = listener.local_addr().map_err(|error| internal(error.to_string()))?;
@@ -170,17 +170,17 @@ impl Daemon {
     }
 
     /// What is known of this process itself.
-    pub fn process(&self) -> Arc<ProcessState> {
+    pub(crate) fn process(&self) -> Arc<ProcessState> {
         Arc::clone(&self.site.process)
     }
 
     /// The newest snapshot, and word of each new one.
-    pub fn board(&self) -> watch::Receiver<Arc<Snapshot>> {
+    pub(crate) fn board(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.site.board.clone()
     }
 
     /// Serves until `shutdown` completes and the requests under way have ended.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+    pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) {
         let site = Arc::clone(&self.site);
         tokio::select! {
             () = http::run(self.listener, site, shutdown) => {}

@@ -133,7 +133,7 @@ impl Signals {
                 Came::by_handler(SignalKind::terminate().as_raw_value())
             } else if self.interrupt.poll_recv(context).is_ready() {
                 Came::by_handler(SignalKind::interrupt().as_raw_value())
-            } else if let Some(terminal) = &self.terminal {
+            } else if let Some(terminal) = &mut self.terminal {
                 ready!(terminal.poll(context))
             } else {
                 return Poll::Pending;
