@@ -118,9 +118,9 @@ pub struct DatabaseSettings {
     pub sql_checks: Vec<(Arc<str>, String)>,
     /// Economy: a deep query after this time even while idle; `None` = never.
     pub max_age: Option<Duration>,
-    /// Economy: how often to prove the way without logging in; `None` = total silence.
+    /// Economy: how often to make a handshake without logging in; `None` = total silence.
     pub idle_handshake: Option<Duration>,
-    /// Economy without kernel diagnostics: how often to look deep.
+    /// Economy without kernel diagnostics: how often to query.
     pub blind_interval: Duration,
     /// After a deep query that passed, look for what will hurt soon.
     pub early_warnings: Option<WarnAt>,
@@ -128,11 +128,11 @@ pub struct DatabaseSettings {
 
 /// How many results in a row change a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Thresholds {
+pub struct Thresholds {
     /// Failures that turn an up check down.
-    pub(crate) failure: u32,
+    pub failure: u32,
     /// Successes that turn a down check up.
-    pub(crate) success: u32,
+    pub success: u32,
 }
 
 /// How `run` treats its child.
@@ -175,7 +175,7 @@ pub struct Config {
     /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
     pub database: Option<DatabaseSettings>,
     /// Results in a row.
-    pub(crate) thresholds: Thresholds,
+    pub thresholds: Thresholds,
     /// Bearer token for the details.
     pub(crate) token: Option<Secret>,
     /// From SIGTERM to stopping.

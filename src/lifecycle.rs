@@ -20,7 +20,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::config::{Config, Gate};
-use crate::http::{self, Astray, Site, routes};
+use crate::http::{self, Misdirected, Site, routes};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
@@ -130,7 +130,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Listens, then starts the checks: nobody who asks early is refused.
+    /// Listens, then starts the checks: a client that asks early is not refused.
     ///
     /// # Errors
     /// Where it cannot listen, or the machine has no thread left.
@@ -149,7 +149,7 @@ impl Daemon {
             metrics: Arc::new(metrics),
             gate: config.database.as_ref().map_or(Gate::Never, |database| database.gate),
             token: config.token.clone(),
-            astray: Astray::of(config),
+            misdirected: Misdirected::of(config),
             log: log.clone(),
         });
         let checks = Checks {
@@ -248,7 +248,7 @@ impl Alone {
     }
 }
 
-/// As PID 1 we inherit whoever loses its parent, such as what an `exec` probe started; nobody else takes them in.
+/// As PID 1 we inherit each process that loses its parent, such as what an `exec` probe started; nobody else reaps it.
 fn take_orphans_in() {
     while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::wait(WaitOptions::NOHANG) {}
 }
