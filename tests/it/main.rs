@@ -10,6 +10,7 @@ mod beside_uvicorn;
 mod client_certificates;
 mod commands;
 mod dialects;
+mod early_warnings;
 mod economy;
 mod faults;
 mod neon;
