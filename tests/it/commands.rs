@@ -39,6 +39,7 @@ fn check_tells_a_machine_the_same() {
     let (code, text, _) = check(Sidecar::on(fake.url()).app(1), &["--json", "--only", "database"]);
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &json["status"]), (Some(1), &"fail".into()));
+    assert_eq!(fake.counts().accepted, 1, "a server that fails is not asked for its certificate");
     let row = &json["checks"][0];
     for key in [
         "name",
@@ -72,6 +73,21 @@ fn check_waits_until_all_pass_whatever_the_reason() {
     let (code, text, _) = check(Sidecar::on(fake.url()).app(app.port()), &["--wait", "1s"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("database_missing"), "{text}");
+}
+
+#[test]
+fn check_tells_what_it_waits_for() {
+    let builder = Sidecar::without_database().app(1);
+    let (code, _, log) = check(builder, &["--wait", "2s"]);
+    assert_eq!(code, Some(1), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [waiting] = &lines[..] else { panic!("one line for ten seconds: {log}") };
+    assert_eq!(
+        (&waiting["event"], &waiting["waiting_for"]),
+        (&"waiting".into(), &"app: connect_refused".into()),
+        "{log}"
+    );
+    assert!(waiting["gate_left_s"].as_u64().unwrap() <= 2, "{log}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::support::eventually::{SOON, eventually, poll};
 use crate::support::fake_postgres::{Behaviour, FakePostgres};
 use crate::support::sidecar::Sidecar;
 
+mod causes;
 mod hostile;
 mod passing;
 pub(crate) mod table;
@@ -56,7 +57,7 @@ pub(crate) struct Case {
     reason: &'static str,
     /// Alternatives where the kernel decides when the bad news arrives.
     phase: &'static str,
-    /// The contract's letter: R is tried again inside the check, C is not, P is down at once.
+    /// The class, as in docs/reference.md: R is tried again inside the check, C is not, P is down at once.
     class: char,
     /// StartupMessages an attempt.
     logins: usize,

@@ -7,10 +7,14 @@
 mod addresses;
 mod attack;
 mod beside_uvicorn;
+mod client_certificates;
 mod commands;
 mod dialects;
+mod early_warnings;
+mod doctor;
 mod economy;
 mod faults;
+mod neon;
 mod pooler;
 mod postgres_for_real;
 mod prometheus;
