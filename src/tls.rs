@@ -1,4 +1,4 @@
-//! Whom we trust: TLS connectors from the plan, and what a certificate says.
+//! Whom we trust and who we are: TLS connectors from the plan, and what a certificate says.
 
 use std::error::Error;
 use std::fs;
@@ -11,11 +11,13 @@ use x509_cert::time::Validity;
 
 use crate::dsn::{Roots, TlsPlan, TlsPolicy, Verify};
 
+mod client;
+
 /// A connector that can be had only once the roots are loaded: 40 to 75 ms of CPU, so it is built once and cloned.
 ///
 /// # Errors
-/// Text for the log at level debug; [`check_roots`] has already found what an operator can mend.
-pub fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
+/// Text for the log at level debug; [`check_files`] has already found what an operator can mend.
+pub(crate) fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
     let verify = match plan.policy {
         TlsPolicy::Off => Verify::None,
         TlsPolicy::IfOffered { verify } | TlsPolicy::Required { verify } => verify,
@@ -30,6 +32,9 @@ pub fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
             builder.add_root_certificate(root);
         }
     }
+    if let Some(files) = &plan.client {
+        builder.identity(client::read(files)?);
+    }
     // Direct negotiation needs it. Elsewhere it would fail at a TLS proxy in Go (Traefik, Caddy): crypto/tls ends a
     // handshake in which no protocol fits, although PostgreSQL's negotiation needs none.
     if plan.direct {
@@ -42,7 +47,7 @@ pub fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
 ///
 /// # Errors
 /// Text for the log at level debug.
-pub fn app_connector(loopback: bool) -> Result<TlsConnector, String> {
+pub(crate) fn app_connector(loopback: bool) -> Result<TlsConnector, String> {
     let mut builder = TlsConnector::builder();
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     builder.danger_accept_invalid_certs(loopback);
@@ -50,12 +55,16 @@ pub fn app_connector(loopback: bool) -> Result<TlsConnector, String> {
     builder.build().map_err(|error| chain(&error))
 }
 
-/// Finds at start what would make every handshake fail later: a root file that is missing or holds no certificate, or
-/// a system without roots where they are needed.
-///
-/// # Errors
-/// One line without the path, which is part of the URL.
-pub fn check_roots(plan: &TlsPlan) -> Result<(), String> {
+/// Finds at start what would make every handshake fail later: a root file that is missing or holds no certificate, a
+/// system without roots where they are needed, a client's certificate or key that cannot be used. One line each, without
+/// the path, which is part of the URL.
+pub(crate) fn check_files(plan: &TlsPlan) -> Vec<String> {
+    let client = plan.client.as_ref().filter(|_| plan.policy != TlsPolicy::Off);
+    let client = client.map_or(Ok(()), |files| client::read(files).map(drop));
+    [check_roots(plan), client].into_iter().filter_map(Result::err).collect()
+}
+
+fn check_roots(plan: &TlsPlan) -> Result<(), String> {
     let verify = match plan.policy {
         TlsPolicy::Off => return Ok(()),
         TlsPolicy::IfOffered { verify } | TlsPolicy::Required { verify } => verify,
@@ -78,12 +87,12 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, String> {
     }
 }
 
-#[cfg(any(target_vendor = "apple", target_os = "windows"))]
+#[cfg(target_vendor = "apple")]
 fn system_has_roots() -> bool {
     true
 }
 
-#[cfg(not(any(target_vendor = "apple", target_os = "windows")))]
+#[cfg(not(target_vendor = "apple"))]
 fn system_has_roots() -> bool {
     // The same places in which native-tls looks, SSL_CERT_FILE and SSL_CERT_DIR included.
     let found = openssl_probe::probe();
@@ -92,7 +101,7 @@ fn system_has_roots() -> bool {
 }
 
 /// When a certificate ends; `None` where it cannot be read.
-pub fn expiry(certificate: &Certificate) -> Option<SystemTime> {
+pub(crate) fn expiry(certificate: &Certificate) -> Option<SystemTime> {
     let not_after = validity(&certificate.to_der().ok()?).ok()?.not_after;
     Some(SystemTime::UNIX_EPOCH + not_after.to_unix_duration())
 }
@@ -113,7 +122,7 @@ fn validity(der: &[u8]) -> x509_cert::der::Result<Validity> {
 }
 
 /// An error and its causes in one line, each text once (OpenSSL's come twice).
-pub fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut texts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {

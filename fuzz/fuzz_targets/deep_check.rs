@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use sidepulse::config::{DatabaseSettings, Gate, DatabaseMode};
+use sidepulse::config::{DatabaseMode, DatabaseSettings, Gate};
 use sidepulse::dsn::Plan;
 use sidepulse::probe::database::DatabaseProbe;
 use sidepulse::redact::Redactor;
@@ -44,7 +44,13 @@ impl Plot {
             _ => ("require", Opening::Tls),
         };
         let handshake = byte & 0x20 != 0;
-        Plot { sslmode, opening, logged_in: byte & 4 != 0 && !handshake, sql_checks: usize::from(byte >> 3 & 3), handshake }
+        Plot {
+            sslmode,
+            opening,
+            logged_in: byte & 4 != 0 && !handshake,
+            sql_checks: usize::from(byte >> 3 & 3),
+            handshake,
+        }
     }
 
     fn probe(self) -> DatabaseProbe {
@@ -85,9 +91,9 @@ fuzz_target!(|input: &[u8]| {
     }
     PROBES.with_borrow_mut(|probes| {
         let probe = probes.entry(plot).or_insert_with(|| plot.probe());
-        RUNTIME.with(
-            |runtime| if plot.handshake { handshake(runtime, server, probe) } else { check(runtime, server, probe, plot) },
-        );
+        RUNTIME.with(|runtime| {
+            if plot.handshake { handshake(runtime, server, probe) } else { check(runtime, server, probe, plot) }
+        });
     });
 });
 

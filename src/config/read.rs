@@ -8,7 +8,7 @@ use super::parse::{self, Wrong};
 use super::settings::{DATABASE_URL, LISTEN, OWN_DATABASE_URL, PORT, default_of};
 use super::{
     AppSettings, BadSetting, ChildSettings, DEFAULT_PORT, DatabaseMode, DatabaseSettings, Gate, Lookup, OnCleanExit,
-    OnUnresponsive, Railway, Thresholds, service_links,
+    OnUnresponsive, Railway, Thresholds, WarnAt, service_links,
 };
 use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 use crate::{log, tls};
@@ -154,7 +154,7 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
         max_age,
         idle_handshake,
         blind_interval,
-        early_warnings,
+        early_warnings: early_warnings.then(WarnAt::default),
     })
 }
 
@@ -170,8 +170,12 @@ fn read_plan(r: &mut Reader<'_>) -> Option<Plan> {
             if plan.tls.policy == TlsPolicy::Off && !plan.private {
                 r.warnings.push(format!("{named}: the login goes over the network without TLS; set sslmode=require"));
             }
-            if let Err(fault) = tls::check_roots(&plan.tls) {
-                r.fault(&named, (fault, "sslrootcert=/etc/ssl/certs/ca-certificates.crt, or install ca-certificates"));
+            for fault in tls::check_files(&plan.tls) {
+                let example = match fault.contains("sslkey") || fault.contains("sslcert ") {
+                    true => "sslcert=/certs/client.crt&sslkey=/certs/client.key",
+                    false => "sslrootcert=/etc/ssl/certs/ca-certificates.crt, or install ca-certificates",
+                };
+                r.fault(&named, (fault, example));
             }
             Some(plan)
         }

@@ -9,12 +9,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, AttemptEnd, Attempts, Limits, Turn};
 use super::dial::{self, Resolver, Socket};
+use super::looks::{Kept, Looks};
 use super::query::{ANSWER_MARGIN, Asker};
 use super::refusal::KnownRefusals;
 use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
+use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
-use super::{Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
+use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
 use crate::config::DatabaseSettings;
 use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
@@ -78,12 +80,17 @@ pub struct DatabaseProbe {
     after_cut: bool,
     /// The start of the first check in a row whose login was waited for in vain.
     waiting_since: Option<Instant>,
+    looks: Looks,
+    /// The session of a check that passed, until its vitals are asked for.
+    kept: Option<Kept>,
 }
 
 impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
     pub fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
         DatabaseProbe {
+            looks: Looks::at(settings.early_warnings.as_ref()),
+            kept: None,
             settings,
             redactor,
             resolver: Resolver::default(),
@@ -111,6 +118,10 @@ impl DatabaseProbe {
         let attempts = Attempts::make(self.limits(), async |turn| self.attempt(started, turn).await).await;
         self.waiting_since = if attempts.ended_waiting() { self.waiting_since.or(Some(started)) } else { None };
         let (query, passed) = attempts.finish();
+        if query.result.as_ref().is_err_and(|failure| failure.cause == Some(Cause::ClientCertificateRequired)) {
+            // Its files may be renewed: the next check reads them anew.
+            self.connector = None;
+        }
         let refused = self.refusals.list();
         match passed {
             Some(Passed { facts, sql }) => DatabaseReport { query, facts: Some(facts), refused, sql },
@@ -168,7 +179,7 @@ impl DatabaseProbe {
         Attempt { result, phases: progress.phases(), ended: Instant::now(), end, began_login, extended }
     }
 
-    /// The deep query and the SQL checks, in a session that is closed at the end.
+    /// The deep query and the SQL checks, in a session that is closed at the end, or kept for its vitals.
     async fn converse(
         &mut self,
         session: Session,
@@ -198,7 +209,13 @@ impl DatabaseProbe {
             }
         };
         let was_cut = asker.was_cut();
-        let refused = asker.close(deadline).await;
+        let refused = asker.refused().to_vec();
+        match &result {
+            Ok(passed) if self.looks.are_due(passed.facts.started.as_deref(), Instant::now()) => {
+                self.kept = Some(Kept { asker, deadline });
+            }
+            _ => asker.close(deadline).await,
+        }
         if let Ok(Passed { facts, .. }) = &result {
             self.refusals.passed(refused, facts, self.after_cut, Instant::now());
         } else if was_cut {
@@ -233,6 +250,10 @@ impl DatabaseProbe {
 
     /// DNS and TCP, or the Unix socket.
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
+        // Never two connections at once, should nobody have asked for the vitals.
+        if let Some(Kept { asker, .. }) = self.kept.take() {
+            asker.close(deadline).await;
+        }
         #[cfg(fuzzing)]
         if let Some(socket) = super::fuzzed::connect() {
             progress.enter(Phase::Connect);
@@ -290,6 +311,20 @@ impl DatabaseProbe {
             outcomes.push(Outcome::now(result, 1, started, phases));
         }
         outcomes
+    }
+
+    /// Asks what will hurt soon, in the session of the check that has just passed, and closes it. `None`: it is not yet
+    /// due. The check's own result was given before: this can neither delay nor fail it.
+    pub async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
+        let kept = self.kept.take()?;
+        Some(self.looks.look(kept, Instant::now()).await)
+    }
+
+    /// The same, with the sessions of this role that harm most.
+    pub(crate) async fn vitals_and_sessions(&mut self) -> Option<(Result<Vitals, Failure>, Vec<OwnSession>)> {
+        let mut kept = self.kept.take()?;
+        let sessions = Looks::sessions(&mut kept).await;
+        Some((self.looks.look(kept, Instant::now()).await, sessions))
     }
 
     /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no

@@ -47,9 +47,9 @@ impl Addition {
             Addition::Transaction => "a transaction",
             Addition::StatementTimeout => "a statement timeout",
             Addition::LockTimeout => "a lock timeout",
-            Addition::StartTime => "the server's start time",
-            Addition::Recovery => "whether it is in recovery",
-            Addition::ReadOnlyDefault => "whether it is read-only by default",
+            Addition::StartTime => "its start time",
+            Addition::Recovery => "its recovery state",
+            Addition::ReadOnlyDefault => "its read-only default",
             Addition::Rollback => "a rollback",
         }
     }

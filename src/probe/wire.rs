@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::diagnosis::Diagnosis;
+use super::Diagnosis;
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
@@ -45,6 +45,8 @@ pub(crate) struct Seen {
     pub(crate) tls_done: Option<Instant>,
     /// No TLS was wanted.
     planned_plaintext: bool,
+    /// The handshake began without an SSLRequest.
+    pub(crate) direct: bool,
     /// The server has no TLS, and that is acceptable.
     pub(crate) plaintext: bool,
     /// Why the TLS handshake failed, and text for the person on call.
@@ -239,7 +241,11 @@ pub(crate) struct Wire<S> {
 impl<S> Wire<S> {
     /// Watches a fresh connection.
     pub(crate) fn new(inner: S, opening: Opening, meter: Meter) -> Self {
-        meter.seen().planned_plaintext = opening == Opening::Plain;
+        {
+            let mut seen = meter.seen();
+            seen.planned_plaintext = opening == Opening::Plain;
+            seen.direct = opening == Opening::DirectTls;
+        }
         let expect = match opening {
             Opening::Plain => Expect::Messages(Frames::default()),
             Opening::SslRequest { must } => Expect::SslAnswer { must },
@@ -330,26 +336,43 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
     }
 }
 
-macro_rules! write_through {
-    ($name:ident) => {
-        impl<S: AsyncWrite + Unpin> AsyncWrite for $name<S> {
-            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.inner).poll_write(cx, buf)
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    /// A server that has closed the connection may have said why: TLS 1.3 sends its alert about a client's certificate
+    /// after the handshake, and some poolers refuse a client before it has said a word. So a write that comes too late is
+    /// no error; what the server said is read next, or the end of the stream.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match Pin::new(&mut self.inner).poll_write(cx, buf) {
+            Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
+                Poll::Ready(Ok(buf.len()))
             }
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.inner).poll_flush(cx)
-            }
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.inner).poll_shutdown(cx)
-            }
+            other => other,
         }
-    };
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
 }
-write_through!(Wire);
-write_through!(Decrypted);
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Decrypted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn look(opening: Opening, chunks: &[&[u8]]) -> Option<Fault> {
@@ -368,6 +391,25 @@ mod tests {
     const AUTH_OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
     const READY: &[u8] = b"Z\0\0\0\x05I";
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+
+    /// Closed with bytes that were never read, a socket is reset: here before the client has written its last message.
+    #[tokio::test]
+    async fn what_was_said_before_a_reset_is_read() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut wire = Wire::new(client, Opening::Plain, Meter::default());
+        wire.write_all(b"not read").await.unwrap();
+        server.write_all(b"E\0\0\0\x05\0").await.unwrap();
+        server.readable().await.unwrap();
+        drop(server);
+        wire.inner.ready(tokio::io::Interest::ERROR).await.unwrap();
+        wire.write_all(b"too late").await.unwrap();
+        let mut said = [0; 6];
+        wire.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"E\0\0\0\x05\0");
+        assert!(!matches!(wire.read(&mut said).await, Ok(1..)), "and then the end");
+    }
 
     #[test]
     fn the_answer_to_sslrequest() {
@@ -397,6 +439,28 @@ mod tests {
         let flood = vec![READY.repeat(1000); 50];
         let chunks: Vec<&[u8]> = flood.iter().map(Vec::as_slice).collect();
         assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
+    }
+
+    #[test]
+    fn the_status_and_the_last_message_of_a_login_are_noted_however_they_are_cut() {
+        const CONTINUE: &[u8] = b"R\0\0\0\x0b\0\0\0\x0br=a";
+        for (bytes, awaits_login, in_transaction) in [
+            (CONTINUE.to_vec(), true, false),
+            (CONTINUE[..CONTINUE.len() - 1].to_vec(), false, false),
+            ([CONTINUE, b"R"].concat(), false, false),
+            ([CONTINUE, AUTH_OK, READY].concat(), false, false),
+            ([READY, b"Z\0\0\0\x05T"].concat(), false, true),
+            ([READY, b"Z\0\0\0\x05E"].concat(), false, true),
+            ([b"Z\0\0\0\x05E", READY].concat(), false, false),
+        ] {
+            for size in 1..=bytes.len() {
+                let meter = Meter::default();
+                let mut wire = Wire::new((), Opening::Plain, meter.clone());
+                bytes.chunks(size).for_each(|chunk| wire.look(chunk).unwrap());
+                let seen = meter.seen();
+                assert_eq!((seen.awaits_login(), seen.in_transaction()), (awaits_login, in_transaction), "{bytes:?}");
+            }
+        }
     }
 
     #[test]

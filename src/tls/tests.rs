@@ -1,6 +1,6 @@
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509NameBuilder};
 
@@ -10,7 +10,11 @@ const END: i64 = 1_800_000_000;
 
 /// A certificate that ends at [`END`]; version 0 has no field for its version.
 fn certificate(version: i32) -> X509 {
-    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    certificate_of(&PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(), version)
+}
+
+/// The same of this key, signed by itself.
+pub(super) fn certificate_of(key: &PKey<Private>, version: i32) -> X509 {
     let mut name = X509NameBuilder::new().unwrap();
     name.append_entry_by_text("CN", "localhost").unwrap();
     let name = name.build();
@@ -20,8 +24,8 @@ fn certificate(version: i32) -> X509 {
     builder.set_issuer_name(&name).unwrap();
     builder.set_not_before(&Asn1Time::from_unix(0).unwrap()).unwrap();
     builder.set_not_after(&Asn1Time::from_unix(END).unwrap()).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    builder.set_pubkey(key).unwrap();
+    builder.sign(key, MessageDigest::sha256()).unwrap();
     builder.build()
 }
 

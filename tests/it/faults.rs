@@ -16,6 +16,7 @@ use crate::support::eventually::{SOON, eventually, poll};
 use crate::support::fake_postgres::{Behaviour, FakePostgres};
 use crate::support::sidecar::Sidecar;
 
+mod causes;
 mod hostile;
 mod passing;
 pub(crate) mod table;

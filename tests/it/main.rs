@@ -7,10 +7,13 @@
 mod addresses;
 mod attack;
 mod beside_uvicorn;
+mod client_certificates;
 mod commands;
 mod dialects;
+mod early_warnings;
 mod economy;
 mod faults;
+mod neon;
 mod pooler;
 mod postgres_for_real;
 mod prometheus;

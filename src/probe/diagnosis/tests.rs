@@ -53,3 +53,17 @@ fn every_phase_has_its_own_timeout() {
     let expected = [DnsFailure, ConnectTimeout, TlsTimeout, ResponseTimeout, AuthTimeout, QueryTimeout];
     assert_eq!(Phase::ALL.map(timed_out), expected);
 }
+
+#[test]
+fn a_unix_socket_that_is_missing_or_forbidden_has_its_cause() {
+    use io::ErrorKind as Kind;
+    for (kind, reason, cause) in [
+        (Kind::PermissionDenied, Unreachable, Some(Cause::SocketForbidden)),
+        (Kind::NotFound, ConnectRefused, Some(Cause::SocketMissing)),
+        (Kind::NotADirectory, ConnectRefused, Some(Cause::SocketMissing)),
+        // The file is there, and nobody listens.
+        (Kind::ConnectionRefused, ConnectRefused, None),
+    ] {
+        assert_eq!(of_unix_socket(&kind.into()), Diagnosis { reason, cause }, "{kind}");
+    }
+}

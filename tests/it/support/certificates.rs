@@ -11,7 +11,8 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
+use openssl::symm::Cipher;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name};
 
@@ -148,8 +149,16 @@ impl ServerCertificate {
         ServerCertificate::new(claims, None)
     }
 
+    /// The same, signed with Ed25519: like RSA-PSS an algorithm that names no digest, so that nothing can be bound to it.
+    pub(crate) fn ed25519(claims: &Claims) -> ServerCertificate {
+        ServerCertificate::with_key(claims, PKey::generate_ed25519().expect("make a key"), None)
+    }
+
     fn new(claims: &Claims, issuer: Option<(&X509, &PKey<Private>)>) -> ServerCertificate {
-        let key = new_key().expect("make a key");
+        ServerCertificate::with_key(claims, new_key().expect("make a key"), issuer)
+    }
+
+    fn with_key(claims: &Claims, key: PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>) -> ServerCertificate {
         let certificate = make(claims, "sidepulse test server", &key, issuer, false).expect("make a certificate");
         let directory = Scratch::new("certificate");
         let made = ServerCertificate { certificate, key, not_after: claims.not_after, directory };
@@ -179,6 +188,13 @@ impl ServerCertificate {
         (file("server.crt"), file("server.key"))
     }
 
+    /// The same with the key locked by this passphrase.
+    pub(crate) fn files_locked(&self, passphrase: &str) -> (PathBuf, PathBuf) {
+        let locked = self.key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), passphrase.as_bytes());
+        let key = self.directory.write("locked.key", &text(locked));
+        (self.files().0, key)
+    }
+
     /// The end of its validity in seconds since 1970, as `/metrics` should show it.
     pub(crate) fn not_after_unix(&self) -> u64 {
         unix(self.not_after)
@@ -189,7 +205,7 @@ fn new_key() -> Result<PKey<Private>, ErrorStack> {
     PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)
 }
 
-/// Signed with SHA-256: by `issuer`, or by its own key without one.
+/// Signed with SHA-256 (Ed25519 has a digest of its own): by `issuer`, or by its own key without one.
 fn make(
     claims: &Claims,
     name: &str,
@@ -216,7 +232,7 @@ fn make(
         builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
     } else {
         builder.append_extension(BasicConstraints::new().critical().build()?)?;
-        builder.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
+        builder.append_extension(ExtendedKeyUsage::new().server_auth().client_auth().build()?)?;
         let mut names = SubjectAlternativeName::new();
         for dns in &claims.dns {
             names.dns(dns);
@@ -227,7 +243,9 @@ fn make(
         let names = names.build(&builder.x509v3_context(issuer.map(|(certificate, _)| &**certificate), None))?;
         builder.append_extension(names)?;
     }
-    builder.sign(issuer.map_or(key, |(_, key)| key), MessageDigest::sha256())?;
+    let signer = issuer.map_or(key, |(_, key)| key);
+    let digest = if signer.id() == Id::ED25519 { MessageDigest::null() } else { MessageDigest::sha256() };
+    builder.sign(signer, digest)?;
     Ok(builder.build())
 }
 

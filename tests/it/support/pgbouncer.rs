@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use super::certificates::ServerCertificate;
+use super::certificates::{Authority, ServerCertificate};
 use super::daemon::{Daemon, unprivileged};
 use super::database_url::DatabaseUrl;
 use super::eventually::{SOON, poll};
@@ -28,6 +28,7 @@ pub(crate) struct Builder {
     settings: Vec<(String, String)>,
     users: Vec<(String, String)>,
     tls: Option<(String, String)>,
+    client_root: Option<Vec<u8>>,
 }
 
 impl Builder {
@@ -69,6 +70,12 @@ impl Builder {
         self
     }
 
+    /// A client without a certificate of this authority ends the handshake.
+    pub(crate) fn client_certificates_of(mut self, authority: &Authority) -> Builder {
+        self.client_root = Some(authority.root_pem());
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> PgBouncer {
         let home = Scratch::new("pgbouncer");
@@ -77,6 +84,9 @@ impl Builder {
         if let Some((certificate, key)) = &self.tls {
             home.write("server.crt", certificate);
             home.write("server.key", key);
+        }
+        if let Some(root) = &self.client_root {
+            home.write("root.crt", &String::from_utf8_lossy(root));
         }
         let (home, mut last) = (home, String::new());
         for _ in 0..PORTS_TO_TRY {
@@ -107,7 +117,11 @@ impl Builder {
             self.server_port
         );
         if self.tls.is_some() {
-            ini.push_str("client_tls_sslmode = allow\n");
+            let mode = if self.client_root.is_some() { "verify-ca" } else { "allow" };
+            let _ = writeln!(ini, "client_tls_sslmode = {mode}");
+            if self.client_root.is_some() {
+                let _ = writeln!(ini, "client_tls_ca_file = {home}/root.crt");
+            }
             let _ = writeln!(ini, "client_tls_cert_file = {home}/server.crt\nclient_tls_key_file = {home}/server.key");
         }
         for (name, value) in &self.settings {
@@ -134,7 +148,7 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// One that leads to this server, now and after its restarts.
     pub(crate) fn in_front_of(postgres: &Postgres) -> Builder {
-        Builder { server_port: postgres.port(), settings: Vec::new(), users: Vec::new(), tls: None }
+        Builder { server_port: postgres.port(), settings: Vec::new(), users: Vec::new(), tls: None, client_root: None }
             .user(ROLE, PASSWORD)
             .user(CONSOLE_USER, CONSOLE_PASSWORD)
     }

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::certificates::ServerCertificate;
 use super::eventually::{SOON, eventually};
 use super::http;
 use super::port::free_port;
@@ -35,11 +37,30 @@ pub(crate) fn backend() -> PathBuf {
 impl Uvicorn {
     /// Starts it with this database and waits until it answers.
     pub(crate) fn start(database_url: &str) -> Uvicorn {
+        let uvicorn = Uvicorn::launch(database_url, &[]);
+        let up =
+            eventually(SOON, || http::get(uvicorn.port, "/health/shallow").is_ok_and(|answer| answer.status == 200));
+        assert!(up, "uvicorn does not answer:\n{}", uvicorn.log_text());
+        uvicorn
+    }
+
+    /// Starts it with a certificate and waits until it listens.
+    pub(crate) fn start_tls(database_url: &str, certificate: &ServerCertificate) -> Uvicorn {
+        let (certificate, key) = certificate.files();
+        let arguments = ["--ssl-certfile".into(), certificate.into_os_string(), "--ssl-keyfile".into(), key.into()];
+        let uvicorn = Uvicorn::launch(database_url, &arguments);
+        let up = eventually(SOON, || TcpStream::connect((Ipv4Addr::LOCALHOST, uvicorn.port)).is_ok());
+        assert!(up, "uvicorn does not listen:\n{}", uvicorn.log_text());
+        uvicorn
+    }
+
+    fn launch(database_url: &str, arguments: &[OsString]) -> Uvicorn {
         let directory = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let output = File::create(directory.path().join("log")).expect("a log");
         let child = Command::new(python())
             .args(["-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(arguments)
             .current_dir(backend())
             .env_clear()
             .env("DATABASE_URL", database_url)
@@ -50,10 +71,7 @@ impl Uvicorn {
             .stderr(output)
             .spawn()
             .expect("start uvicorn");
-        let uvicorn = Uvicorn { child, port, directory };
-        let up = eventually(SOON, || http::get(port, "/health/shallow").is_ok_and(|answer| answer.status == 200));
-        assert!(up, "uvicorn does not answer:\n{}", uvicorn.log_text());
-        uvicorn
+        Uvicorn { child, port, directory }
     }
 
     /// Where it listens, on 127.0.0.1.

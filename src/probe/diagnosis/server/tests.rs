@@ -11,13 +11,14 @@ use crate::probe::Reason::*;
 use crate::probe::diagnosis::from_io;
 use crate::probe::{Cause, Phase};
 
+mod poolers;
 mod spoken;
 
-use spoken::{
-    COCKROACH_ROWS, NEON_ROWS, ODYSSEY_ROWS, OTHER_ROWS, PGBOUNCER_ROWS, PGCAT_ROWS, PGDOG_ERROR_ROWS,
-    PGDOG_FATAL_ROWS, PGPOOL_ERROR_ROWS, PGPOOL_ROWS, POSTGRES_ERROR_ROWS, POSTGRES_FATAL_ROWS, RDS_ROWS,
-    SUPAVISOR_ROWS, TRANSLATED_ROWS,
+use poolers::{
+    COCKROACH_ROWS, ODYSSEY_ROWS, OTHER_ROWS, PGCAT_ROWS, PGDOG_ERROR_ROWS, PGDOG_FATAL_ROWS, PGPOOL_ERROR_ROWS,
+    PGPOOL_ROWS, RDS_ROWS, SUPAVISOR_ROWS,
 };
+use spoken::{NEON_ROWS, PGBOUNCER_ROWS, POSTGRES_ERROR_ROWS, POSTGRES_FATAL_ROWS, TRANSLATED_ROWS};
 
 fn say(stage: Stage, severity: &str, sqlstate: &str, message: &str) -> Diagnosis {
     classify(stage, &Complaint { severity, sqlstate, message })
@@ -305,6 +306,10 @@ fn complaints_and_socket_errors_lead_to_these_reasons() {
         Stale,
         ReadOnly,
         CertificateExpiring,
+        ConnectionsScarce,
+        TransactionStuck,
+        LockWait,
+        StorageScarce,
         IdleUnverified,
         RecoveredAfterRetry,
     ]);

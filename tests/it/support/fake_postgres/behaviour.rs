@@ -19,7 +19,7 @@ pub(crate) enum At {
     SaslFirst,
     /// In place of AuthenticationOk: the password was given, and SCRAM played to its end.
     AuthFinal,
-    /// AuthenticationOk was sent, ReadyForQuery was not.
+    /// After AuthenticationOk, in place of ReadyForQuery.
     Login,
     /// In place of an answer to the deep query's message (or any other than those below).
     Query,
@@ -89,13 +89,15 @@ pub(crate) struct ServerError {
     pub(crate) severity: String,
     pub(crate) code: String,
     pub(crate) message: String,
+    /// Where in the text, in characters from 1.
+    pub(crate) position: Option<usize>,
 }
 
 impl ServerError {
     /// From severity (`FATAL`, `ERROR`), SQLSTATE and message.
     pub(crate) fn new(severity: &str, code: &str, message: &str) -> ServerError {
         let [severity, code, message] = [severity, code, message].map(str::to_owned);
-        ServerError { severity, code, message }
+        ServerError { severity, code, message, position: None }
     }
 
     /// Whether a session ends with it.
@@ -188,7 +190,9 @@ impl Behaviour {
         Behaviour { refuse_tls: true, ..self }
     }
 
-    /// A cold start: ReadyForQuery comes so long after AuthenticationOk.
+    /// A cold start, as a client sees it at Neon (neondatabase/neon, `proxy/src/pqproto.rs` and `proxy/src/proxy`): after
+    /// its last message of the login it hears nothing for so long, and then the rest of the login in one flight, or in its
+    /// place the complaint of [`At::Login`].
     pub(crate) fn ready_after(self, ready_after: Duration) -> Behaviour {
         Behaviour { ready_after, ..self }
     }

@@ -83,8 +83,8 @@ impl Conversation {
         }
         let user = self.startup().await?;
         self.reach(At::Startup).await?;
-        self.authenticate(&user).await?;
-        self.login().await?;
+        let last = self.authenticate(&user).await?;
+        self.login(last).await?;
         loop {
             match self.wire.read_message().await? {
                 (b'Q', body) => self.query(&strings(&body).next().unwrap_or_default()).await?,
@@ -149,12 +149,14 @@ impl Conversation {
         Ok(())
     }
 
-    async fn authenticate(&mut self, user: &str) -> Step<()> {
+    /// Returns what is still to be sent: the end of SCRAM, and AuthenticationOk.
+    async fn authenticate(&mut self, user: &str) -> Step<Vec<u8>> {
+        let mut last = Vec::new();
         let right = match self.behaviour.auth {
             Auth::Trust => true,
-            Auth::Scram => self.scram(self.encrypted, scram::ITERATIONS).await?,
-            Auth::ScramUnbound => self.scram(false, scram::ITERATIONS).await?,
-            Auth::ScramIterations(iterations) => self.scram(self.encrypted, iterations).await?,
+            Auth::Scram => self.scram(self.encrypted, scram::ITERATIONS, &mut last).await?,
+            Auth::ScramUnbound => self.scram(false, scram::ITERATIONS, &mut last).await?,
+            Auth::ScramIterations(iterations) => self.scram(self.encrypted, iterations, &mut last).await?,
             Auth::Cleartext => {
                 let given = self.ask_password(3, &[]).await?;
                 self.house.counts().clear_passwords.push(given.clone());
@@ -169,16 +171,20 @@ impl Conversation {
                 return Err(End::Hold);
             }
         };
+        if matches!(self.behaviour.fault, Some((At::AuthFinal, _))) {
+            self.wire.send(&mem::take(&mut last)).await?;
+        }
         self.reach(At::AuthFinal).await?;
         if !right {
             let text = format!("password authentication failed for user \"{user}\"");
             return Err(self.commit(&Fault::fatal("28P01", &text)).await?);
         }
-        Ok(self.wire.send(&messages::authentication(0, &[])).await?)
+        last.extend(messages::authentication(0, &[]));
+        Ok(last)
     }
 
     /// Whether the client knows the password, and the channel where it says so.
-    async fn scram(&mut self, offer_binding: bool, iterations: u32) -> Step<bool> {
+    async fn scram(&mut self, offer_binding: bool, iterations: u32, end: &mut Vec<u8>) -> Step<bool> {
         let offer: &[u8] = if offer_binding { b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0" } else { b"SCRAM-SHA-256\0\0" };
         self.wire.send(&messages::authentication(10, offer)).await?;
         let first = self.answer().await?;
@@ -192,7 +198,7 @@ impl Conversation {
         let house = Arc::clone(&self.house);
         let end_point = house.tls.as_ref().filter(|_| offer_binding).map(|tls| &tls.end_point[..]);
         let Some(proof) = exchange.finish(&String::from_utf8_lossy(&last), end_point) else { return Ok(false) };
-        self.wire.send(&messages::authentication(12, proof.as_bytes())).await?;
+        end.extend(messages::authentication(12, proof.as_bytes()));
         Ok(true)
     }
 
@@ -209,8 +215,20 @@ impl Conversation {
         }
     }
 
-    /// From AuthenticationOk to ReadyForQuery.
-    async fn login(&mut self) -> Step<()> {
+    /// From the end of authentication to ReadyForQuery: a cold start is silence, then everything in one flight.
+    async fn login(&mut self, last: Vec<u8>) -> Step<()> {
+        tokio::time::sleep(self.behaviour.ready_after).await;
+        let behaviour = Arc::clone(&self.behaviour);
+        let mut flight = last;
+        if let Some((At::Login, fault)) = &behaviour.fault {
+            if let Fault::Error(error) = fault {
+                flight.extend(messages::error(error));
+                self.wire.send(&flight).await?;
+                return Err(End::Close);
+            }
+            self.wire.send(&flight).await?;
+            return Err(self.commit(fault).await?);
+        }
         self.reach(At::Login).await?;
         let version = self.behaviour.server_version.clone();
         let parameters = [
@@ -221,11 +239,9 @@ impl Conversation {
             ("integer_datetimes", "on"),
             ("standard_conforming_strings", "on"),
         ];
-        let mut greeting: Vec<u8> =
-            parameters.iter().flat_map(|(name, value)| messages::parameter(name, value)).collect();
-        greeting.extend(messages::backend_key());
-        self.wire.send(&greeting).await?;
-        tokio::time::sleep(self.behaviour.ready_after).await;
+        flight.extend(parameters.iter().flat_map(|(name, value)| messages::parameter(name, value)));
+        flight.extend(messages::backend_key());
+        flight.extend(messages::ready(b'I'));
         // Counted before it is said: a client that acts on it finds it counted.
         {
             let mut counts = self.house.counts();
@@ -234,7 +250,7 @@ impl Conversation {
             self.session = counts.sessions.len() - 1;
         }
         self.ready = true;
-        Ok(self.wire.send(&messages::ready(b'I')).await?)
+        Ok(self.wire.send(&flight).await?)
     }
 
     /// Answers one simple query, statement by statement.
@@ -286,7 +302,12 @@ impl Conversation {
                     self.status = b'I';
                     reply.extend(messages::complete(&word));
                 }
-                "SET" => reply.extend(messages::complete("SET")),
+                "SET" => {
+                    if behaviour.dialect.fails_unsaid(statement) {
+                        self.status = b'E';
+                    }
+                    reply.extend(messages::complete("SET"));
+                }
                 _ if is_ours(statement) => reply.extend(facts(&behaviour, statement)),
                 _ if at == Some(At::SqlCheck) => reply.extend(table(BOOL, &behaviour.sql_check_rows)),
                 _ => {

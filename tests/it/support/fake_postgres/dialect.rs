@@ -9,6 +9,8 @@ pub(crate) struct Dialect {
     pub(super) statements: Vec<(&'static str, ServerError)>,
     /// Messages of several statements.
     pub(super) message: Option<MessageRule>,
+    /// Words of statements that fail, and are said to have passed.
+    pub(super) unsaid: Vec<&'static str>,
     /// BEGIN is taken and nothing comes of it: every ReadyForQuery says idle.
     pub(super) without_transactions: bool,
 }
@@ -31,12 +33,18 @@ fn error(code: &str, message: &str) -> ServerError {
 impl Dialect {
     /// What PostgreSQL takes.
     pub(crate) fn postgres() -> Dialect {
-        Dialect { statements: Vec::new(), message: None, without_transactions: false }
+        Dialect { statements: Vec::new(), message: None, unsaid: Vec::new(), without_transactions: false }
     }
 
     /// One statement more that is refused; `word` is part of it.
     pub(crate) fn without(mut self, word: &'static str, code: &str, message: &str) -> Dialect {
         self.statements.push((word, error(code, message)));
+        self
+    }
+
+    /// A statement that ends its transaction, though its answer does not say so.
+    pub(crate) fn silently_without(mut self, word: &'static str) -> Dialect {
+        self.unsaid.push(word);
         self
     }
 
@@ -95,7 +103,13 @@ impl Dialect {
 
     /// The same beside what else it refuses.
     pub(crate) fn one_message_refused(self, code: &str) -> Dialect {
+        self.one_message_refused_at(code, None)
+    }
+
+    /// The same with the place of the error in the text, in characters from 1.
+    pub(crate) fn one_message_refused_at(self, code: &str, position: Option<usize>) -> Dialect {
         let refused = error(code, "cannot execute multiple statements in one query");
+        let refused = ServerError { position, ..refused };
         Dialect { message: Some(MessageRule::Any(refused)), ..self }
     }
 
@@ -119,6 +133,12 @@ impl Dialect {
             }
             Some(MessageRule::Close) => Err(()),
         }
+    }
+
+    /// Whether a statement fails unsaid.
+    pub(super) fn fails_unsaid(&self, statement: &str) -> bool {
+        let lower = statement.to_ascii_lowercase();
+        self.unsaid.iter().any(|word| lower.contains(word))
     }
 
     /// Why a statement is refused.

@@ -1,6 +1,6 @@
 //! How a test's PostgreSQL is configured before it starts.
 
-use super::super::certificates::ServerCertificate;
+use super::super::certificates::{Authority, ServerCertificate};
 use super::super::scratch::Scratch;
 use super::{ADMIN, PASSWORD, Postgres, ROLE, quoted, template, write_certificate};
 
@@ -26,6 +26,7 @@ log_disconnections = on
 #[derive(Default)]
 pub(crate) struct Builder {
     tls: Option<(String, String)>,
+    client_root: Option<Vec<u8>>,
     md5: bool,
     settings: Vec<String>,
     hba: Vec<String>,
@@ -36,6 +37,12 @@ impl Builder {
     pub(crate) fn tls(mut self, certificate: &ServerCertificate) -> Builder {
         self.tls = Some((certificate.certificate_pem(), certificate.key_pem()));
         self
+    }
+
+    /// A login over TLS needs a certificate of this authority, and the password.
+    pub(crate) fn client_certificates_of(mut self, authority: &Authority) -> Builder {
+        self.client_root = Some(authority.root_pem());
+        self.setting("ssl_ca_file = 'root.crt'").hba("hostssl all all all scram-sha-256 clientcert=verify-ca")
     }
 
     /// Passwords kept and asked for as md5 instead of SCRAM-SHA-256.
@@ -73,6 +80,9 @@ impl Builder {
         if let Some((certificate, key)) = &self.tls {
             write_certificate(&home, certificate, key);
             settings.push("ssl = on".to_owned());
+        }
+        if let Some(root) = &self.client_root {
+            home.write("data/root.crt", &String::from_utf8_lossy(root));
         }
         settings.extend(self.settings);
         let postgres = Postgres::launch(home, &settings.join("\n"));
