@@ -11,6 +11,7 @@ mod client_certificates;
 mod commands;
 mod dialects;
 mod early_warnings;
+mod doctor;
 mod economy;
 mod faults;
 mod neon;

@@ -15,7 +15,7 @@ READ = [
     ROOT / "Procfile",
     DEPLOY / "railway.ts",
     DEPLOY / "kubernetes/sidepulse.yaml",
-    *(DEPLOY / "prometheus").glob("*.yml"),
+    *(DEPLOY / "prometheus").glob("**/*.yml"),
 ]
 
 
