@@ -19,6 +19,7 @@ mod refusal;
 mod remedies;
 mod session;
 pub mod traffic;
+mod trouble;
 mod wire;
 
 pub use reason::{Class, Reason};

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use sidepulse::config::{DatabaseSettings, Gate, DatabaseMode};
+use sidepulse::config::{DatabaseMode, DatabaseSettings, Gate};
 use sidepulse::dsn::Plan;
 use sidepulse::probe::database::DatabaseProbe;
 use sidepulse::redact::Redactor;
@@ -44,7 +44,13 @@ impl Plot {
             _ => ("require", Opening::Tls),
         };
         let handshake = byte & 0x20 != 0;
-        Plot { sslmode, opening, logged_in: byte & 4 != 0 && !handshake, sql_checks: usize::from(byte >> 3 & 3), handshake }
+        Plot {
+            sslmode,
+            opening,
+            logged_in: byte & 4 != 0 && !handshake,
+            sql_checks: usize::from(byte >> 3 & 3),
+            handshake,
+        }
     }
 
     fn probe(self) -> DatabaseProbe {
@@ -85,9 +91,10 @@ fuzz_target!(|input: &[u8]| {
     }
     PROBES.with_borrow_mut(|probes| {
         let probe = probes.entry(plot).or_insert_with(|| plot.probe());
-        RUNTIME.with(
-            |runtime| if plot.handshake { handshake(runtime, server, probe) } else { check(runtime, server, probe, plot) },
-        );
+        probe.forget();
+        RUNTIME.with(|runtime| {
+            if plot.handshake { handshake(runtime, server, probe) } else { check(runtime, server, probe, plot) }
+        });
     });
 });
 
@@ -105,6 +112,7 @@ fn check(runtime: &Runtime, server: Conversation, probe: &mut DatabaseProbe, plo
             assert!(version.len() <= 16 && version.bytes().all(|c| c.is_ascii_digit() || c == b'.'), "{version}");
             assert!(facts.started.as_ref().is_none_or(|started| started.chars().count() <= 40));
             assert!(facts.ready_after <= CHECK);
+            assert!(run.result.refused.iter().all(|refusal| refusal.sqlstate.len() <= 5), "{:?}", run.result.refused);
             assert_eq!(facts.plaintext, plot.sslmode == "prefer");
         }
         Err(failure) => assert!(sql.iter().all(|outcome| outcome.reason() == Some(failure.reason))),
