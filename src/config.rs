@@ -14,16 +14,18 @@ use crate::log;
 use crate::redact::Redactor;
 
 pub mod app_target;
-pub mod parse;
+pub(crate) mod parse;
 pub(crate) mod ports;
 mod read;
 mod service_links;
 pub mod settings;
 mod statement;
+mod warn_at;
 
 use app_target::AppTarget;
 use read::{Reader, read_app, read_child, read_database, read_listen, read_log, read_railway, read_thresholds};
 use settings::SETTINGS;
+pub use warn_at::WarnAt;
 
 /// The port without `PORT`.
 pub(crate) const DEFAULT_PORT: u16 = 9900;
@@ -121,7 +123,7 @@ pub struct DatabaseSettings {
     /// Economy without kernel diagnostics: how often to look deep.
     pub blind_interval: Duration,
     /// After a deep query that passed, look for what will hurt soon.
-    pub early_warnings: bool,
+    pub early_warnings: Option<WarnAt>,
 }
 
 /// How many results in a row change a verdict.

@@ -20,8 +20,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use policy::{ClientCertificate, Roots, TlsPlan, TlsPolicy, Verify};
-pub use provider::ScaleToZero;
+pub(crate) use policy::{ClientCertificate, Roots, TlsPlan, TlsPolicy, Verify};
+pub(crate) use provider::ScaleToZero;
 
 /// The form to copy: what a fault without a better example shows.
 const EXAMPLE: &str = "postgresql://user:password@host:5432/dbname?sslmode=verify-full";
@@ -64,17 +64,17 @@ pub enum Endpoint {
 #[derive(Clone)]
 pub struct Plan {
     /// Where the server listens.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Whether and how to encrypt.
-    pub tls: TlsPlan,
+    pub(crate) tls: TlsPlan,
     /// Neon's proxy answers, whoever sells it: it wakes a suspended compute while the login waits.
-    pub neon: bool,
+    pub(crate) neon: bool,
     /// Whether the compute is suspended while nobody uses it.
-    pub scale_to_zero: ScaleToZero,
+    pub(crate) scale_to_zero: ScaleToZero,
     /// Neon's pooled name, `<endpoint>-pooler.…`: PgBouncer in transaction mode is in between.
-    pub pooled: bool,
+    pub(crate) pooled: bool,
     /// The URL's own text shows a private place (or a Unix socket): a login without TLS needs no warning.
-    pub private: bool,
+    pub(crate) private: bool,
     name: Option<String>,
     user: String,
     password: Option<Secret>,
@@ -92,9 +92,9 @@ pub struct Warning(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What is wrong and what is accepted, on one line, without any part of the value.
-    pub fault: String,
+    pub(crate) fault: String,
     /// A correct value.
-    pub example: &'static str,
+    pub(crate) example: &'static str,
 }
 
 impl Secret {
@@ -212,7 +212,7 @@ impl Plan {
 
     /// The name for SNI and for the certificate: lower case and without a trailing dot (RFC 6066, section 3), the
     /// `host` even where `hostaddr` says what to dial. `None` for a Unix socket.
-    pub fn server_name(&self) -> Option<&str> {
+    pub(crate) fn server_name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 

@@ -21,6 +21,7 @@
 //! | whether it may wake the database | `economy.rs` |
 //! | what happens on SIGTERM | `lifecycle.rs`; with a child `supervise.rs`, `supervise/course.rs` |
 //! | what each command prints | `commands/check.rs`, `commands/ping.rs`, `commands/doctor.rs` |
+//! | whether the check thread lives, whether it is to stop | `pulse.rs`, `process_state.rs` |
 //! | the metric names | `metrics.rs` |
 //! | where the password is handled | `dsn.rs` |
 
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod dsn;
+pub mod early_warnings;
 pub mod economy;
 pub mod http;
 pub mod lifecycle;

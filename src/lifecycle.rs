@@ -31,9 +31,12 @@ use crate::schedule::Schedule;
 use crate::state::Snapshot;
 
 mod signals;
+mod terminal;
 
 pub use signals::Signals;
-pub(crate) use signals::{Heard, code_of, signal_name};
+pub(crate) use signals::{Came, Heard, code_of, signal_name};
+pub(crate) use terminal::at_terminal;
+pub use terminal::hold_terminal_signals;
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
@@ -232,10 +235,10 @@ impl Alone {
     async fn next_stop(&mut self) -> String {
         loop {
             match self.signals.heard().await {
-                Heard::Stop(number) => return signal_name(number),
-                Heard::Other(number) if !self.has_said => {
+                Heard::Stop(came) => return signal_name(came.number),
+                Heard::Other(came) if !self.has_said => {
                     self.has_said = true;
-                    let name = signal_name(number);
+                    let name = signal_name(came.number);
                     self.log.warning(format!("{name} is ignored: there is nothing to reload; SIGTERM stops sidepulse"));
                 }
                 Heard::Other(_) => {}

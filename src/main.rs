@@ -16,8 +16,12 @@ const BAD_CONFIGURATION: u8 = 2;
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let lookup = |variable: &str| line.lookup(variable, |name| std::env::var_os(name));
+    let held = if matches!(line.task, Task::Run { .. }) { lifecycle::hold_terminal_signals() } else { Ok(()) };
     let log = Log::start(config::log_settings(&lookup));
     log_panics(&log);
+    if let Err(error) = held {
+        return fail(&log, 1, &format!("cannot hold the terminal's signals: {error}"));
+    }
     let code = match lifecycle::runtime() {
         Ok(runtime) => runtime.block_on(perform(line.task.clone(), &lookup, &log)),
         Err(error) => fail(&log, 1, &error.to_string()),

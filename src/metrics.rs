@@ -19,9 +19,11 @@ use crate::state::{CheckState, Snapshot, Verdict};
 
 mod labels;
 mod process;
+mod vitals;
 
 use labels::{phases, reasons, warnings};
 use process::ProcessSample;
+use vitals::VitalsSeries;
 
 /// From a warm query on the same machine to the longest sensible check.
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -61,6 +63,7 @@ pub(crate) struct Metrics {
     wakes: Option<Histogram>,
     certificate: Option<GaugeVec>,
     app_connections: Option<IntGaugeVec>,
+    vitals: Option<VitalsSeries>,
     requests: HashMap<Answer, IntCounter>,
     lag: Gauge,
     dropped: IntCounter,
@@ -188,6 +191,7 @@ impl Metrics {
             .collect();
 
         let has_database = snapshot.database.is_some();
+        let early_warnings = config.database.as_ref().is_some_and(|d| d.early_warnings.is_some());
         let economy = config.database.as_ref().is_some_and(|database| database.mode == DatabaseMode::Economy);
         let only = |wanted: bool| wanted.then_some(());
         let answered =
@@ -235,6 +239,7 @@ impl Metrics {
                     )
                 })
                 .transpose()?,
+            vitals: only(early_warnings).map(|()| VitalsSeries::register(r)).transpose()?,
             app_connections: only(economy)
                 .map(|()| gauges("sidepulse_database_app_connections", "The app's open sockets to the database.", &[]))
                 .transpose()?,
@@ -356,6 +361,9 @@ impl Metrics {
         self.dropped.inc_by(now.dropped.saturating_sub(self.dropped.get()));
         for (check, series) in self.checks_of(snapshot) {
             series.refresh(check, snapshot, moment);
+        }
+        if let Some(series) = &self.vitals {
+            series.show(snapshot.database.as_ref().and_then(|database| database.early.vitals()));
         }
         let end = snapshot.database.as_ref().and_then(|database| database.certificate_expiry);
         if let (Some(end), Some(gauge)) = (end, &self.certificate) {

@@ -13,6 +13,7 @@ pub(crate) mod dial;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod listeners;
+mod looks;
 mod query;
 mod reason;
 mod refusal;
@@ -20,13 +21,14 @@ mod remedies;
 mod session;
 pub mod traffic;
 mod trouble;
+pub mod vitals;
 mod wire;
 
 pub use reason::{Class, Reason};
 pub use refusal::{Addition, Refusal};
 
-use diagnosis::Diagnosis;
 pub use remedies::Cause;
+use remedies::Diagnosis;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -187,6 +187,9 @@ pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, 
             let end = server.and_then(|server| server.certificate_expiry);
             end.is_some_and(|end| end < now.wall + CERTIFICATE_WARNING)
         }
+        Reason::ConnectionsScarce | Reason::TransactionStuck | Reason::LockWait | Reason::StorageScarce => {
+            server.is_some_and(|server| server.early.shows(warning))
+        }
         Reason::IdleUnverified => {
             let age = check.last_success.map(|(at, _)| now.instant.saturating_duration_since(at));
             check.idle_since.is_some() && age.is_none_or(|age| age > IDLE_UNVERIFIED_AFTER)

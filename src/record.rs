@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::Gate;
+use crate::config::{Gate, WarnAt};
+use crate::early_warnings;
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::millis;
 use crate::probe::database::{DatabaseReport, Handshake, ServerFacts};
+use crate::probe::vitals::Vitals;
 use crate::probe::{CheckId, Failure, Outcome, Phase, Reason, Refusal};
 use crate::process_state::ProcessState;
 use crate::pulse::Lane;
@@ -36,8 +38,9 @@ pub(crate) struct Recorder {
     /// The warning of each check that was logged last, while it applies.
     warned: HashMap<CheckId, Reason>,
     private_database: bool,
-    said_plaintext: bool,
+    warned_of_plaintext: bool,
     server_started: Option<String>,
+    said_no_vitals: bool,
 }
 
 impl Recorder {
@@ -61,8 +64,9 @@ impl Recorder {
             said_refused: Vec::new(),
             warned: HashMap::new(),
             private_database,
-            said_plaintext: false,
+            warned_of_plaintext: false,
             server_started: None,
+            said_no_vitals: false,
         }
     }
 
@@ -113,6 +117,34 @@ impl Recorder {
         }
     }
 
+    /// What a look at the database's vitals found. It is no result of a check.
+    pub(crate) fn vitals(&mut self, looked: Result<Vitals, Failure>, warn_at: &WarnAt) {
+        let vitals = match looked {
+            Ok(vitals) => vitals,
+            Err(failure) => return self.log_no_vitals(&failure),
+        };
+        let shown_before = self.snapshot();
+        self.change_database(|database| database.early.take(vitals, warn_at));
+        let snapshot = self.snapshot();
+        let shows = |snapshot: &Snapshot, warning| snapshot.database.as_ref().is_some_and(|d| d.early.shows(warning));
+        for warning in early_warnings::ALL {
+            if shows(&snapshot, warning) && !shows(&shown_before, warning) {
+                self.log_warning_of(&CheckId::Database.name(), warning);
+            }
+        }
+    }
+
+    /// The server does not tell what will hurt soon. That is said once: nothing follows from it.
+    fn log_no_vitals(&mut self, failure: &Failure) {
+        if self.said_no_vitals || !self.log.wants(Level::Debug) {
+            return;
+        }
+        self.said_no_vitals = true;
+        let detail = failure.detail.as_ref().map_or(String::new(), |text| format!(" ({text})"));
+        let text = format!("no early warnings: the server does not tell its numbers: {}{detail}", failure.reason);
+        self.log.line(Level::Debug, "warning", text).field("check", "database").send();
+    }
+
     /// The result of a handshake without a login: one that passed is not a result of the deep query.
     pub(crate) fn handshake(&mut self, handshake: Handshake) {
         let Handshake { outcome, certificate } = handshake;
@@ -159,6 +191,9 @@ impl Recorder {
 
     /// Time has passed on the check thread.
     pub(crate) fn add_down_time(&self, passed: Duration) {
+        if self.process.is_draining() {
+            return;
+        }
         self.metrics.add_down_time(&self.board.borrow(), passed);
     }
 
@@ -175,8 +210,8 @@ impl Recorder {
     }
 
     fn learn(&mut self, facts: &ServerFacts) {
-        if facts.plaintext && !self.private_database && !self.said_plaintext {
-            self.said_plaintext = true;
+        if facts.plaintext && !self.private_database && !self.warned_of_plaintext {
+            self.warned_of_plaintext = true;
             self.log.warning(
                 "the database login goes over the network without TLS; set sslmode=require in the database URL",
             );
@@ -184,6 +219,7 @@ impl Recorder {
         if facts.started.is_some() && facts.started != self.server_started {
             if self.server_started.is_some() {
                 self.metrics.restarted(facts.ready_after);
+                self.change_database(|database| database.early.forget());
             }
             self.server_started.clone_from(&facts.started);
         }
@@ -203,6 +239,10 @@ impl Recorder {
     /// Takes the result of a check in, into the snapshot, the metrics and the log.
     fn take(&mut self, id: &CheckId, outcome: Outcome) {
         let failure = outcome.result.as_ref().err().cloned();
+        if failure.is_some() && self.process.is_draining() {
+            // An app that ends as it was asked to is no outage: from the stop on no failure is counted or logged.
+            return;
+        }
         self.metrics.record(id, &outcome);
         let mut transition = None;
         self.change(|snapshot| {
@@ -214,6 +254,9 @@ impl Recorder {
         let Some(check) = snapshot.check(id) else { return };
         if let Some(transition) = transition {
             self.metrics.transition(id, transition.to);
+            if *id == CheckId::Database && transition.to == Verdict::Down {
+                self.change_database(|database| database.early.forget());
+            }
             self.log_transition(check, transition, failure.as_ref());
         }
         if let Some(failure) = &failure {
@@ -274,14 +317,20 @@ impl Recorder {
             self.warned.remove(&check.id);
             return;
         };
-        if self.warned.insert(check.id.clone(), reason) != Some(reason) {
-            self.log
-                .line(Level::Warn, "warning", format!("{}: {reason}", check.name))
-                .field("check", &*check.name)
-                .field("reason", reason.as_str())
-                .field("remedy", reason.remedy())
-                .send();
+        // An early warning was logged when the look that it came from was taken in.
+        let known = self.warned.insert(check.id.clone(), reason) == Some(reason);
+        if !known && !early_warnings::ALL.contains(&reason) {
+            self.log_warning_of(&check.name, reason);
         }
+    }
+
+    fn log_warning_of(&self, check: &str, reason: Reason) {
+        self.log
+            .line(Level::Warn, "warning", format!("{check}: {reason}"))
+            .field("check", check)
+            .field("reason", reason.as_str())
+            .field("remedy", reason.remedy())
+            .send();
     }
 
     /// Logs that readiness is green for the first time.

@@ -7,10 +7,12 @@ use std::path::Path;
 use tokio::time::Instant;
 
 use crate::cli;
+use crate::config::WarnAt;
 use crate::config::settings::SETTINGS;
 use crate::http::routes;
 use crate::metrics::Metrics;
 use crate::metrics::scrape::scrape;
+use crate::probe::vitals::{Limit, Room, Vitals};
 use crate::probe::{Cause, CheckId, Class, Reason};
 use crate::state::Snapshot;
 use crate::state::samples::{SQL, TOKEN, config, deep, ended, wall};
@@ -133,6 +135,9 @@ async fn every_metric_has_its_type_and_labels() {
     // What appears only when first known.
     deep(&mut snapshot).certificate_expiry = Some(wall());
     metrics.app_connections(1);
+    let (room, bytes) = (Room { of: Limit::Server, limit: 1, used: 0 }, Some(1));
+    let vitals = Vitals { room: Some(room), storage_limit: bytes, stored: bytes, ..Vitals::default() };
+    deep(&mut snapshot).early.take(vitals, &WarnAt::default());
     metrics.record(&CheckId::App, &ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
 

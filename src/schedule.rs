@@ -161,12 +161,13 @@ impl<'a> Schedule<'a> {
             };
             let mut due = Instant::now() + wait;
             self.recorder.borrow().plan(Lane::Database, due);
-            if action == Action::Query && failure.is_none() && Instant::now() >= certificate_due {
+            if action == Action::Query && failure.is_none() {
+                lane.vitals().await;
                 // A failure here needs no report of its own: the next deep check meets it as well.
-                if lane.read_certificate().await {
+                if Instant::now() >= certificate_due && lane.read_certificate().await {
                     certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
                 }
-                // The handshake may have taken longer than the wait: that is a plan, not a delay.
+                // These may have taken longer than the wait: that is a plan, not a delay.
                 due = due.max(Instant::now());
                 self.recorder.borrow().plan(Lane::Database, due);
             }
@@ -215,6 +216,15 @@ impl DatabaseLane<'_> {
         let reason = report.query.reason();
         self.schedule.recorder.borrow_mut().database(report);
         reason
+    }
+
+    /// What will hurt soon, in the session of the deep query that has just passed: its result stands already.
+    async fn vitals(&mut self) {
+        let Some(warn_at) = &self.settings.early_warnings else { return };
+        let looked = self.run(self.settings.attempt_timeout, async |probe| probe.vitals().await).await;
+        if let Some(Some(looked)) = looked {
+            self.schedule.recorder.borrow_mut().vitals(looked, warn_at);
+        }
     }
 
     /// A handshake without a login, as a check of its own. Returns why it failed, and whether a certificate was seen.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::config::{Config, DatabaseSettings, Thresholds};
+use crate::early_warnings::EarlyWarnings;
 use crate::probe::database::ServerFacts;
 use crate::probe::{CheckId, Class, Failure, Outcome, Reason, Refusal};
 
@@ -188,6 +189,8 @@ pub struct Deep {
     pub certificate_expiry: Option<SystemTime>,
     /// The server's version as it announced it.
     pub(crate) server_version: Option<String>,
+    /// What will hurt soon.
+    pub(crate) early: EarlyWarnings,
     /// What of our own the server refuses: checks do without it.
     pub(crate) refused: Vec<Refusal>,
 }
@@ -201,6 +204,7 @@ impl Deep {
             read_only: false,
             certificate_expiry: None,
             server_version: None,
+            early: EarlyWarnings::default(),
             refused: Vec::new(),
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{AppSettings, ChildSettings, Config, OnUnresponsive};
-use crate::lifecycle::{self, Daemon, Heard, Signals, code_of, signal_name};
+use crate::lifecycle::{self, Came, Daemon, Heard, Signals, code_of, signal_name};
 use crate::log::{Level, Log};
 use crate::probe::app::AppProbe;
 use crate::process_state::ProcessState;
@@ -32,8 +32,8 @@ use child::Child;
 use course::{Course, Rest, Step, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
-/// Sent by the terminal to everyone in the foreground.
-const FROM_TERMINAL: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::WINCH];
+/// A shell that has not ended so long after the signal waits for its command, which was not told.
+const SHELL_WAITS: Duration = Duration::from_millis(250);
 
 /// Serves, with CMD as the child. Ends when the child does.
 pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, log: Log) -> ExitCode {
@@ -57,7 +57,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         return ExitCode::from(code_of(signal));
     }
     child::adopt_orphans();
-    let leads = !child::at_terminal();
+    let leads = !lifecycle::at_terminal();
     let name = command::name(&command);
     let child = match command::start(&command, &config, leads) {
         Ok(process) => Child::new(process, leads),
@@ -72,6 +72,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         course: Course::new(times, config.child.on_clean_exit),
         silence: Silence::new(config.child.unresponsive_after),
         last_request: None,
+        shell_waits: None,
         board: daemon.board(),
         process: daemon.process(),
         app: config.app,
@@ -111,6 +112,8 @@ enum Event {
     Due,
     /// The board has changed.
     Checked,
+    /// The shell that was told has not ended.
+    ShellWaits,
     /// The app was silent for too long.
     Silent,
     /// The last request has ended.
@@ -123,6 +126,7 @@ struct Supervisor {
     course: Course,
     silence: Silence,
     last_request: Option<oneshot::Receiver<LastRequest>>,
+    shell_waits: Option<Instant>,
     board: watch::Receiver<Arc<Snapshot>>,
     process: Arc<ProcessState>,
     app: AppSettings,
@@ -160,6 +164,7 @@ impl Supervisor {
             Step::Send(signal) => {
                 if matches!(signal, Signal::TERM | Signal::INT) {
                     self.child.is_asked(signal);
+                    self.shell_waits = self.child.is_shell().then(|| Instant::now() + SHELL_WAITS);
                 }
                 self.tell_failure(signal, self.child.send(signal));
             }
@@ -175,6 +180,7 @@ impl Supervisor {
             biased;
             heard = self.signals.heard() => Event::Heard(heard),
             () = until(self.course.due()) => Event::Due,
+            () = until(self.shell_waits) => Event::ShellWaits,
             Ok(()) = self.board.changed(), if running => Event::Checked,
             found = answer(&mut self.last_request), if running => Event::LastRequest(found),
             () = until(silent_at) => Event::Silent,
@@ -185,10 +191,17 @@ impl Supervisor {
     fn take(&mut self, event: Event) -> Result<Step, u8> {
         let now = Instant::now();
         match event {
-            Event::Heard(Heard::Stop(number)) => Ok(self.stop(number, now)),
-            Event::Heard(Heard::Other(number)) => Ok(self.pass_on(number, now)),
+            Event::Heard(Heard::Stop(came)) => Ok(self.stop(came, now)),
+            Event::Heard(Heard::Other(came)) => Ok(self.pass_on(came, now)),
             Event::Heard(Heard::Child) => self.reap(now),
             Event::Due => Ok(self.course.pass(now)),
+            Event::ShellWaits => {
+                self.shell_waits = None;
+                if !self.course.has_ended() {
+                    self.child.ask_behind_shell();
+                }
+                Ok(Step::Wait)
+            }
             Event::Checked => {
                 self.look_at_app();
                 Ok(Step::Wait)
@@ -204,17 +217,15 @@ impl Supervisor {
         }
     }
 
-    fn pass_on(&mut self, number: i32, now: Instant) -> Step {
-        let Some(signal) = Signal::from_named_raw(number) else { return Step::Wait };
-        if signal == Signal::QUIT {
-            self.course.quit(now);
-        }
-        if self.sent_by_terminal(signal) { Step::Wait } else { Step::Send(signal) }
+    fn pass_on(&mut self, came: Came, now: Instant) -> Step {
+        let Some(signal) = Signal::from_named_raw(came.number) else { return Step::Wait };
+        self.course.passed_on(signal, self.child.is_shell(), now);
+        if came.from_terminal { Step::Wait } else { Step::Send(signal) }
     }
 
-    fn stop(&mut self, number: i32, now: Instant) -> Step {
-        let signal = Signal::from_named_raw(number).unwrap_or(Signal::TERM);
-        let already_sent = self.sent_by_terminal(signal);
+    fn stop(&mut self, came: Came, now: Instant) -> Step {
+        let signal = Signal::from_named_raw(came.number).unwrap_or(Signal::TERM);
+        let already_sent = came.from_terminal;
         if already_sent {
             self.child.is_asked(signal);
         }
@@ -222,7 +233,7 @@ impl Supervisor {
         let step = self.course.stop(signal, already_sent, now);
         // First of all: from here on nobody is to be sent to us.
         self.process.draining.store(true, Ordering::Relaxed);
-        let (came, name) = (signal_name(number), &self.name);
+        let (came, name) = (signal_name(came.number), &self.name);
         let said = match step {
             Step::Kill => format!("{came} again: {name} is killed"),
             _ if !was_running => format!("{came}: {name} is being stopped already"),
@@ -234,10 +245,6 @@ impl Supervisor {
         };
         self.log.line(Level::Info, "draining", said).send();
         step
-    }
-
-    fn sent_by_terminal(&self, signal: Signal) -> bool {
-        !self.child.leads() && FROM_TERMINAL.contains(&signal) && child::terminal_signals_us()
     }
 
     fn tell_failure(&self, signal: Signal, sent: Result<(), Errno>) {

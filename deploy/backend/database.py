@@ -125,8 +125,8 @@ def _limiting_idle_transactions(
     """Has the server end a session that stays idle in a transaction, where the session is ours alone.
 
     After the login, not as a startup parameter, which PgBouncer refuses. Through a pooler the setting would
-    stay with a server session that others use next: a pooler is told by the process id at login, which is its
-    own invention. So is that of Neon's proxy, behind which the host's name has shown that no pooler is.
+    stay with a server session that other clients get next. A pooler shows by the process id that it tells at
+    login: it is not the session's. Neither is that of Neon's proxy, where the host's name shows the pooler.
     """
     setting = (
         f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_IN_TRANSACTION_TIMEOUT_S}s', false)"

@@ -1,9 +1,10 @@
-"""DATABASE_URL as people paste it, turned into what asyncpg takes. No other file sees the password.
+"""DATABASE_URL as people paste it, turned into what asyncpg takes.
 
 SQLAlchemy hands every query key to `asyncpg.connect`, which knows neither `sslmode` nor `channel_binding`,
 and libpq and SQLAlchemy read some URLs differently. So the URL is read here, by the rules of the sidecar that
 checks the same database: tests/urls.json says what each spelling means to both. Faults and warnings name keys
-and remedies, never a value: any part of a malformed URL may be a piece of the password.
+and remedies, never a value: any part of a malformed URL may be a piece of the password, which only this file
+and pasted.py see.
 """
 
 import re
@@ -30,8 +31,14 @@ MODES = {
     "verify-ca": Mode.VERIFY_CA,
     "verify-full": Mode.VERIFY_FULL,
 }
-# JDBC's ssl=true, which libpq knows too, and node-postgres's ssl=1.
-SSL_WORDS = MODES | {"true": Mode.REQUIRE, "1": Mode.REQUIRE, "false": Mode.DISABLE, "0": Mode.DISABLE}
+WORDS = {
+    "sslmode": MODES,
+    # JDBC's ssl=true, which libpq knows too, and node-postgres's ssl=1.
+    "ssl": MODES | {"true": Mode.REQUIRE, "1": Mode.REQUIRE, "false": Mode.DISABLE, "0": Mode.DISABLE},
+    "sslcertmode": ("disable", "allow", "require"),
+    "sslnegotiation": ("postgres", "direct"),
+    "channel_binding": ("disable", "prefer", "require"),
+}
 
 KNOWN = (
     "channel_binding", "database", "dbname", "host", "hostaddr", "options", "password", "port", "ssl",
@@ -165,6 +172,12 @@ def _read_query(query: str, warnings: list[str]) -> dict[str, str]:
             continue
         if key == "host" and "host" in given:
             raise fault("there are several hosts: name one")
+        if key in WORDS:
+            value = value.lower().replace("_", "-")
+            if value not in WORDS[key]:
+                raise fault(f"{key} is not one of {', '.join(WORDS[key])}")
+        if key == "port":
+            read_port(value)
         given["dbname" if key == "database" else key] = value
         if (
             key not in KNOWN
@@ -178,8 +191,6 @@ def _read_query(query: str, warnings: list[str]) -> dict[str, str]:
         given["host"], port = split_port(given["host"], is_key=True)
         if port:
             given.setdefault("port", port)
-    if "port" in given:
-        given["port"] = read_port(given["port"])
     warnings += [f"{key} is ignored" for key in ignored]
     return given
 
@@ -187,9 +198,8 @@ def _read_query(query: str, warnings: list[str]) -> dict[str, str]:
 def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
     """Where wish and place disagree the stronger one wins; a weaker one that cannot be had is a fault."""
     asked = _asked_mode(given)
-    binding = _word(given, "channel_binding", ("disable", "prefer", "require"))
-    direct = _word(given, "sslnegotiation", ("postgres", "direct")) == "direct"
-    certmode = _word(given, "sslcertmode", ("disable", "allow", "require"))
+    binding = given.get("channel_binding")
+    direct = given.get("sslnegotiation") == "direct"
     roots = given.get("sslrootcert")
     mode = asked if asked is not None else Mode.PREFER if host.is_private else Mode.REQUIRE
 
@@ -207,7 +217,8 @@ def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
             raise fault("channel_binding=require needs TLS")
         mode = max(mode, Mode.REQUIRE)  # in plaintext there is no channel to bind to
 
-    client = _client_certificate(given) if certmode != "disable" and mode is not Mode.DISABLE else None
+    shows_certificate = given.get("sslcertmode") != "disable" and mode is not Mode.DISABLE
+    client = _client_certificate(given) if shows_certificate else None
     decided = Tls(mode, host.name, None if roots == "system" else roots, client, direct)
     if mode < Mode.REQUIRE and not host.is_private:
         warnings.append(f"sslmode={mode.name.lower()} lets the password travel unencrypted: use verify-full")
@@ -222,23 +233,10 @@ def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
 
 
 def _asked_mode(given: dict[str, str]) -> Mode | None:
-    found = []
-    for key, words in (("sslmode", MODES), ("ssl", SSL_WORDS)):
-        if key in given:
-            word = given[key].lower().replace("_", "-")
-            if word not in words:
-                raise fault(f"{key} is not one of {', '.join(words)}")
-            found.append(words[word])
+    found = [WORDS[key][given[key]] for key in ("sslmode", "ssl") if key in given]
     if len({mode is Mode.DISABLE for mode in found}) > 1:
         raise fault("sslmode and ssl say different things: keep one")
     return max(found, default=None)  # ssl=true&sslmode=verify-full asks twice: the stronger one holds
-
-
-def _word(given: dict[str, str], key: str, words: tuple[str, ...]) -> str | None:
-    word = given[key].lower() if key in given else None
-    if word is not None and word not in words:
-        raise fault(f"{key} is not one of {', '.join(words)}")
-    return word
 
 
 def _client_certificate(given: dict[str, str]) -> ClientCertificate | None:

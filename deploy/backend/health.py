@@ -22,9 +22,9 @@ router = APIRouter(tags=["health"])
 
 
 class SharedCheck:
-    """At most one check at a time, however many ask; all who ask meanwhile get its verdict.
+    """At most one check at a time, however many requests come; those that come meanwhile get its verdict.
 
-    The check is a task of its own, so an asker who leaves takes nothing along. At the limit the verdict is
+    The check is a task of its own, so that a client that leaves cancels nothing. At the limit the verdict is
     `timeout` and the check is cancelled; until it has given its connection back no other one begins, so a
     frozen database costs the pool one connection at most.
     """

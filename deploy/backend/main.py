@@ -1,9 +1,9 @@
 """The app: `uvicorn main:app`, or `python main.py` to serve on PORT.
 
-Where is …? What the variables may say: settings.py, cors.py, database_url.py. The engine, its limits and the
-session a route asks for: database.py. Why the database did not answer: diagnosis.py. Tokens: security.py.
-The health endpoints: health.py. Why the probe is not in the access log: access_log.py. A resource to copy:
-notes.py.
+Where is …? What the variables may say: settings.py, cors.py, database_url.py (with pasted.py, hosts.py and
+tls.py). The engine, its limits and the session a route asks for: database.py. Why the database did not
+answer: diagnosis.py. Tokens: security.py. The health endpoints: health.py. Why the probe is not in the access
+log: access_log.py. A resource to copy: notes.py.
 """
 
 import logging

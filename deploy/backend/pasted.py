@@ -20,7 +20,8 @@ QUOTE = "[" + "".join({mark for pair in QUOTES for mark in pair}) + "]"
 
 # Soft hyphens, spaces without width, marks of direction, the byte order mark.
 INVISIBLE = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
-BLANKS = re.compile(rf"[\s{INVISIBLE}]*")
+BLANK = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's White_Space
+BLANKS = re.compile(f"[{BLANK}{INVISIBLE}]*")
 
 # Railway's ${{Postgres.PGPASSWORD}}, a shell's ${PGPASSWORD} and $(…), a template engine's {{ password }}.
 REFERENCE = re.compile(r"\$\{.*\}|\{\{.*\}|^\$[A-Za-z_(]", re.DOTALL)
@@ -40,7 +41,7 @@ def is_placeholder(part: str) -> bool:
 def after_scheme(value: str) -> str:
     """The URL without its scheme; it begins with `user:password@` or the host."""
     url = _unquoted(value)
-    if command := re.match(r"psql\s+", url, re.IGNORECASE):
+    if command := re.match(f"psql[{BLANK}]+", url, re.IGNORECASE | re.ASCII):
         url = _psql_url(_trimmed(url[command.end() :]))
     if not url:
         raise fault("the value is empty")
@@ -53,7 +54,7 @@ def after_scheme(value: str) -> str:
         raise fault("a quote stands at one end only")
     if re.search(f"[{INVISIBLE}]", rest):
         raise fault("an invisible character stands inside the URL: type it anew around there")
-    if re.search(r"[\s\x00-\x1f\x7f-\x9f]", rest):
+    if re.search(rf"[{BLANK}\x00-\x1f\x7f-\x9f]", rest):
         raise fault("a blank or a line break stands inside the URL (a blank is written %20)")
     return rest
 
@@ -86,7 +87,7 @@ def _first_word(text: str) -> tuple[str, str]:
         if text.startswith(opening) and closing in text[1:]:
             url, _, more = text[1:].partition(closing)
             return url, more
-    url, *more = re.split(r"\s", text, maxsplit=1)
+    url, *more = re.split(f"[{BLANK}]", text, maxsplit=1)
     return url, "".join(more)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-ALPN = "postgresql"  # sslnegotiation=direct needs it; harmless elsewhere
+ALPN = "postgresql"  # sslnegotiation=direct needs it; elsewhere a TLS proxy in front may not know it
 NOT_OFFERED = "rejected SSL upgrade"  # asyncpg's words where the server answers N
 
 
@@ -82,7 +82,8 @@ async def connect_encrypted_if_offered(*arguments: Any, **keywords: Any) -> asyn
 def _context(tls: Tls) -> ssl.SSLContext:
     context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.name = tls.name
-    context.set_alpn_protocols([ALPN])
+    if tls.direct:
+        context.set_alpn_protocols([ALPN])
     context.check_hostname = tls.mode is Mode.VERIFY_FULL
     context.verify_mode = ssl.CERT_REQUIRED if tls.verifies_chain else ssl.CERT_NONE
     if tls.verifies_chain:

@@ -17,6 +17,8 @@ fuzz_target!(|text: &str| {
         format!("postgresql://user:{MARK}@{text}"),
         format!("postgresql://user:{MARK}@host/db?{text}"),
         format!("postgresql://user@host/db?password={MARK}&{text}"),
+        format!("postgresql://user@host/db?sslcert=c&sslkey=k&sslpassword={MARK}{text}"),
+        format!("postgresql://user:{MARK}/{text}@host/db"),
     ];
     for url in urls {
         match Plan::parse(&url) {

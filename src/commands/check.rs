@@ -10,17 +10,21 @@ use tokio::time::{Instant, sleep};
 
 use super::print;
 use crate::cli::Only;
-use crate::config::{Config, DatabaseMode};
+use crate::config::{Config, DatabaseMode, DatabaseSettings, WarnAt};
 use crate::dsn::Plan;
+use crate::early_warnings::{self, EarlyWarnings};
 use crate::economy::{app_url, app_url_uses_database};
 use crate::log::timestamp;
 use crate::millis;
 use crate::probe::app::AppProbe;
 use crate::probe::database::DatabaseProbe;
 use crate::probe::traffic::Traffic;
+use crate::probe::vitals::OwnSession;
 use crate::probe::{CheckId, Phases, Reason, Refusal};
 use crate::readiness::{self, Now, Status};
 use crate::state::{CheckState, Snapshot};
+
+mod numbers;
 
 /// Between two rounds of `--wait`.
 const ROUND: Duration = Duration::from_secs(1);
@@ -36,9 +40,9 @@ pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, js
 /// What the newest round found. Without `until` there is one round.
 async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>) -> Vec<Row> {
     loop {
-        let (snapshot, now) = probes.check().await;
-        let row = |check| Row::of(check, &snapshot, now, probes.config);
-        let rows: Vec<Row> = snapshot.checks().filter_map(row).collect();
+        let round = probes.check().await;
+        let row = |check| Row::of(check, &round, probes.config);
+        let rows: Vec<Row> = round.snapshot.checks().filter_map(row).collect();
         let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
         if worst(&rows) != Status::Fail || left.is_zero() {
             clear_progress();
@@ -54,6 +58,22 @@ fn worst(rows: &[Row]) -> Status {
     rows.iter().map(|row| row.status).max().unwrap_or(Status::Pass)
 }
 
+/// The settings of a probe that asks for the vitals in each round, not once a minute.
+fn asking_always(settings: &DatabaseSettings) -> DatabaseSettings {
+    let early_warnings = settings.early_warnings.clone();
+    let early_warnings =
+        early_warnings.map(|at| WarnAt { look_every: Duration::ZERO, storage_every: Duration::ZERO, ..at });
+    DatabaseSettings { early_warnings, ..settings.clone() }
+}
+
+/// What one round found.
+struct Round {
+    snapshot: Snapshot,
+    now: Now,
+    /// Of the role's own sessions those that harm most.
+    sessions: Vec<OwnSession>,
+}
+
 /// The checks that were asked for.
 struct Probes<'a> {
     config: &'a Config,
@@ -66,22 +86,24 @@ impl<'a> Probes<'a> {
     fn new(config: &'a Config, only: Option<Only>) -> Self {
         let traffic = Traffic::default();
         let app = (only != Some(Only::Database)).then(|| AppProbe::new(config.app.clone(), config.railway.present));
-        let database = config
-            .database
-            .as_ref()
-            .filter(|_| only != Some(Only::App))
-            .map(|settings| DatabaseProbe::new(settings.clone(), Arc::clone(&config.redactor)).recording(&traffic));
+        let database = config.database.as_ref().filter(|_| only != Some(Only::App)).map(|settings| {
+            DatabaseProbe::new(asking_always(settings), Arc::clone(&config.redactor)).recording(&traffic)
+        });
         Probes { config, traffic, app, database }
     }
 
     /// Runs each check once: what is known then, and when that was. A check that was not asked for has no result.
-    async fn check(&mut self) -> (Snapshot, Now) {
+    async fn check(&mut self) -> Round {
         let app = match &mut self.app {
             Some(probe) => Some(probe.check().await),
             None => None,
         };
         let found = match &mut self.database {
             Some(probe) => Some(probe.check().await),
+            None => None,
+        };
+        let looked = match &mut self.database {
+            Some(probe) => probe.vitals_and_sessions().await,
             None => None,
         };
         let certificate = match (&found, &mut self.database, &self.config.database) {
@@ -107,8 +129,13 @@ impl<'a> Probes<'a> {
                 check.record(outcome);
             }
         }
+        let (vitals, sessions) = looked.unzip();
+        let warn_at = self.config.database.as_ref().and_then(|settings| settings.early_warnings.as_ref());
+        if let (Some(Ok(vitals)), Some(warn_at), Some(database)) = (vitals, warn_at, &mut snapshot.database) {
+            database.early = EarlyWarnings::of_one_look(vitals, warn_at);
+        }
         snapshot.app_uses_database = self.app_uses_database(&snapshot, now).await;
-        (snapshot, now)
+        Round { snapshot, now, sessions: sessions.unwrap_or_default() }
     }
 
     /// Whether our own app checks would keep awake a database that is to sleep. Asked only where all is well.
@@ -137,7 +164,7 @@ struct Row {
     name: String,
     status: Status,
     reason: Option<&'static str>,
-    remedy: Option<&'static str>,
+    remedy: Option<String>,
     attempts: u32,
     duration_ms: f64,
     #[serde(serialize_with = "millis::of_phases")]
@@ -145,6 +172,9 @@ struct Row {
     server_version: Option<String>,
     certificate_expiry: Option<String>,
     message: Option<String>,
+    /// The server's numbers, and sessions that harm it: name and text of each line.
+    #[serde(skip)]
+    numbers: Vec<(String, String)>,
     /// What kind of server that is.
     #[serde(skip)]
     kind: Option<&'static str>,
@@ -155,9 +185,10 @@ struct Row {
 
 impl Row {
     /// `None` without a result.
-    fn of(check: &CheckState, snapshot: &Snapshot, now: Now, config: &Config) -> Option<Row> {
+    fn of(check: &CheckState, round: &Round, config: &Config) -> Option<Row> {
+        let Round { snapshot, now, sessions } = round;
         let outcome = check.newest.as_ref()?;
-        let judged = readiness::judge(check, snapshot, now);
+        let judged = readiness::judge(check, snapshot, *now);
         let failure = outcome.result.as_ref().err();
         let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
         let detail = failure.and_then(|failure| failure.detail.clone());
@@ -169,10 +200,15 @@ impl Row {
             name: check.id.name(),
             status: judged.status,
             reason: judged.reason.map(Reason::as_str),
-            remedy: judged.reason.map(|reason| check.remedy(reason)),
+            remedy: judged.reason.map(|reason| {
+                let vitals = server.and_then(|server| server.early.vitals());
+                let with_numbers = vitals.and_then(|vitals| early_warnings::remedy(reason, vitals));
+                with_numbers.unwrap_or_else(|| check.remedy(reason).to_owned())
+            }),
             attempts: outcome.attempts,
             duration_ms: millis::exact(outcome.duration),
             phases_ms: outcome.phases,
+            numbers: server.map_or(Vec::new(), |server| numbers::lines(&server.early, sessions)),
             kind: plan.filter(|_| server_version.is_some()).map(kind),
             server_version,
             certificate_expiry: server.and_then(|server| server.certificate_expiry).map(timestamp),
@@ -235,15 +271,18 @@ fn as_table(rows: &[Row], colour: bool) -> String {
         if let Some(end) = &row.certificate_expiry {
             line("certificate", &format!("ends {end}"));
         }
+        for (name, text) in &row.numbers {
+            line(name, text);
+        }
         if let Some(message) = &row.message {
             line("message", message);
         }
-        if let Some(remedy) = row.remedy
-            && printed != row.remedy
+        if let Some(remedy) = &row.remedy
+            && printed != Some(remedy)
         {
             line("what to do", remedy);
         }
-        printed = row.remedy;
+        printed = row.remedy.as_ref();
     }
     text
 }

@@ -11,7 +11,7 @@ const EXAMPLE: &str = "http://localhost:8000/ or http://unix:/run/app.sock:/";
 
 /// How to reach the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// By name or address; IPv6 literals are without brackets.
     Tcp {
         /// The host as written in the URL.
@@ -27,13 +27,13 @@ pub enum Reach {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppTarget {
     /// Where to connect.
-    pub reach: Reach,
+    pub(crate) reach: Reach,
     /// True for `https`.
-    pub tls: bool,
+    pub(crate) tls: bool,
     /// The `Host` header, unless `SIDEPULSE_APP_HEADERS` sets another.
-    pub authority: String,
+    pub(crate) authority: String,
     /// Path and query.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 impl AppTarget {
@@ -48,7 +48,7 @@ impl AppTarget {
     }
 
     /// Reads a URL. The fault never repeats it: a URL may hold a password.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
         let wrong = |what: &str| (what.to_owned(), EXAMPLE);
         if let Some(rest) = text.strip_prefix("http://unix:") {
             return Self::parse_unix(rest);
@@ -107,7 +107,7 @@ impl AppTarget {
     }
 
     /// True where the host is `localhost` or a loopback address.
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         match &self.reach {
             Reach::Unix(_) => true,
             Reach::Tcp { host, .. } => {
@@ -118,7 +118,7 @@ impl AppTarget {
     }
 
     /// True where a request would reach sidepulse's own listening socket.
-    pub fn leads_to(&self, listen: SocketAddr) -> bool {
+    pub(crate) fn leads_to(&self, listen: SocketAddr) -> bool {
         let Reach::Tcp { host, port } = &self.reach else { return false };
         if *port != listen.port() {
             return false;

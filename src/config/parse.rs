@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-pub use super::statement::statement;
+pub(crate) use super::statement::statement;
 
 /// What is wrong with a value, and how a right one looks.
-pub type Wrong = (String, &'static str);
+pub(crate) type Wrong = (String, &'static str);
 
 /// Shorter intervals and timeouts would only measure the machine's own noise.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 const MOST_SQL_CHECKS: usize = 32;
 
 /// `250ms`, `5s`, `2m`, `1h`; at least 100 ms.
-pub fn duration(text: &str) -> Result<Duration, Wrong> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
     const EXAMPLE: &str = "250ms, 5s, 2m or 1h";
     match duration_or_zero(text).map_err(|(what, _)| (what, EXAMPLE))? {
         Duration::ZERO => Err(("must be at least 100ms".into(), EXAMPLE)),
@@ -30,7 +30,7 @@ pub fn duration(text: &str) -> Result<Duration, Wrong> {
 }
 
 /// The same, and `0s`.
-pub fn duration_or_zero(text: &str) -> Result<Duration, Wrong> {
+pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, Wrong> {
     const EXAMPLE: &str = "0s, 250ms, 5s, 2m or 1h";
     let value = humantime::parse_duration(text).map_err(|_| ("is not a duration with a unit".to_owned(), EXAMPLE))?;
     if value > LONGEST {
@@ -43,29 +43,29 @@ pub fn duration_or_zero(text: &str) -> Result<Duration, Wrong> {
 }
 
 /// A whole number from 1 on.
-pub fn threshold(text: &str) -> Result<u32, Wrong> {
+pub(crate) fn threshold(text: &str) -> Result<u32, Wrong> {
     text.parse().ok().filter(|n| *n >= 1).ok_or_else(|| ("must be a whole number, 1 at least".into(), "2"))
 }
 
 /// A TCP port, 0 excluded.
-pub fn port(text: &str) -> Result<u16, Wrong> {
+pub(crate) fn port(text: &str) -> Result<u16, Wrong> {
     text.parse().ok().filter(|n| *n >= 1).ok_or_else(|| ("is not a port (1 to 65535)".into(), "8000"))
 }
 
 /// The port of `PORT`, where 0 asks the system for a free one.
-pub fn listen_port(text: &str) -> Result<u16, Wrong> {
+pub(crate) fn listen_port(text: &str) -> Result<u16, Wrong> {
     text.parse().map_err(|_| ("is not a port (0 to 65535)".into(), "8080"))
 }
 
 /// An address with a port; `:9900` means `[::]:9900`.
-pub fn listen(text: &str) -> Result<SocketAddr, Wrong> {
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, Wrong> {
     let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
     SocketAddr::from_str(&full)
         .map_err(|_| ("is not an address with a port".into(), "[::]:9900, 127.0.0.1:9900 or :9900"))
 }
 
 /// Codes and ranges, comma-separated.
-pub fn statuses(text: &str) -> Result<Vec<RangeInclusive<u16>>, Wrong> {
+pub(crate) fn statuses(text: &str) -> Result<Vec<RangeInclusive<u16>>, Wrong> {
     let wrong = || ("must be codes and ranges from 100 to 599".to_owned(), "200-499 or 200,204,401");
     let code = |text: &str| text.trim().parse::<u16>().ok().filter(|n| (100..=599).contains(n));
     text.split(',')
@@ -78,7 +78,7 @@ pub fn statuses(text: &str) -> Result<Vec<RangeInclusive<u16>>, Wrong> {
 }
 
 /// One `Name: value` a line. Values may be secrets: they are marked so, and no error shows one.
-pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
+pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
     const EXAMPLE: &str = "X-Forwarded-Proto: https";
     lines(text)
         .map(|(number, line)| {
@@ -99,7 +99,7 @@ pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
 }
 
 /// One `name: SQL` a line, each name `[a-z][a-z0-9_]*` and used once.
-pub fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
+pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
     const EXAMPLE: &str = "migrations: SELECT version_num = 'abc123' FROM alembic_version";
     let mut checks: Vec<(Arc<str>, String)> = Vec::new();
     for (number, line) in lines(text) {
@@ -125,7 +125,7 @@ pub fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
 }
 
 /// The bearer token. The fault does not show it.
-pub fn token(text: &str) -> Result<String, Wrong> {
+pub(crate) fn token(text: &str) -> Result<String, Wrong> {
     const EXAMPLE: &str = "the output of `openssl rand -hex 24`";
     if text.chars().count() < 16 {
         return Err(("must have 16 characters at least".into(), EXAMPLE));

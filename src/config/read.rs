@@ -8,7 +8,7 @@ use super::parse::{self, Wrong};
 use super::settings::{DATABASE_URL, LISTEN, OWN_DATABASE_URL, PORT, default_of};
 use super::{
     AppSettings, BadSetting, ChildSettings, DEFAULT_PORT, DatabaseMode, DatabaseSettings, Gate, Lookup, OnCleanExit,
-    OnUnresponsive, Railway, Thresholds, service_links,
+    OnUnresponsive, Railway, Thresholds, WarnAt, service_links,
 };
 use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 use crate::{log, tls};
@@ -154,7 +154,7 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
         max_age,
         idle_handshake,
         blind_interval,
-        early_warnings,
+        early_warnings: early_warnings.then(WarnAt::default),
     })
 }
 

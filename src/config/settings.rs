@@ -93,7 +93,7 @@ pub const SETTINGS: &[Setting] = &[
         "SIDEPULSE_DATABASE_MODE",
         "auto|steady|economy",
         "auto",
-        "economy never keeps the database awake; auto means economy for Neon hosts",
+        "economy never keeps the database awake; auto means economy for hosts that scale to zero (Neon)",
     ),
     plain(
         "SIDEPULSE_SQL_CHECKS",

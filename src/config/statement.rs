@@ -6,7 +6,7 @@ use super::parse::Wrong;
 const EXAMPLE: &str = "SELECT 1";
 
 /// One SQL statement as it goes to the server, without the semicolon at its end.
-pub fn statement(text: &str) -> Result<String, Wrong> {
+pub(crate) fn statement(text: &str) -> Result<String, Wrong> {
     let text = text.trim_start().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
     if text.is_empty() {
         return Err(("has no SQL".into(), EXAMPLE));

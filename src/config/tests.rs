@@ -92,7 +92,8 @@ fn ping_needs_only_the_address() {
 
 #[test]
 fn early_warnings_are_on_unless_switched_off() {
-    let early_warnings = |pairs: &[_]| load(&[&[URL], pairs].concat()).map(|c| c.database.unwrap().early_warnings);
+    let early_warnings =
+        |pairs: &[_]| load(&[&[URL], pairs].concat()).map(|c| c.database.unwrap().early_warnings.is_some());
     assert_eq!(early_warnings(&[]), Ok(true));
     assert_eq!(early_warnings(&[("SIDEPULSE_EARLY_WARNINGS", "off")]), Ok(false));
     assert!(early_warnings(&[("SIDEPULSE_EARLY_WARNINGS", "never")]).is_err());

@@ -14,7 +14,7 @@ const WITH_CERTIFICATE: &str =
 
 /// What of the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
+pub(crate) enum Verify {
     /// Nothing: encryption alone, which whoever sits in between can undo.
     None,
     /// That one of the roots signed it (libpq's `verify-ca`).
@@ -25,7 +25,7 @@ pub enum Verify {
 
 /// What certificates a chain may end in. `Debug` does not show the path.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Roots {
+pub(crate) enum Roots {
     /// The system's.
     System,
     /// Those of a PEM file, and no others. Whether it exists is seen when the connector is built.
@@ -34,18 +34,18 @@ pub enum Roots {
 
 /// The client's own certificate, for a server that asks for one. `Debug` does not show the paths.
 #[derive(Clone)]
-pub struct ClientCertificate {
+pub(crate) struct ClientCertificate {
     /// PEM: the certificate, then what signed it.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM: its private key. Whether the files exist is seen when the connector is built.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// Opens the key where it is encrypted.
-    pub passphrase: Option<Secret>,
+    pub(crate) passphrase: Option<Secret>,
 }
 
 /// Whether a connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsPolicy {
+pub(crate) enum TlsPolicy {
     /// Never: `sslmode=disable`, and every Unix socket.
     Off,
     /// `prefer` and `allow`: if the server offers TLS, TLS; a failed handshake never leads to plaintext.
@@ -62,16 +62,16 @@ pub enum TlsPolicy {
 
 /// How to encrypt.
 #[derive(Clone, Debug)]
-pub struct TlsPlan {
+pub(crate) struct TlsPlan {
     /// Whether, and what is verified.
-    pub policy: TlsPolicy,
+    pub(crate) policy: TlsPolicy,
     /// Against what; without meaning where nothing is verified.
-    pub roots: Roots,
+    pub(crate) roots: Roots,
     /// `sslnegotiation=direct`: the handshake begins at once, without an SSLRequest, and needs ALPN `postgresql`. Only
     /// together with [`TlsPolicy::Required`].
-    pub direct: bool,
+    pub(crate) direct: bool,
     /// What is shown to a server that asks for the client's certificate; `None` where TLS is off.
-    pub client: Option<ClientCertificate>,
+    pub(crate) client: Option<ClientCertificate>,
 }
 
 /// libpq's modes in their order; `allow` is `prefer` here, because it is never plaintext first.

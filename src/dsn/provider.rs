@@ -2,7 +2,7 @@
 
 /// Whether a server suspends its compute while nobody uses it, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScaleToZero {
+pub(crate) enum ScaleToZero {
     /// It does: `SIDEPULSE_DATABASE_MODE=auto` means economy.
     Yes,
     /// Servers of this product may, by a setting that the name does not show: its owner has to say.

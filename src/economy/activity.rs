@@ -21,7 +21,7 @@ const TOGETHER: Duration = Duration::from_millis(50);
 
 /// A TCP socket, as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sighting {
+pub(crate) struct ListedSocket {
     /// The kernel's name for it.
     pub(crate) cookie: u64,
     /// The other end; never a mapped address.
@@ -34,7 +34,7 @@ pub(crate) struct Sighting {
 
 /// A TCP socket that is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ending {
+pub(crate) struct EndedSocket {
     /// The kernel's name for it.
     pub(crate) cookie: u64,
     /// The other end; never a mapped address.
@@ -70,7 +70,7 @@ impl Finding {
     }
 
     /// Takes a second dump in: a connection over which the server said farewell is closed by now.
-    pub(crate) fn confirm(&mut self, seen: &[Sighting]) {
+    pub(crate) fn confirm(&mut self, seen: &[ListedSocket]) {
         let open = |cookie| seen.iter().any(|socket| socket.cookie == cookie && socket.established);
         self.held.retain(|(cookie, _)| open(*cookie));
     }
@@ -107,7 +107,7 @@ impl Ledger {
     }
 
     /// A connection of the app to the database has ended.
-    pub(crate) fn ended(&mut self, ending: &Ending) {
+    pub(crate) fn ended(&mut self, ending: &EndedSocket) {
         self.ever_seen = true;
         // One that neither dump lists was opened after the earlier of them, or was old then.
         if !self.has_listed(ending.cookie) && self.dumps[1].precedes(ending.last_data) {
@@ -122,7 +122,7 @@ impl Ledger {
 
     /// A dump from `began` to `ended`: all sockets to the database's port, and whether each is one of the app's to the
     /// database. The kernel read the ages at some moment in between.
-    pub(crate) fn compare(&mut self, seen: &[(Sighting, bool)], began: Instant, ended: Instant) -> Finding {
+    pub(crate) fn compare(&mut self, seen: &[(ListedSocket, bool)], began: Instant, ended: Instant) -> Finding {
         let of_app = || seen.iter().filter(|(_, of_app)| *of_app).map(|(socket, _)| socket);
         let mut held = Vec::new();
         for socket in of_app() {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::activity::{Ending, Finding, Ledger};
-use super::kernel::{self, Endings};
+use super::activity::{EndedSocket, Finding, Ledger};
+use super::kernel::{self, EndedSockets};
 use crate::dsn::Endpoint;
 use crate::probe::traffic::Traffic;
 
@@ -24,7 +24,7 @@ struct Observed {
 
 impl Observed {
     /// Takes an end in; `None`: one that was not taken in time.
-    fn ended(&self, ending: Option<Ending>) {
+    fn ended(&self, ending: Option<EndedSocket>) {
         let Some(ending) = ending else { return self.ledger.borrow_mut().lost() };
         if self.is_of_app(ending.cookie, ending.peer, Instant::now()) {
             self.ledger.borrow_mut().ended(&ending);
@@ -39,7 +39,7 @@ impl Observed {
 /// A view of the app's connections to one database.
 pub struct AppConnections {
     observed: Rc<Observed>,
-    endings: Option<Rc<Endings>>,
+    endings: Option<Rc<EndedSockets>>,
     listener: Option<JoinHandle<()>>,
 }
 
@@ -60,7 +60,7 @@ impl AppConnections {
     /// # Errors
     /// Where the kernel reports none.
     pub fn listen(&mut self) -> io::Result<()> {
-        let endings = Rc::new(Endings::listen(self.observed.port)?);
+        let endings = Rc::new(EndedSockets::listen(self.observed.port)?);
         let (heard, observed) = (Rc::clone(&endings), Rc::clone(&self.observed));
         self.endings = Some(endings);
         self.listener = Some(tokio::task::spawn_local(async move {

@@ -21,7 +21,7 @@ use netlink_sys::{AsyncSocket, Socket, SocketAddr as NetlinkAddress, TokioSocket
 use socket2::{SockFilter, SockRef};
 use tokio::time::Instant;
 
-use super::activity::{Ending, Sighting};
+use super::activity::{EndedSocket, ListedSocket};
 
 /// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY` (`linux/sock_diag.h`).
 const DESTROY_GROUPS: [u32; 2] = [1, 3];
@@ -48,7 +48,7 @@ const NO_ROOM: i32 = 105;
 ///
 /// # Errors
 /// Where the kernel gives no diagnostics: not compiled in, or forbidden to this process.
-pub(super) fn sockets(port: u16) -> io::Result<Vec<Sighting>> {
+pub(super) fn sockets(port: u16) -> io::Result<Vec<ListedSocket>> {
     let mut found = Vec::new();
     let mut part = Vec::with_capacity(PART);
     for family in [AF_INET, AF_INET6] {
@@ -83,7 +83,7 @@ fn request(family: u8, port: u16) -> Vec<u8> {
 }
 
 /// One part of a dump; false: it was the last one.
-fn receive_part(socket: &Socket, part: &mut Vec<u8>, found: &mut Vec<Sighting>) -> io::Result<bool> {
+fn receive_part(socket: &Socket, part: &mut Vec<u8>, found: &mut Vec<ListedSocket>) -> io::Result<bool> {
     part.clear();
     socket.recv(part, 0)?;
     for message in messages(part) {
@@ -94,7 +94,7 @@ fn receive_part(socket: &Socket, part: &mut Vec<u8>, found: &mut Vec<Sighting>) 
                 let established = header.state == ESTABLISHED;
                 // One that is closing need not tell.
                 let quiet_for = quiet_for.or((!established).then_some(Duration::MAX)).ok_or_else(garbled)?;
-                found.push(Sighting { cookie: cookie(&header), peer: peer(&header), established, quiet_for });
+                found.push(ListedSocket { cookie: cookie(&header), peer: peer(&header), established, quiet_for });
             }
         }
     }
@@ -112,17 +112,17 @@ fn end(kind: u16, body: &[u8]) -> io::Result<()> {
 
 /// The ends of connections, as the kernel multicasts them, whoever closes or resets. One alone is missed: a client
 /// that resets by SO_LINGER 0 has forgotten its peer when it ends (`tcp_disconnect`), but no driver does that.
-pub(super) struct Endings {
+pub(super) struct EndedSockets {
     socket: TokioSocket,
     port: u16,
 }
 
-impl Endings {
+impl EndedSockets {
     /// Listens to the ends of connections to `port`. Needs a runtime.
     ///
     /// # Errors
     /// Where the kernel has no destroy groups, or does not let this process join them.
-    pub(super) fn listen(port: u16) -> io::Result<Endings> {
+    pub(super) fn listen(port: u16) -> io::Result<EndedSockets> {
         let mut socket = TokioSocket::new(NETLINK_SOCK_DIAG)?;
         let inner = socket.socket_mut();
         inner.set_rx_buf_sz(EVENT_BUFFER)?;
@@ -132,14 +132,14 @@ impl Endings {
         for group in DESTROY_GROUPS {
             inner.add_membership(group)?;
         }
-        Ok(Endings { socket, port })
+        Ok(EndedSockets { socket, port })
     }
 
     /// Waits until there are some, and takes them. `None`: some were lost, because nobody took them in time.
     ///
     /// # Errors
     /// Where there will be no more.
-    pub(super) async fn next(&self, mut take: impl FnMut(Option<Ending>)) -> io::Result<()> {
+    pub(super) async fn next(&self, mut take: impl FnMut(Option<EndedSocket>)) -> io::Result<()> {
         let mut part = Vec::with_capacity(PART);
         let received = poll_fn(|context| self.socket.poll_recv(context, &mut part)).await;
         self.understand(received, &part, &mut take)?;
@@ -148,7 +148,7 @@ impl Endings {
     }
 
     /// Takes those that are there.
-    pub(super) fn take(&self, mut take: impl FnMut(Option<Ending>)) {
+    pub(super) fn take(&self, mut take: impl FnMut(Option<EndedSocket>)) {
         let mut part = Vec::with_capacity(PART);
         loop {
             part.clear();
@@ -164,7 +164,7 @@ impl Endings {
         &self,
         received: io::Result<()>,
         part: &[u8],
-        take: &mut impl FnMut(Option<Ending>),
+        take: &mut impl FnMut(Option<EndedSocket>),
     ) -> io::Result<()> {
         match received {
             Err(error) if error.raw_os_error() == Some(NO_ROOM) => take(None),
@@ -176,7 +176,7 @@ impl Endings {
                 for (header, quiet_for) in events.filter_map(|(_, body)| read(body).ok()) {
                     if header.socket_id.destination_port == self.port {
                         let last_data = quiet_for.and_then(|quiet| now.checked_sub(quiet)).unwrap_or(now);
-                        take(Some(Ending { cookie: cookie(&header), peer: peer(&header), last_data }));
+                        take(Some(EndedSocket { cookie: cookie(&header), peer: peer(&header), last_data }));
                     }
                 }
             }

@@ -3,27 +3,27 @@
 use std::convert::Infallible;
 use std::io;
 
-use super::activity::{Ending, Sighting};
+use super::activity::{EndedSocket, ListedSocket};
 
 /// None can be seen.
-pub(super) fn sockets(_port: u16) -> io::Result<Vec<Sighting>> {
+pub(super) fn sockets(_port: u16) -> io::Result<Vec<ListedSocket>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Nor can any be seen to end.
-pub(super) struct Endings(Infallible);
+pub(super) struct EndedSockets(Infallible);
 
-impl Endings {
-    pub(super) fn listen(_port: u16) -> io::Result<Endings> {
+impl EndedSockets {
+    pub(super) fn listen(_port: u16) -> io::Result<EndedSockets> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     #[allow(clippy::unused_async, reason = "as on Linux")]
-    pub(super) async fn next(&self, _take: impl FnMut(Option<Ending>)) -> io::Result<()> {
+    pub(super) async fn next(&self, _take: impl FnMut(Option<EndedSocket>)) -> io::Result<()> {
         match self.0 {}
     }
 
-    pub(super) fn take(&self, _take: impl FnMut(Option<Ending>)) {
+    pub(super) fn take(&self, _take: impl FnMut(Option<EndedSocket>)) {
         match self.0 {}
     }
 }

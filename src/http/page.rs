@@ -13,9 +13,10 @@ use hyper::header::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use super::view::View;
+use crate::early_warnings::EarlyWarnings;
 use crate::economy::app_url;
 use crate::millis;
-use crate::probe::CheckId;
+use crate::probe::{CheckId, Reason};
 use crate::readiness::{self, Judgement, Scope, State, Status};
 use crate::state::{CheckState, Deep};
 
@@ -166,6 +167,7 @@ fn section(check: &CheckState, view: View<'_>) -> String {
         && let Some(database) = &view.snapshot.database
     {
         text.push_str(&server(database, view.now.wall));
+        text.push_str(&numbers(&database.early));
     }
     text.push_str("</section>\n");
     text
@@ -227,6 +229,31 @@ fn server(database: &Deep, now: SystemTime) -> String {
         let each: Vec<String> =
             database.refused.iter().map(|refusal| escaped(&refusal.to_string()).to_string()).collect();
         let _ = writeln!(text, "<p class=\"dim\">the server refuses {}: its checks do without.</p>", each.join(", "));
+    }
+    text
+}
+
+/// What may hurt the database soon.
+fn numbers(early: &EarlyWarnings) -> String {
+    let Some(vitals) = early.vitals() else { return String::new() };
+    let mut text = String::new();
+    if let Some(room) = vitals.room {
+        let is_bad = early.shows(Reason::ConnectionsScarce);
+        text.push_str(&drawings::used("sessions", room.used, room.limit, "", is_bad));
+    }
+    if let (Some(stored), Some(limit)) = (vitals.stored, vitals.storage_limit) {
+        let is_bad = early.shows(Reason::StorageScarce);
+        text.push_str(&drawings::used("storage", stored >> 20, limit >> 20, " MB", is_bad));
+    }
+    let mut parts = Vec::new();
+    if let Some(age) = vitals.oldest_transaction {
+        parts.push(format!("oldest transaction {}", length(age)));
+    }
+    if vitals.lock_waiters > 0 {
+        parts.push(format!("waiting for a lock: {}", vitals.lock_waiters));
+    }
+    if !parts.is_empty() {
+        let _ = writeln!(text, "<p class=\"dim\">{}</p>", parts.join(" · "));
     }
     text
 }

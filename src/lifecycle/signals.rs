@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::process;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::process::Signal as Known;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
+
+use super::terminal::{TerminalSignals, at_terminal};
 
 /// `timeout` and other launchers signal the process and then its group: the same signal twice within this time is one.
 const ECHO: Duration = Duration::from_millis(250);
@@ -35,17 +37,40 @@ pub struct Signals {
     others: Vec<(Signal, i32)>,
     /// That a child has ended: in `run` ours, as PID 1 any.
     child: Option<Signal>,
+    /// In `run` at a terminal: what it sends comes from here, with its sender.
+    terminal: Option<TerminalSignals>,
+    /// Those that came before anybody wanted them.
+    kept: Vec<Came>,
     /// The newest SIGTERM or SIGINT, and when it came.
     newest: Option<(i32, Instant)>,
 }
 
-/// A signal that came, by its number.
+/// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) struct Came {
+    /// Its number.
+    pub(crate) number: i32,
+    /// The terminal sent it, to everyone in the foreground.
+    pub(crate) from_terminal: bool,
+}
+
+impl Came {
+    /// A handler does not see the sender. On Linux those of the terminal are read instead; elsewhere they are taken for
+    /// the terminal's where there is one.
+    fn by_handler(number: i32) -> Self {
+        let from_terminal =
+            cfg!(not(target_os = "linux")) && number != SignalKind::terminate().as_raw_value() && at_terminal();
+        Came { number, from_terminal }
+    }
+}
+
+/// What came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
     /// SIGTERM or SIGINT.
-    Stop(i32),
+    Stop(Came),
     /// One that is no stop: in `run` it is for the child.
-    Other(i32),
+    Other(Came),
     /// SIGCHLD: some child has ended.
     Child,
 }
@@ -57,7 +82,7 @@ impl Signals {
     /// As the system says.
     pub fn listen() -> std::io::Result<Signals> {
         let is_pid_1 = process::id() == 1;
-        Signals::register(&IGNORED, is_pid_1)
+        Signals::register(&IGNORED, is_pid_1, None)
     }
 
     /// Registers the handlers of `run`. Needs a runtime.
@@ -65,14 +90,15 @@ impl Signals {
     /// # Errors
     /// As the system says.
     pub fn listen_with_child() -> std::io::Result<Signals> {
-        Signals::register(&PASSED_ON, true)
+        Signals::register(&PASSED_ON, true, TerminalSignals::listen()?)
     }
 
-    fn register(others: &[SignalKind], children: bool) -> std::io::Result<Signals> {
+    fn register(others: &[SignalKind], children: bool, terminal: Option<TerminalSignals>) -> std::io::Result<Signals> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         // A handler, even where SIGCHLD was ignored by whoever started us: else the kernel would swallow the status.
         let child = if children { Some(signal(SignalKind::child())?) } else { None };
-        let mut signals = Signals { terminate, interrupt, others: Vec::new(), child, newest: None };
+        let mut signals =
+            Signals { terminate, interrupt, others: Vec::new(), child, terminal, kept: Vec::new(), newest: None };
         let ignored = ignored_signals();
         for kind in others {
             let number = kind.as_raw_value();
@@ -85,49 +111,61 @@ impl Signals {
     }
 
     /// Waits for the next of all of them. Dropping the future loses none.
-    pub async fn heard(&mut self) -> Heard {
+    pub(crate) async fn heard(&mut self) -> Heard {
         poll_fn(|context| self.poll_heard(context)).await
     }
 
     /// The SIGTERM or SIGINT that came already, if one did.
-    pub async fn came_already(&mut self) -> Option<i32> {
+    pub(crate) async fn came_already(&mut self) -> Option<i32> {
         // Gives way once, so that the runtime looks at the pipe of the signal handlers.
         tokio::task::yield_now().await;
         poll_fn(|context| match self.poll_stop(context) {
-            Poll::Ready(number) => Poll::Ready(Some(number)),
+            Poll::Ready(came) => Poll::Ready(Some(came.number)),
             Poll::Pending => Poll::Ready(None),
         })
         .await
     }
 
-    /// The next one that is not the echo of the one before.
-    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<i32> {
+    /// The next stop that is not the echo of the one before.
+    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<Came> {
         loop {
-            let number = if self.terminate.poll_recv(context).is_ready() {
-                SignalKind::terminate().as_raw_value()
+            let came = if self.terminate.poll_recv(context).is_ready() {
+                Came::by_handler(SignalKind::terminate().as_raw_value())
             } else if self.interrupt.poll_recv(context).is_ready() {
-                SignalKind::interrupt().as_raw_value()
+                Came::by_handler(SignalKind::interrupt().as_raw_value())
+            } else if let Some(terminal) = &self.terminal {
+                ready!(terminal.poll(context))
             } else {
                 return Poll::Pending;
             };
+            if ![SignalKind::terminate(), SignalKind::interrupt()]
+                .map(|kind| kind.as_raw_value())
+                .contains(&came.number)
+            {
+                self.kept.push(came);
+                continue;
+            }
             let now = Instant::now();
-            if self.newest.is_none_or(|(known, at)| known != number || now - at > ECHO) {
-                self.newest = Some((number, now));
-                return Poll::Ready(number);
+            if self.newest.is_none_or(|(known, at)| known != came.number || now - at > ECHO) {
+                self.newest = Some((came.number, now));
+                return Poll::Ready(came);
             }
         }
     }
 
     /// The order matters: where Ctrl-C ends the child at the same moment, its end was asked for.
     fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
-        if let Poll::Ready(number) = self.poll_stop(context) {
-            return Poll::Ready(Heard::Stop(number));
+        if let Poll::Ready(came) = self.poll_stop(context) {
+            return Poll::Ready(Heard::Stop(came));
         }
-        let mut came = |signal: &mut Signal| signal.poll_recv(context).is_ready();
-        if let Some(number) = self.others.iter_mut().find_map(|(signal, number)| came(signal).then_some(*number)) {
-            return Poll::Ready(Heard::Other(number));
+        if let Some(came) = self.kept.pop() {
+            return Poll::Ready(Heard::Other(came));
         }
-        if self.child.as_mut().is_some_and(came) { Poll::Ready(Heard::Child) } else { Poll::Pending }
+        let mut is_here = |signal: &mut Signal| signal.poll_recv(context).is_ready();
+        if let Some(number) = self.others.iter_mut().find_map(|(signal, number)| is_here(signal).then_some(*number)) {
+            return Poll::Ready(Heard::Other(Came::by_handler(number)));
+        }
+        if self.child.as_mut().is_some_and(is_here) { Poll::Ready(Heard::Child) } else { Poll::Pending }
     }
 }
 

@@ -4,7 +4,9 @@ use tokio::time::sleep;
 
 use super::scrape::{GAUGES, Scrape, scrape};
 use super::*;
+use crate::config::WarnAt;
 use crate::http::routes;
+use crate::probe::vitals::{Limit, Room, Sessions, Vitals};
 use crate::state::samples::{NO_DATABASE, SQL, TOKEN, config, deep, ended, query, wall};
 
 const S: Duration = Duration::from_secs(1);
@@ -32,7 +34,8 @@ const DATABASE_REASONS: &str = "dns_failure connect_refused connect_timeout unre
     quota_exceeded rate_limited too_many_connections pooler_saturated pooler_unsupported starting_up shutting_down \
     control_plane compute_unreachable login_failed auth_timeout query_timeout lock_timeout connection_lost \
     query_failed unexpected_result protocol_error internal";
-const WARNINGS: &str = "read_only certificate_expiring idle_unverified recovered_after_retry";
+const WARNINGS: &str = "read_only certificate_expiring connections_scarce transaction_stuck lock_wait storage_scarce \
+    idle_unverified recovered_after_retry";
 /// Path and statuses. `t` = only with a token; `d` = with a database, `n` = without one.
 const ANSWERS: &str = "/livez 200 405 503; /startupz 200 405 503; /readyz 200 405 503; /health 200 405 503; \
     /healthz 200 405 503; /health/shallow 200 405 503; /health/deep 200d 405d 503d 404n; /metrics 200 401t 405; \
@@ -113,12 +116,14 @@ async fn types_and_buckets_are_those_of_the_contract() {
     let (metrics, mut snapshot) = start(&[SQL, ECONOMY]);
     deep(&mut snapshot).certificate_expiry = Some(wall());
     metrics.app_connections(3);
+    deep(&mut snapshot).early.take(vitals(), &WarnAt::default());
     record(&metrics, &mut snapshot.app, ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
     for row in [
         "gauge build_info ready live draining check_up check_state check_warning check_last_run_timestamp_seconds \
          check_last_success_timestamp_seconds database_tls_certificate_expiry_timestamp_seconds \
-         database_app_connections scheduler_lag_seconds",
+         database_app_connections database_sessions database_sessions_limit database_oldest_transaction_seconds \
+         database_lock_waiters database_size_bytes database_size_limit_bytes scheduler_lag_seconds",
         "counter checks_total check_failures_total check_attempts_total check_down_seconds_total transitions_total \
          database_restarts_total http_requests_total log_lines_dropped_total",
         "histogram check_duration_seconds check_phase_duration_seconds database_wake_seconds",
@@ -128,7 +133,7 @@ async fn types_and_buckets_are_those_of_the_contract() {
             assert_eq!(found.types.get(&format!("sidepulse_{name}")).map(String::as_str), Some(kind), "{name}");
         }
     }
-    assert_eq!(found.types.keys().filter(|name| name.starts_with("sidepulse_")).count(), 23);
+    assert_eq!(found.types.keys().filter(|name| name.starts_with("sidepulse_")).count(), 29);
     assert_eq!(found.get("sidepulse_database_app_connections"), 3.0);
     assert_eq!(found.get("sidepulse_database_tls_certificate_expiry_timestamp_seconds"), 1_800_000_000.0);
 
@@ -397,4 +402,54 @@ async fn no_label_holds_anything_but_fixed_words() {
     for hidden in ["alice", "hunter2", "db:5433", "shop", "alembic", TOKEN.1] {
         assert!(!text.contains(hidden), "{hidden}");
     }
+}
+
+/// Of a database with a leaked transaction and a limit of storage.
+fn vitals() -> Vitals {
+    Vitals {
+        sessions: Sessions { active: 1, idle: 2, idle_in_transaction: 3, other: 4 },
+        room: Some(Room { of: Limit::Server, limit: 17, used: 10 }),
+        oldest_transaction: Some(Duration::from_millis(75_500)),
+        lock_waiters: 5,
+        storage_limit: Some(1000),
+        stored: Some(950),
+        ..Vitals::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_numbers_of_the_early_warnings_show_while_they_are_known() {
+    let (metrics, mut snapshot) = start(&[]);
+    let numbers = |found: &Scrape| {
+        let samples = found.samples.iter().filter(|(series, _)| {
+            ["sessions", "oldest", "lock", "size"]
+                .iter()
+                .any(|name| series.starts_with(&format!("sidepulse_database_{name}")))
+        });
+        samples.map(|(series, value)| format!("{} {value}", series.trim_start_matches("sidepulse_database_"))).collect()
+    };
+    let none: Vec<String> = numbers(&scrape(&metrics, &snapshot).await);
+    assert!(none.is_empty(), "{none:?}");
+    deep(&mut snapshot).early.take(vitals(), &WarnAt::default());
+    sleep(2 * S).await;
+    let mut all: Vec<String> = numbers(&scrape(&metrics, &snapshot).await);
+    all.sort();
+    assert_eq!(
+        all,
+        [
+            "lock_waiters 5",
+            "oldest_transaction_seconds 75.5",
+            "sessions state=active 1",
+            "sessions state=idle 2",
+            "sessions state=idle_in_transaction 3",
+            "sessions state=other 4",
+            "sessions_limit 17",
+            "size_bytes 950",
+            "size_limit_bytes 1000",
+        ]
+    );
+    deep(&mut snapshot).early.forget();
+    sleep(2 * S).await;
+    let none: Vec<String> = numbers(&scrape(&metrics, &snapshot).await);
+    assert!(none.is_empty(), "{none:?}");
 }

@@ -9,10 +9,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, AttemptEnd, Attempts, Limits, Turn};
 use super::dial::{self, Resolver, Socket};
+use super::looks::{Kept, Looks};
 use super::query::{ANSWER_MARGIN, Asker};
 use super::refusal::KnownRefusals;
 use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
+use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
 use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
 use crate::config::DatabaseSettings;
@@ -78,12 +80,17 @@ pub struct DatabaseProbe {
     after_cut: bool,
     /// The start of the first check in a row whose login was waited for in vain.
     waiting_since: Option<Instant>,
+    looks: Looks,
+    /// The session of a check that passed, until its vitals are asked for.
+    kept: Option<Kept>,
 }
 
 impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
     pub fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
         DatabaseProbe {
+            looks: Looks::at(settings.early_warnings.as_ref()),
+            kept: None,
             settings,
             redactor,
             resolver: Resolver::default(),
@@ -180,7 +187,7 @@ impl DatabaseProbe {
         Attempt { result, phases: progress.phases(), ended: Instant::now(), end, began_login, extended }
     }
 
-    /// The deep query and the SQL checks, in a session that is closed at the end.
+    /// The deep query and the SQL checks, in a session that is closed at the end, or kept for its vitals.
     async fn converse(
         &mut self,
         session: Session,
@@ -210,7 +217,13 @@ impl DatabaseProbe {
             }
         };
         let was_cut = asker.was_cut();
-        let refused = asker.close(deadline).await;
+        let refused = asker.refused().to_vec();
+        match &result {
+            Ok(passed) if self.looks.are_due(passed.facts.started.as_deref(), Instant::now()) => {
+                self.kept = Some(Kept { asker, deadline });
+            }
+            _ => asker.close(deadline).await,
+        }
         if let Ok(Passed { facts, .. }) = &result {
             self.refusals.passed(refused, facts, self.after_cut, Instant::now());
         } else if was_cut {
@@ -245,6 +258,10 @@ impl DatabaseProbe {
 
     /// DNS and TCP, or the Unix socket.
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
+        // Never two connections at once, should nobody have asked for the vitals.
+        if let Some(Kept { asker, .. }) = self.kept.take() {
+            asker.close(deadline).await;
+        }
         #[cfg(fuzzing)]
         if let Some(socket) = super::fuzzed::connect() {
             progress.enter(Phase::Connect);
@@ -306,6 +323,20 @@ impl DatabaseProbe {
             outcomes.push(Outcome::now(result, 1, started, phases));
         }
         outcomes
+    }
+
+    /// Asks what will hurt soon, in the session of the check that has just passed, and closes it. `None`: it is not yet
+    /// due. The check's own result was given before: this can neither delay nor fail it.
+    pub async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
+        let kept = self.kept.take()?;
+        Some(self.looks.look(kept, Instant::now()).await)
+    }
+
+    /// The same, with the sessions of this role that harm most.
+    pub(crate) async fn vitals_and_sessions(&mut self) -> Option<(Result<Vitals, Failure>, Vec<OwnSession>)> {
+        let mut kept = self.kept.take()?;
+        let sessions = Looks::sessions(&mut kept).await;
+        Some((self.looks.look(kept, Instant::now()).await, sessions))
     }
 
     /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no

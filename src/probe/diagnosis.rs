@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::{Cause, Phase, Reason};
+use super::{Cause, Diagnosis, Phase, Reason};
 
 pub(crate) mod driver;
 pub(crate) mod server;
@@ -14,21 +14,6 @@ mod words;
 
 #[cfg(test)]
 mod tests;
-
-/// What an error means, and which of the reason's cures fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Diagnosis {
-    /// The closed reason.
-    pub(crate) reason: Reason,
-    /// What of it is known to be the matter.
-    pub(crate) cause: Option<Cause>,
-}
-
-impl From<Reason> for Diagnosis {
-    fn from(reason: Reason) -> Self {
-        Diagnosis { reason, cause: None }
-    }
-}
 
 /// No file descriptor left in the process, or in the machine; the numbers are the same on every Unix.
 const EMFILE: i32 = 24;

@@ -94,6 +94,11 @@ impl Asker {
         }
     }
 
+    /// The rows of a statement of our own. The server ends it after `share`.
+    pub(super) async fn rows(&mut self, sql: &str, share: Duration) -> Result<Rows, Failure> {
+        self.ask(sql, Instant::now() + share, false).await
+    }
+
     /// Whether the server ends a statement by its own clock, and so leaves the session fit for the next.
     pub(super) fn has_clock(&self) -> bool {
         self.takes(Addition::Transaction) && self.takes(Addition::StatementTimeout)
@@ -119,10 +124,14 @@ impl Asker {
         self.session.roll_back(deadline).await;
     }
 
-    /// Ends the session. Returns what the server refuses.
-    pub(super) async fn close(self, deadline: Instant) -> Vec<Refusal> {
+    /// What the server refuses.
+    pub(super) fn refused(&self) -> &[Refusal] {
+        &self.refused
+    }
+
+    /// Ends the session.
+    pub(super) async fn close(self, deadline: Instant) {
         self.session.close(deadline).await;
-        self.refused
     }
 
     /// Asks until the query has an answer; each try does without something more.

@@ -59,6 +59,9 @@ causes! {
     AlpnRefused "A TLS proxy does not know PostgreSQL's ALPN."
         "The TLS proxy in front of the server (Traefik, Caddy) refuses PostgreSQL's ALPN, which \
          sslnegotiation=direct needs. Take sslnegotiation out of DATABASE_URL, or let the proxy pass TLS through";
+    DirectTlsRefused "The server closes a TLS handshake that comes without PostgreSQL's request for it."
+        "The server closed the connection at the start of TLS. DATABASE_URL has sslnegotiation=direct, which needs \
+         PostgreSQL 17 or a proxy that knows it: take it out, unless the server was restarting just now";
     ResultTooLarge "More than 256 KiB came."
         "The query returned more than 256 KiB, and the rest was not read. Let SIDEPULSE_DATABASE_QUERY or the SQL \
          check return one small row, as SELECT 1 or SELECT EXISTS (...) do";
@@ -92,6 +95,21 @@ causes! {
     CertificateIssuer "Nobody that is trusted signed the certificate."
         "Nobody that is trusted here signed the server's certificate. Set sslrootcert to the CA's file (RDS, Azure and \
          others publish one); for a public CA install ca-certificates in the image";
+}
+
+/// What an error means: the reason, and the cause where it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// The closed reason.
+    pub(crate) reason: Reason,
+    /// What of it is known to be the matter.
+    pub(crate) cause: Option<Cause>,
+}
+
+impl From<Reason> for Diagnosis {
+    fn from(reason: Reason) -> Self {
+        Diagnosis { reason, cause: None }
+    }
 }
 
 impl Reason {
@@ -250,6 +268,23 @@ impl Reason {
             Reason::CertificateExpiring => {
                 "The server's certificate ends within 14 days. Neon renews its own: if it is still there in a week, \
                  write to Neon support. Elsewhere: renew it and reload PostgreSQL"
+            }
+            Reason::ConnectionsScarce => {
+                "Few more sessions can be opened, then logins fail. Keep (pool_size + max_overflow) x workers x \
+                 replicas under the limit, or use a pooler; sidepulse check shows the numbers"
+            }
+            Reason::TransactionStuck => {
+                "A session idles in a transaction: it holds locks and keeps Neon awake. SELECT \
+                 pg_terminate_backend(PID), PID by sidepulse check; set idle_in_transaction_session_timeout \
+                 (pooler: find its client)"
+            }
+            Reason::LockWait => {
+                "A session waits for a lock. sidepulse check names its PID and who blocks it: end that one by \
+                 SELECT pg_terminate_backend(PID) if it will not end by itself, and give migrations a lock_timeout"
+            }
+            Reason::StorageScarce => {
+                "The server's limit of storage is nearly reached: then every write fails. Delete what is not needed \
+                 and run VACUUM FULL, or raise the limit (on Neon the plan's)"
             }
             Reason::IdleUnverified => {
                 "No fault: the app is idle, sidepulse lets Neon sleep, and the last full check is old. Any use of \

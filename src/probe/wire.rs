@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::diagnosis::Diagnosis;
+use super::Diagnosis;
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
@@ -45,6 +45,8 @@ pub(crate) struct Seen {
     pub(crate) tls_done: Option<Instant>,
     /// No TLS was wanted.
     planned_plaintext: bool,
+    /// The handshake began without an SSLRequest.
+    pub(crate) direct: bool,
     /// The server has no TLS, and that is acceptable.
     pub(crate) plaintext: bool,
     /// Why the TLS handshake failed, and text for the person on call.
@@ -239,7 +241,11 @@ pub(crate) struct Wire<S> {
 impl<S> Wire<S> {
     /// Watches a fresh connection.
     pub(crate) fn new(inner: S, opening: Opening, meter: Meter) -> Self {
-        meter.seen().planned_plaintext = opening == Opening::Plain;
+        {
+            let mut seen = meter.seen();
+            seen.planned_plaintext = opening == Opening::Plain;
+            seen.direct = opening == Opening::DirectTls;
+        }
         let expect = match opening {
             Opening::Plain => Expect::Messages(Frames::default()),
             Opening::SslRequest { must } => Expect::SslAnswer { must },

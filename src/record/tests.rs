@@ -44,6 +44,46 @@ fn told(lines: &[Value]) -> Vec<[&str; 3]> {
     lines.iter().map(|line| ["level", "event", "message"].map(|name| line[name].as_str().unwrap())).collect()
 }
 
+const STOPPING: [Option<Reason>; 3] =
+    [Some(Reason::ConnectRefused), Some(Reason::ConnectRefused), Some(Reason::ResponseTimeout)];
+
+#[tokio::test(start_paused = true)]
+async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
+    let (mut recorder, process, metrics) = recorder(&config(&[]), silent());
+    app(&mut recorder, None);
+    database(&mut recorder, Some(Reason::AuthFailed));
+    recorder.add_down_time(Duration::from_secs(8));
+    let counted = async |recorder: &Recorder| {
+        let mut scrape = scrape(&metrics, &recorder.snapshot()).await;
+        scrape.samples.retain(|series, _| !series.starts_with("process_"));
+        scrape.samples
+    };
+    let before = counted(&recorder).await;
+    process.draining.store(true, Ordering::Relaxed);
+    for reason in STOPPING {
+        app(&mut recorder, reason);
+        database(&mut recorder, FAILS);
+        recorder.add_down_time(Duration::from_secs(8));
+    }
+    assert_eq!(counted(&recorder).await, before);
+    assert_eq!(recorder.snapshot().app.verdict, Verdict::Up);
+    // What passes is a result like any other.
+    app(&mut recorder, None);
+    assert_eq!(counted(&recorder).await["sidepulse_checks_total check=app"], 2.0);
+}
+
+#[test]
+fn from_the_stop_on_no_failure_is_told() {
+    let lines = lines(Level::Debug, &[], |recorder| {
+        app(recorder, None);
+        recorder.process.draining.store(true, Ordering::Relaxed);
+        for reason in STOPPING {
+            app(recorder, reason);
+        }
+    });
+    assert_eq!(told(&lines), [["info", "transition", "app is up"]]);
+}
+
 #[test]
 fn changes_are_told_and_repetitions_are_not() {
     let lines = lines(Level::Info, &[], |recorder| {

@@ -1,12 +1,9 @@
 //! The child as a process: signals to it, what it leaves behind, and the one place that learns how it ended.
 
-use std::io::IsTerminal;
-
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, getpgid, getpgrp, kill_process, kill_process_group, test_kill_process_group, wait,
 };
-use rustix::termios::tcgetpgrp;
 
 use super::course::{Ended, Rest};
 use super::processes;
@@ -68,6 +65,25 @@ impl Child {
         }
     }
 
+    /// Whether it is a shell, which tells nobody else.
+    pub(super) fn is_shell(&self) -> bool {
+        !self.reaped && processes::is_shell(self.pid)
+    }
+
+    /// Asks those that a shell waits for to stop, and those that they wait for where they are shells themselves. A shell
+    /// that handles the signal does so only when its command has ended, which nobody told.
+    pub(super) fn ask_behind_shell(&mut self) {
+        let mut shells = vec![self.pid];
+        while let Some(shell) = shells.pop() {
+            for pid in processes::children_of(shell) {
+                if processes::is_shell(pid) {
+                    shells.push(pid);
+                }
+                self.ask(pid);
+            }
+        }
+    }
+
     /// Asks what it left behind to stop: each process once, and only those whose parent has ended. The others are their
     /// parents' business.
     pub(super) fn ask_rest(&mut self) {
@@ -80,12 +96,17 @@ impl Child {
             return;
         };
         for pid in orphans {
-            if self.asked.iter().all(|asked| asked.pid != pid) {
-                // What a server left behind is not waited for like a server.
-                let is_server = !self.server_has_ended && processes::stops_by_itself(pid, Signal::TERM);
-                let _ = kill_process(pid, Signal::TERM);
-                self.asked.push(Asked { pid, is_server });
-            }
+            self.ask(pid);
+        }
+    }
+
+    /// Asks a process to stop, if it was not asked before.
+    fn ask(&mut self, pid: Pid) {
+        if self.asked.iter().all(|asked| asked.pid != pid) {
+            // What a server left behind is not waited for like a server.
+            let is_server = !self.server_has_ended && processes::stops_by_itself(pid, Signal::TERM);
+            let _ = kill_process(pid, Signal::TERM);
+            self.asked.push(Asked { pid, is_server });
         }
     }
 
@@ -174,14 +195,4 @@ fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
 pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-}
-
-/// Somebody may sit at a terminal: then the child stays in our group, where Ctrl-C reaches it.
-pub(super) fn at_terminal() -> bool {
-    std::io::stdin().is_terminal()
-}
-
-/// Whether the terminal itself gives INT, QUIT and WINCH to our whole group: only to the one in the foreground.
-pub(super) fn terminal_signals_us() -> bool {
-    tcgetpgrp(std::io::stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }

@@ -123,6 +123,8 @@ pub(super) struct Course {
     overdue: bool,
     /// When SIGQUIT was passed on, at which some servers end.
     quit: Option<Instant>,
+    /// The newest signal that was passed on to a shell, which may end it but not the server that it started.
+    shell_told: Option<Signal>,
     ended: Option<Ended>,
 }
 
@@ -138,6 +140,7 @@ impl Course {
             cut_short: None,
             overdue: false,
             quit: None,
+            shell_told: None,
             ended: None,
         }
     }
@@ -175,9 +178,14 @@ impl Course {
         Step::Wait
     }
 
-    /// SIGQUIT is passed on: an end that follows is one that was asked for.
-    pub(super) fn quit(&mut self, now: Instant) {
-        self.quit = Some(now);
+    /// A signal that is no stop goes on to the child.
+    pub(super) fn passed_on(&mut self, signal: Signal, is_shell: bool, now: Instant) {
+        if signal == Signal::QUIT {
+            self.quit = Some(now);
+        }
+        if is_shell {
+            self.shell_told = Some(signal);
+        }
     }
 
     /// It gave no answer for too long.
@@ -194,7 +202,9 @@ impl Course {
     pub(super) fn end(&mut self, how: Ended, now: Instant) -> Step {
         self.ended = Some(how);
         if matches!(self.stage, Stage::Running | Stage::Draining { .. }) {
-            self.stage = Stage::Stopping { until: now + REST_TIME.min(self.times.stop_timeout) };
+            let by_signal = self.shell_told.is_some_and(|signal| how.is(signal));
+            let time = if by_signal { self.times.stop_timeout } else { REST_TIME.min(self.times.stop_timeout) };
+            self.stage = Stage::Stopping { until: now + time };
         }
         let quit = self.quit.is_some_and(|at| now.saturating_duration_since(at) <= self.times.stop_timeout);
         if quit && self.cause.is_none() {

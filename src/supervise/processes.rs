@@ -20,16 +20,28 @@ pub(super) fn children() -> Option<Vec<Pid>> {
     Some(children.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect())
 }
 
+/// The processes whose parent another one is.
+#[cfg(target_os = "linux")]
+pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
+    let tasks = Process::new(parent.as_raw_nonzero().get()).and_then(|process| process.tasks());
+    let children = tasks.into_iter().flatten().flatten().filter_map(|task| task.children().ok()).flatten();
+    children.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
+}
+
 /// Whether a process handles this signal and is no shell: then it ends when it has done all that it wanted to do.
 #[cfg(target_os = "linux")]
 pub(super) fn stops_by_itself(pid: Pid, signal: Signal) -> bool {
     let Ok(process) = Process::new(pid.as_raw_nonzero().get()) else { return false };
     let bit = 1 << (signal.as_raw() - 1);
     // With a handler, or blocked for sigwait and signalfd.
-    let handled = process.status().is_ok_and(|status| (status.sigcgt | status.sigblk) & bit != 0);
-    let program = process.exe().unwrap_or_default();
-    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    handled && !SHELLS.contains(&name)
+    process.status().is_ok_and(|status| (status.sigcgt | status.sigblk) & bit != 0) && !is_shell(pid)
+}
+
+/// Whether it runs a shell.
+#[cfg(target_os = "linux")]
+pub(super) fn is_shell(pid: Pid) -> bool {
+    let program = Process::new(pid.as_raw_nonzero().get()).and_then(|process| process.exe()).unwrap_or_default();
+    program.file_name().and_then(|name| name.to_str()).is_some_and(|name| SHELLS.contains(&name))
 }
 
 /// Elsewhere nothing is known.
@@ -41,5 +53,17 @@ pub(super) fn children() -> Option<Vec<Pid>> {
 /// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn stops_by_itself(_: Pid, _: Signal) -> bool {
+    false
+}
+
+/// Elsewhere nothing is known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn children_of(_: Pid) -> Vec<Pid> {
+    Vec::new()
+}
+
+/// Elsewhere nothing is known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_shell(_: Pid) -> bool {
     false
 }

@@ -39,6 +39,7 @@ fn check_tells_a_machine_the_same() {
     let (code, text, _) = check(Sidecar::on(fake.url()).app(1), &["--json", "--only", "database"]);
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &json["status"]), (Some(1), &"fail".into()));
+    assert_eq!(fake.counts().accepted, 1, "a server that fails is not asked for its certificate");
     let row = &json["checks"][0];
     for key in [
         "name",

@@ -10,6 +10,8 @@ mod beside_uvicorn;
 mod client_certificates;
 mod commands;
 mod dialects;
+mod early_warnings;
+mod doctor;
 mod economy;
 mod faults;
 mod neon;

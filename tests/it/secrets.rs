@@ -159,7 +159,6 @@ fn a_url_that_cannot_be_used_is_not_shown() {
         ("postgresql://markuser7q:p%40ssword@h/markdb7q?sslmode=p%40ssword", "a value that is none"),
         ("markuser7q:p%40ssword@markhost7q/markdb7q", "no scheme"),
         ("host=markhost7q user=markuser7q password=p@ssword", "key=value"),
-        ("postgresql://markuser7q:%zz@markhost7q/markdb7q", "a bad escape"),
     ] {
         for level in ["info", "debug"] {
             let (_, stdout, stderr) = sidecar(url, level).arg("check").finish();

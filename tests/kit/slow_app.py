@@ -1,5 +1,5 @@
-"""An app whose requests take a second: `/sleep` in a coroutine, `/subprocess` in a program, `/pool` in a process pool.
-Each leaves a byte in the file `UNDER_WAY` when it has begun."""
+"""An app whose requests take a second: `/sleep` in a coroutine, `/subprocess` in a program, `/pool` in a
+process pool. Each leaves a byte in the file `UNDER_WAY` when it has begun. `/brief` takes a moment."""
 
 import asyncio
 import os
@@ -22,6 +22,9 @@ async def app(scope: dict, receive: object, send: object) -> None:
 
 async def work(path: str) -> int:
     if path == "/":
+        return 200
+    if path == "/brief":
+        await asyncio.sleep(SECOND / 20)
         return 200
     with open(os.environ["UNDER_WAY"], "a") as file:
         file.write(".")

@@ -45,6 +45,28 @@ def test_it_is_a_native_sidecar() -> None:
     assert SIDECAR["restartPolicy"] == "Always"
 
 
+def test_a_service_with_our_name_sets_nothing_and_would_do_no_harm(start: Callable[..., Program]) -> None:
+    assert POD["spec"]["enableServiceLinks"] is False
+    # As kubelet writes them (pkg/kubelet/envvars) for the Services sidepulse and sidepulse-app.
+    variables = {}
+    for name, port in (("SIDEPULSE", 9900), ("SIDEPULSE_APP", 8000)):
+        link, numbered = f"tcp://10.0.0.1:{port}", f"{name}_PORT_{port}_TCP"
+        variables |= {
+            f"{name}_SERVICE_HOST": "10.0.0.1",
+            f"{name}_SERVICE_PORT": str(port),
+            f"{name}_SERVICE_PORT_HTTP": str(port),
+            f"{name}_PORT": link,
+            numbered: link,
+            f"{numbered}_PROTO": "tcp",
+            f"{numbered}_PORT": str(port),
+            f"{numbered}_ADDR": "10.0.0.1",
+        }
+    sidecar = start(Sidecar, SIDEPULSE_DATABASE="off", **variables)
+    sidecar.wait_until_answers("/livez", 200)
+    (warning,) = [line for line in sidecar.lines if '"event":"warning"' in line]
+    assert "SIDEPULSE_APP_PORT" in warning and "enableServiceLinks: false" in warning
+
+
 def test_the_parts_find_each_other() -> None:
     labels = POD["metadata"]["labels"].items()
     for selector in (

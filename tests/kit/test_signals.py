@@ -1,6 +1,6 @@
-"""What becomes of a request that is under way when a signal comes: each server as it is really started, each signal, and
-`sidepulse run` beside what it is compared with. A container's end is played: whoever is left when the program that was
-signalled has ended is killed at once.
+"""What becomes of a request that is under way when a signal comes: each server as it is really started, each signal,
+and `sidepulse run` beside what it is compared with. A container's end is played: whoever is left when the program that
+was signalled has ended is killed at once.
 
     SIGNALS_TABLE=FILE python -m pytest tests/kit/test_signals.py
 
@@ -183,7 +183,7 @@ def observe(
     if case.path == "/idle-pool":
         # It is the idle workers that count.
         client.join()
-        answers = ["–"]
+        answers = ["none"]
     sent = time.monotonic()
     os.kill(process.pid, getattr(signal, f"SIG{name}"))
     last = sent + SOON
@@ -233,8 +233,9 @@ def test_a_signal_cuts_no_request_that_the_server_would_have_answered(
     found = dict(zip(runs, ends, strict=True))
     wrong = []
     for number in SIGNALS:
-        if TABLE:
-            table.append(f"| `{name}` | {number} | {' | '.join(str(found[program, number]) for program in programs)} |")
+        table.append(
+            " | ".join([f"| `{name}`", number, *(str(found[one, number]) for one in programs)]) + " |"
+        )
         end = found["sidepulse", number]
         others = [found[program, number] for program in programs if program in ("tini", "dumb-init")]
         as_expected = (end.request, end.code) == EXPECTED[name][number] and end.left == 0

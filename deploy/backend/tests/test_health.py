@@ -1,4 +1,4 @@
-"""/health: bounded in time, one check for all who ask, and never at the cost of the pool."""
+"""/health: bounded in time, one check for all requests, and never at the cost of the pool."""
 
 import asyncio
 import time
@@ -197,7 +197,7 @@ async def test_an_asker_who_leaves_takes_nothing_along():
 
 
 async def test_the_verdict_does_not_wait_for_a_check_that_ends_slowly():
-    """Until that check has ended no other begins; those who ask meanwhile are answered at once."""
+    """Until that check has ended no other begins; requests that come meanwhile are answered at once."""
     done = asyncio.Event()
     runs = []
 

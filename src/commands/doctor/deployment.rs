@@ -14,6 +14,17 @@ use crate::dsn::Plan;
 /// Stages that are nobody's production; the backend holds any other name to what production is held to.
 const RELAXED: [&str; 2] = ["development", "test"];
 
+/// Variables by which servers are told what else their options say.
+const SERVERS_READ: [&str; 7] = [
+    "UVICORN_HOST",
+    "UVICORN_PORT",
+    "WEB_CONCURRENCY",
+    "GUNICORN_CMD_ARGS",
+    "GRANIAN_HOST",
+    "GRANIAN_PORT",
+    "PYTHONPATH",
+];
+
 /// A deployment before it is one.
 pub(super) struct Deployment<'a> {
     /// What the daemon would load, or why it would not start.
@@ -125,7 +136,10 @@ impl App {
                         Lookup::Found(file) => Some(file.text),
                         Lookup::Missing | Lookup::Unknown(_) => None,
                     };
-                command::steps(&start.form, &script)
+                // Railway's own variables win over the image's, PORT among them.
+                let given = SERVERS_READ.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
+                let of_image = start.layout.variables().iter().filter(|(name, _)| name != "PORT").cloned();
+                command::steps(&start.form, of_image.chain(given).collect(), &script)
             }
             Found::Unknown(..) | Found::Broken(..) | Found::Nothing => Vec::new(),
         };

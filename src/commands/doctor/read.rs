@@ -25,7 +25,7 @@ pub(super) fn every_reader(bytes: &[u8]) -> usize {
         dockerfile::Form::Exec(text.split(' ').map(shell::Word::literal).collect()),
     ];
     let script = |_: &str, _: &[shell::Word]| Some(text.to_string()).filter(|text| text.len() < 2000);
-    let steps: Vec<_> = forms.iter().flat_map(|form| command::steps(form, &script)).collect();
+    let steps: Vec<_> = forms.iter().flat_map(|form| command::steps(form, Vec::new(), &script)).collect();
     let servers = steps.iter().filter(|step| match step {
         command::Step::Program(launch) => server::read(launch).is_some(),
         _ => false,

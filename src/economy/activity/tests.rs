@@ -4,7 +4,7 @@ const S: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
 /// A dump that takes no time.
-fn dump(ledger: &mut Ledger, seen: &[(Sighting, bool)], now: Instant) -> Finding {
+fn dump(ledger: &mut Ledger, seen: &[(ListedSocket, bool)], now: Instant) -> Finding {
     ledger.compare(seen, now, now)
 }
 
@@ -12,16 +12,16 @@ fn start() -> Instant {
     Instant::now() + LONG
 }
 
-fn socket(cookie: u64, quiet_for: Duration) -> (Sighting, bool) {
-    (Sighting { cookie, peer: "192.0.2.1".parse().unwrap(), established: true, quiet_for }, true)
+fn socket(cookie: u64, quiet_for: Duration) -> (ListedSocket, bool) {
+    (ListedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), established: true, quiet_for }, true)
 }
 
-fn closing((socket, of_app): (Sighting, bool)) -> (Sighting, bool) {
-    (Sighting { established: false, ..socket }, of_app)
+fn closing((socket, of_app): (ListedSocket, bool)) -> (ListedSocket, bool) {
+    (ListedSocket { established: false, ..socket }, of_app)
 }
 
-fn end(cookie: u64, last_data: Instant) -> Ending {
-    Ending { cookie, peer: "192.0.2.1".parse().unwrap(), last_data }
+fn end(cookie: u64, last_data: Instant) -> EndedSocket {
+    EndedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), last_data }
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn cookie_of(stream: &TcpStream) -> u64 {
 }
 
 /// The next end that the kernel tells.
-async fn next(endings: &Endings) -> Ending {
+async fn next(endings: &EndedSockets) -> EndedSocket {
     let mut taken = Vec::new();
     while taken.is_empty() {
         let wait = endings.next(|ending| taken.push(ending.unwrap()));
@@ -106,7 +106,7 @@ fn a_dual_stack_sockets_peer_is_the_ipv4_address() {
 #[tokio::test]
 async fn every_end_is_told() {
     let server = Server::start();
-    let endings = Endings::listen(server.port()).unwrap();
+    let endings = EndedSockets::listen(server.port()).unwrap();
     let reset = |stream: TcpStream| SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     type End<'a> = &'a dyn Fn(TcpStream, TcpStream);
     let ways: [(&str, End<'_>); 4] = [
@@ -142,7 +142,7 @@ async fn every_end_is_told() {
 #[tokio::test]
 async fn the_ends_of_other_connections_do_not_wake_us() {
     let (server, other) = (Server::start(), Server::start());
-    let endings = Endings::listen(server.port()).unwrap();
+    let endings = EndedSockets::listen(server.port()).unwrap();
     for _ in 0..100 {
         drop(other.talk());
     }
@@ -160,7 +160,8 @@ async fn the_ends_of_other_connections_do_not_wake_us() {
 async fn an_overflow_is_told() {
     const ENDS: usize = 100;
     let server = Server::start();
-    let (endings, witness) = (Endings::listen(server.port()).unwrap(), Endings::listen(server.port()).unwrap());
+    let (endings, witness) =
+        (EndedSockets::listen(server.port()).unwrap(), EndedSockets::listen(server.port()).unwrap());
     SockRef::from(endings.socket.socket_ref()).set_recv_buffer_size(1).unwrap();
     for _ in 0..ENDS {
         drop(server.connect());

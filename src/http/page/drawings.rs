@@ -48,6 +48,14 @@ pub(super) fn phases(outcome: &Outcome) -> String {
     format!("{}<p class=\"dim phases\">{words}<span>in all {all:.1} ms{retries}</span></p>\n", svg("bar", &rects))
 }
 
+/// How much of something is used, as a bar and in words.
+pub(super) fn used(name: &str, used: u64, limit: u64, unit: &str, is_bad: bool) -> String {
+    let width = WIDTH * (used.min(limit) as f64) / (limit.max(1) as f64);
+    let class = if is_bad { "bad" } else { "ok" };
+    let rect = format!("<rect class=\"{class}\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>");
+    format!("{}<p class=\"dim\">{name}: {used} of {limit}{unit}</p>\n", svg("bar", &rect))
+}
+
 /// The newest results, the newest at the right: taller is slower. Empty without results.
 pub(super) fn newest<'a>(marks: impl ExactSizeIterator<Item = &'a Mark> + Clone) -> String {
     let step = WIDTH / KEPT as f64;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::Diagnosis;
 use super::server::{self, Complaint, Stage};
+use crate::probe::Diagnosis;
 use crate::probe::wire::{Fault, Meter, Seen};
 use crate::probe::{Cause, Failure, Phase, Reason};
 use crate::redact::Redactor;
@@ -31,7 +31,10 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         return failure;
     }
     let mut seen = meter.seen();
-    if let Some((diagnosis, text)) = seen.tls_failure.take() {
+    if let Some((mut diagnosis, text)) = seen.tls_failure.take() {
+        if seen.direct && diagnosis.reason == Reason::ConnectionLost {
+            diagnosis.cause = Some(Cause::DirectTlsRefused);
+        }
         return tell(diagnosis, Phase::Tls, &text);
     }
     if let Some(fault) = seen.fault {

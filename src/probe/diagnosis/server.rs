@@ -5,8 +5,8 @@
 //! and its SQLSTATE decides. Texts are matched from their first character on: what users can choose (names of
 //! databases, roles and parameters) never comes first in a message, so a database called `quota` exceeds nothing.
 
-use super::Diagnosis;
 use super::words::{self, Row};
+use crate::probe::Diagnosis;
 use crate::probe::{Class, Reason};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The libraries' error types differ and tell little; their texts are stable. These are OpenSSL's (`ssl/ssl_stat.c`,
 //! `crypto/x509/x509_txt.c`, `ssl/ssl_err.c`), then those of Apple's Security framework.
 
-use super::Diagnosis;
+use crate::probe::Diagnosis;
 use crate::probe::{Cause, Reason};
 use crate::tls;
 

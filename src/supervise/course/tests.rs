@@ -39,7 +39,7 @@ fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, L
             CtrlC => course.stop(Signal::INT, true, now),
             Silent => course.unresponsive(now),
             Quit => {
-                course.quit(now);
+                course.passed_on(Signal::QUIT, false, now);
                 Step::Wait
             }
             Ends(how) => course.end(*how, now),
@@ -165,6 +165,23 @@ fn what_the_child_left_behind_is_ended_too() {
     // Whoever SIGKILL made an orphan gets it as well; what not even that ends is left behind.
     let stuck = [unasked[0], unasked[1], (2, Leaves(Rest::OfShell), KILL), (4, Due, Step::Wait)];
     assert_eq!(play(Duration::ZERO, &stuck).0, Some(3));
+}
+
+#[test]
+fn what_a_shell_left_behind_that_a_signal_ended_has_the_stop_timeout() {
+    let start = Instant::now();
+    for (is_shell, how, time) in [
+        (true, Ended::Signal(1), 10 * S),
+        // The signal did nothing to these.
+        (false, Ended::Signal(1), S),
+        (true, Ended::Signal(9), S),
+        (true, Ended::Code(0), S),
+    ] {
+        let mut course = Course::new(Times { drain_delay: Duration::ZERO, stop_timeout: 10 * S }, OnCleanExit::Fail);
+        course.passed_on(Signal::HUP, is_shell, start);
+        assert_eq!(course.end(how, start), ASK_REST);
+        assert_eq!(course.due(), Some(start + time), "{is_shell} {how:?}");
+    }
 }
 
 #[test]

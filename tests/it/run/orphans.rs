@@ -148,6 +148,22 @@ fn each_of_several_shells_ends_and_the_server_behind_them_is_asked_once() {
 }
 
 #[test]
+fn a_shell_that_waits_for_its_command_does_not_keep_it_from_being_asked() {
+    // A shell with a trap, and dash with any SIGINT, go on only when the command has ended.
+    let trapped = "trap 'echo trapped' TERM; python3 -c \"$APP\" app; exit 9";
+    let nested = "sh -c 'python3 -c \"$APP\" app; exit 8'; exit 9";
+    for (script, signal, code) in [(trapped, Signal::TERM, 9), (nested, Signal::INT, 130)] {
+        let mut run = run_script(script).env("APP", PATIENT).start();
+        run.wait_for("app ready");
+        run.signal(signal);
+        run.wait_for("app got SIGTERM");
+        run.say("leave");
+        assert_eq!(run.exit_code(), code, "{script}: {}", run.text());
+        assert_eq!(run.count("app got"), 1, "{}", run.text());
+    }
+}
+
+#[test]
 fn serve_as_pid_1_takes_in_what_exec_probes_leave_behind() {
     let Some(before) = namespace() else { return };
     let mut sidecar = Sidecar::without_database().app(1).under(before).start();

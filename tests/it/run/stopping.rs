@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::support::run_app::App;
-use crate::support::run_child::{run, run_script};
+use crate::support::run_child::{SOON, poll, run, run_script};
 
 /// Tells that the signal came, and goes on until it is told to leave. (A thread waits for signals: a handler of Python's
 /// does not run while the main thread sits in a read that it entered just after the signal.)
@@ -127,4 +127,57 @@ fn an_end_during_the_drain_delay_ends_us_at_once() {
     run.wait_for_event("draining");
     run.say("go");
     assert_eq!(run.exit_code(), 4);
+}
+
+/// A server that stops listening when it is asked to, and takes its time to end: a lifespan's.
+const SLOW_END: &str = "
+import os, signal, socket, sys, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(64)
+def serve():
+    while True:
+        client, _ = listener.accept()
+        client.recv(4096)
+        client.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+        client.close()
+threading.Thread(target=serve, daemon=True).start()
+signal.sigwait([signal.SIGTERM])
+os.unlink(sys.argv[1])
+os.write(1, b'closed\\n')
+sys.stdin.readline()
+os._exit(0)
+";
+
+#[test]
+fn an_app_that_ends_as_it_was_asked_to_is_no_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("app.sock");
+    let mut run = run(&["python3", "-c", SLOW_END, socket.to_str().unwrap()])
+        .env("SIDEPULSE_APP_URL", format!("http://unix:{}:/", socket.display()))
+        .env("SIDEPULSE_APP_INTERVAL", "100ms")
+        .env("SIDEPULSE_LOG", "debug")
+        .start();
+    run.wait_for_status("/readyz", 200);
+    let counted = || -> Vec<String> {
+        let names = ["check_failures_total{", "check_down_seconds_total{", "transitions_total{"];
+        let (_, metrics) = run.get("/metrics").unwrap();
+        let of_these = |line: &&str| {
+            names.iter().any(|name| line.strip_prefix("sidepulse_").is_some_and(|series| series.starts_with(name)))
+        };
+        metrics.lines().filter(of_these).map(str::to_owned).collect()
+    };
+    let told = || run.count("app is down") + run.count("check failed");
+    let before = (counted(), told());
+    assert!(before.0.contains(&"sidepulse_transitions_total{check=\"app\",to=\"up\"} 1".to_owned()), "{before:?}");
+    run.signal(Signal::TERM);
+    run.wait_for("closed");
+    // Each of these is a check that nobody answers.
+    let closed = Instant::now();
+    assert!(poll(SOON, || (closed.elapsed() > Duration::from_secs(1)).then_some(())).is_some());
+    assert_eq!((counted(), told()), before, "{}", run.text());
+    assert!(run.get("/health/shallow").unwrap().1.contains(r#""state":"up""#));
+    run.say("leave");
+    assert_eq!(run.exit_code(), 0);
 }

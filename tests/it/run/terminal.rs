@@ -6,7 +6,8 @@ use super::stopping::PATIENT;
 use crate::support::run_child::search_path;
 
 /// A person at a terminal: waits for each text, types the key that goes with it, and shows the screen and the exit code.
-/// The key `stop` or `go` freezes and thaws sidepulse instead, `term` sends it SIGTERM as `docker stop` does.
+/// The key `stop` or `go` freezes and thaws sidepulse instead, `term`, `int` and `quit` send it
+/// a signal from elsewhere, as `docker stop` does.
 const PERSON: &str = "
 import os, pty, select, signal, sys
 keys, texts, words = sys.argv[1].split(','), sys.argv[2].encode().split(b','), sys.argv[3:]
@@ -18,7 +19,8 @@ def show(code):
     sys.stdout.write(screen.decode(errors='replace').replace('\\r', '') + f'\\nexit code {code}\\n')
     sys.exit()
 def press(key):
-    signals = {'stop': signal.SIGSTOP, 'go': signal.SIGCONT, 'term': signal.SIGTERM}
+    signals = {'stop': signal.SIGSTOP, 'go': signal.SIGCONT, 'term': signal.SIGTERM,
+        'int': signal.SIGINT, 'quit': signal.SIGQUIT}
     if key in signals:
         os.kill(pid, signals[key])
     else:
@@ -44,6 +46,8 @@ show(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 /// Tells of each signal at once; leaves when half a second after one no other has come.
 const COUNTER: &str = "
 import os, signal
+blocked = [line for line in open('/proc/self/status') if line.startswith('SigBlk')]
+print('held:', int(blocked[0].split()[1], 16), flush=True)
 wanted = [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
 signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
 print('one group:', os.getpgrp() == os.getpgid(os.getppid()), flush=True)
@@ -85,6 +89,17 @@ fn ctrl_backslash_reaches_the_child_once_and_does_not_end_us() {
     let screen = pressed_once("\x1c");
     assert_eq!(screen.matches("got SIG").count(), 1, "{screen}");
     assert!(screen.contains("got SIGQUIT") && screen.contains("as SIGQUIT asked"), "{screen}");
+}
+
+#[test]
+fn what_somebody_sends_to_us_alone_is_passed_on_there_too() {
+    for (key, name) in [("int", "SIGINT"), ("quit", "SIGQUIT")] {
+        let screen = screen(key, "ready", &["python3", "-c", COUNTER]);
+        assert!(screen.contains("held: 0\n"), "{screen}");
+        assert_eq!(screen.matches("got SIG").count(), 1, "{screen}");
+        assert!(screen.contains(&format!("got {name}")) && screen.contains(&format!("as {name} asked")), "{screen}");
+        assert!(screen.ends_with("exit code 0\n"), "{screen}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A start command → the programs that it starts, through shells, wrappers, start scripts and `sidepulse run`.
 
 use super::dockerfile::Form;
+use super::secret;
 use super::shell::{self, Word};
 
 /// What takes a command line as its argument after `-c`.
@@ -10,6 +11,8 @@ const DEEPEST: usize = 6;
 /// As many commands and scripts are looked at: a start command has a handful.
 const MOST_COMMANDS: usize = 500;
 const MOST_SCRIPTS: usize = 10;
+/// A longer file is no start script.
+const LONGEST_SCRIPT: usize = 64 * 1024;
 
 /// Programs that start the one behind them, and how many words of theirs stand before it.
 const WRAPPERS: [(&str, usize); 16] = [
@@ -33,26 +36,11 @@ const WRAPPERS: [(&str, usize); 16] = [
 /// Managers that run a program within their environment: `uv run …`.
 const MANAGERS: [&str; 6] = ["uv", "poetry", "pipenv", "pdm", "hatch", "rye"];
 /// Their options that take a value.
-const WITH_VALUE: [&str; 12] = [
-    "--directory",
-    "--project",
-    "--with",
-    "--extra",
-    "--group",
-    "--env-file",
-    "--python",
-    "-p",
-    "--package",
-    "--no-group",
-    "--only-group",
-    "-C",
-];
+const WITH_VALUE: &str = "--directory --project --with --extra --group --env-file --python -p --package --no-group \
+    --only-group -C";
 /// What prepares, and ends by itself.
-const PREPARES: [&str; 30] = [
-    "echo", "cd", "export", "set", "alembic", "sleep", "true", ":", "mkdir", "cp", "mv", "rm", "chmod", "chown", "ls",
-    "pwd", "cat", "printf", "test", "[", "wait", "trap", "pip", "source", ".", "ulimit", "umask", "date", "aerich",
-    "unset",
-];
+const PREPARES: &str = "echo cd export set alembic sleep true : mkdir cp mv rm chmod chown ls pwd cat printf test [ \
+    wait trap pip source . ulimit umask date aerich unset";
 
 /// One program that is started, and what surrounds it.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +55,7 @@ pub(crate) struct Launch {
     pub(crate) expanded_too_early: bool,
     /// What each `cd` before it names, in order.
     pub(crate) directories: Vec<Word>,
-    /// `NAME=value` before it, and what was exported.
+    /// `NAME=value` before it, what was exported, and what the image and the environment set.
     pub(crate) variables: Vec<(String, String)>,
 }
 
@@ -85,12 +73,13 @@ pub(crate) enum Step {
 /// Reads a start script by the path that the command names.
 pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<String>;
 
-/// Everything that a start command starts.
-pub(crate) fn steps(form: &Form, script: Script<'_>) -> Vec<Step> {
+/// Everything that a start command starts. `variables` are there before it.
+pub(crate) fn steps(form: &Form, variables: Vec<(String, String)>, script: Script<'_>) -> Vec<Step> {
+    let begin = Launch { variables, ..Launch::default() };
     let mut reader = Reader { script, steps: Vec::new(), commands: 0, scripts: 0 };
     match form {
-        Form::Shell(line) => reader.line(line, &Launch::default(), &[], 0),
-        Form::Exec(words) => reader.program(words, Launch::default(), &[], 0),
+        Form::Shell(line) => reader.line(line, &begin, &[], 0),
+        Form::Exec(words) => reader.program(words, begin, &[], 0),
     }
     reader.steps
 }
@@ -115,6 +104,9 @@ impl Reader<'_> {
             match words.first().map(|word| word.text.as_str()).unwrap_or_default() {
                 "cd" => here.directories.extend(words.get(1).cloned()),
                 "export" => here.variables.extend(words[1..].iter().filter_map(assignment)),
+                _ if words.iter().all(|word| assignment(word).is_some()) => {
+                    here.variables.extend(words.iter().filter_map(assignment));
+                }
                 _ => self.program(&words, here.clone(), arguments, depth),
             }
         }
@@ -165,7 +157,7 @@ impl Reader<'_> {
         if name.ends_with(".sh") || name.contains("entrypoint") {
             return self.script(&words[0], &words[1..], &launch, depth);
         }
-        if !PREPARES.contains(&name) {
+        if !PREPARES.split(' ').any(|known| known == name) {
             self.steps.push(Step::Program(Launch { words: words.to_vec(), ..launch }));
         }
     }
@@ -194,11 +186,12 @@ impl Reader<'_> {
         if self.scripts > MOST_SCRIPTS {
             return self.unknown("scripts within scripts");
         }
+        let script = secret::shown(path.program(), "a script");
         let text = (self.script)(&path.text, &launch.directories).filter(|_| !path.expands_other);
         match text {
-            None => self.unknown(&format!("the script {}", path.program())),
-            Some(text) if !shell::is_simple(&text) => {
-                self.unknown(&format!("the script {}, which branches", path.program()))
+            None => self.unknown(&format!("{script} was not found")),
+            Some(text) if text.len() > LONGEST_SCRIPT || !shell::is_simple(&text) => {
+                self.unknown(&format!("{script} is more than a list of commands"))
             }
             Some(text) => self.line(&text, launch, arguments, depth + 1),
         }
@@ -216,7 +209,7 @@ fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
         && option.text.starts_with('-')
     {
         rest = others;
-        if WITH_VALUE.contains(&option.text.as_str())
+        if WITH_VALUE.split(' ').any(|known| known == option.text)
             && let [value, others @ ..] = rest
         {
             if ["--directory", "-C"].contains(&option.text.as_str()) {

@@ -7,8 +7,8 @@ use super::shell::Word;
 
 /// A longer Dockerfile is understood up to here; what follows makes the image unknown.
 const MOST_STAGES: usize = 50;
-const MOST_COPIES: usize = 200;
-const MOST_VARIABLES: usize = 200;
+const MOST_COPIES: usize = 50;
+const MOST_VARIABLES: usize = 100;
 /// `ENV A=$A$A` doubles with every line.
 const LONGEST_VALUE: usize = 4096;
 

@@ -17,22 +17,8 @@ const MOST_ENTRIES: usize = 20_000;
 /// Not the app's own code, or made-up secrets on purpose.
 const SKIPPED: [&str; 8] = ["tests", "test", "venv", "env", "node_modules", "site-packages", "__pycache__", "target"];
 /// What beside Python holds settings, and so sometimes a secret. Files of the repository's root are among them.
-const SETTINGS: [&str; 14] = [
-    "Procfile",
-    "Dockerfile",
-    "alembic.ini",
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
-    "fly.toml",
-    "nixpacks.toml",
-    "pyproject.toml",
-    "railpack.json",
-    "railway.json",
-    "railway.toml",
-    "vercel.json",
-];
+const SETTINGS: &str = "Procfile Dockerfile alembic.ini compose.yaml compose.yml docker-compose.yaml \
+    docker-compose.yml fly.toml nixpacks.toml pyproject.toml railpack.json railway.json railway.toml vercel.json";
 
 /// A file as text; bytes that are not UTF-8 are replaced.
 #[derive(Debug)]
@@ -181,7 +167,7 @@ fn is_python(path: &Path) -> bool {
 
 fn is_settings(name: &str) -> bool {
     let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
-    SETTINGS.contains(&name) || is_requirements || name.starts_with(".env")
+    SETTINGS.split(' ').any(|known| known == name) || is_requirements || name.starts_with(".env")
 }
 
 /// The paths to read, and how many were left out.

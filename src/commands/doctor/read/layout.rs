@@ -50,11 +50,11 @@ impl Layout {
         }
     }
 
-    /// What the image sets for this variable.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+    /// What the image sets.
+    pub(crate) fn variables(&self) -> &[(String, String)] {
         match self {
-            Layout::Source(_) => None,
-            Layout::Image { image, .. } => image.variable(name),
+            Layout::Source(_) => &[],
+            Layout::Image { image, .. } => &image.variables,
         }
     }
 

@@ -146,11 +146,10 @@ fn package(text: &str) -> Line {
             ["===", "==", ">=", "<=", "~=", "!=", ">", "<"].iter().find_map(|sign| clause.trim().strip_prefix(sign));
         sign.is_some_and(|version| !version.trim().is_empty() && !version.trim().contains(' '))
     };
-    let clauses = rest.trim_end_matches(',');
-    if !is_name || !(clauses.is_empty() || clauses.split(',').all(is_clause)) {
+    if !is_name || !(rest.is_empty() || rest.split(',').all(is_clause)) {
         return Line::Unreadable;
     }
-    let pin = clauses.split(',').find_map(|clause| clause.trim().strip_prefix("==").filter(|pin| !pin.contains('*')));
+    let pin = rest.split(',').find_map(|clause| clause.trim().strip_prefix("==").filter(|pin| !pin.contains('*')));
     let version = pin.map(|pin| pin.trim_start_matches('=').trim().to_owned()).filter(|pin| !pin.is_empty());
     let extras = extras.split(',').map(str::trim).filter(|extra| !extra.is_empty()).map(normal).collect();
     Line::Package { name: normal(name), extras, version, marked: !marker.trim().is_empty() }
@@ -210,7 +209,6 @@ mod tests {
             "a (==1.0)",
             "a==1.0,>=0.9",
             "a==1.0 --hash=sha256:ab --hash=sha256:cd",
-            "a==1.0,",
             "a @ https://files.acme.com/a-1.0-py3-none-any.whl",
             "a @ https://files.acme.com/a.zip#sha256=ab",
             "git+https://github.com/acme/a.git@4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a#egg=a",
@@ -236,7 +234,7 @@ mod tests {
         }
         let file = Line::LocalFile { name: "anyio".into() };
         assert_eq!(understand("anyio @ file:///C:/ci/anyio_1644481856696/work"), file);
-        for line in ["fastapi=1.0", "two words", "[x]==1", "==1.0", "a==", "a==1.0 b"] {
+        for line in ["fastapi=1.0", "two words", "[x]==1", "==1.0", "a==", "a==1.0 b", "a==1.0,"] {
             assert_eq!(understand(line), Line::Unreadable, "{line}");
         }
         assert_eq!(understand("-rbase.txt"), Line::Include("base.txt".into()));

@@ -32,97 +32,20 @@ const SHORTEST_PASSWORD: usize = 8;
 const FARTHEST: usize = 120;
 const LONGEST: usize = 256;
 
+/// A longer name is none.
+const LONGEST_NAME: usize = 60;
+
 /// What marks a value as one to be replaced.
-const MARKS: [&str; 20] = [
-    "change-me",
-    "change_me",
-    "changeme",
-    "change-this",
-    "change_this",
-    "changethis",
-    "placeholder",
-    "example",
-    "yourpassword",
-    "yoursecret",
-    "replace",
-    "dummy",
-    "insecure",
-    "not-a-secret",
-    "notasecret",
-    "xxx",
-    "***",
-    "...",
-    "…",
-    "<",
-];
+const MARKS: &str = "change-me change_me changeme change-this change_this changethis placeholder example yourpassword \
+    yoursecret replace dummy insecure not-a-secret notasecret xxx *** ... … <";
 /// Words that say so beside others, as people write them: your-secret-here, sua-chave-aqui, generate-with-openssl.
-const TO_BE_REPLACED: [&str; 31] = [
-    "your",
-    "yours",
-    "my",
-    "here",
-    "generate",
-    "generated",
-    "set",
-    "insert",
-    "paste",
-    "put",
-    "use",
-    "sua",
-    "seu",
-    "aqui",
-    "mude",
-    "troque",
-    "altere",
-    "coloque",
-    "gere",
-    "tu",
-    "su",
-    "cambia",
-    "cambiar",
-    "votre",
-    "ici",
-    "changer",
-    "dein",
-    "hier",
-    "tua",
-    "tuo",
-    "qui",
-];
+const TO_BE_REPLACED: &str = "your yours my here generate generated set insert paste put use sua seu aqui mude troque \
+    altere coloque gere tu su cambia cambiar votre ici changer dein hier tua tuo qui";
 /// What a value for development begins with, before a character that is no letter.
 const STAGES: [&str; 10] = ["dev", "development", "test", "testing", "local", "ci", "fake", "sample", "demo", "dummy"];
 /// Whole values that stand for any.
-const WORDS: [&str; 29] = [
-    "password",
-    "passwd",
-    "pass",
-    "pwd",
-    "pw",
-    "p",
-    "secret",
-    "token",
-    "key",
-    "user",
-    "username",
-    "u",
-    "postgres",
-    "admin",
-    "root",
-    "app",
-    "test",
-    "dev",
-    "local",
-    "none",
-    "null",
-    "mypassword",
-    "senha",
-    "segredo",
-    "secreto",
-    "geheim",
-    "passwort",
-    "motdepasse",
-    "contraseña",
-];
+const WORDS: &str = "password passwd pass pwd pw p secret token key user username u postgres admin root app test dev \
+    local none null mypassword senha segredo secreto geheim passwort motdepasse contraseña";
 /// Hosts that a password for development goes to, or that are no hosts.
 const NO_HOSTS: [&str; 6] = ["example", "xxx", "...", "<", "{", "$"];
 /// Prefixes by which their makers mark tokens, and how many characters follow at least.
@@ -186,7 +109,7 @@ fn open_brackets(line: &str, before: usize) -> usize {
 fn assigned(line: &str, python: bool) -> Option<Secret> {
     let dockerfile = line.trim_start().strip_prefix("ENV ").and_then(|rest| rest.trim_start().split_once(' '));
     if let Some((name, rest)) = dockerfile
-        && let Some(value) = value(rest.trim_start(), false)
+        && let Some((value, _)) = value(rest.trim_start(), false)
         && let Some(kind) = given(name, value, false)
     {
         return Some(kind);
@@ -196,21 +119,24 @@ fn assigned(line: &str, python: bool) -> Option<Secret> {
         from = at + 1;
         let Some((name, default)) = name_before(line, at, python) else { continue };
         let rest = line[from..].trim_start();
-        let Some(value) = value(rest, python) else { continue };
+        let Some((value, end)) = value(rest, python) else { continue };
         if let Some(kind) = given(name, value, default) {
             return Some(kind);
         }
         // What stands within a value is part of it.
-        from = line.len() - rest.len() + value.len();
+        from = line.len() - rest.len() + end;
     }
     // `os.getenv("JWT_SECRET") or "…"`.
     let (before, after) = line.split_once(") or ")?;
     let name = identifiers(tail(before)).next()?;
-    given(name, value(after.trim_start(), python)?, true)
+    given(name, value(after.trim_start(), python)?.0, true)
 }
 
 /// The name that asks for what follows the sign at `at`, and whether what follows is its default alone.
 fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
+    // Most signs follow no name, and are done with here.
+    let follows = |c: &u8| c.is_ascii_alphanumeric() || b"_-\"'] \t".contains(c);
+    line.as_bytes()[..at].last().filter(|c| follows(c))?;
     let before = tail(&line[..at]);
     if line.as_bytes()[at] == b',' {
         // `getenv("NAME", "…")`.
@@ -218,18 +144,16 @@ fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
         let callee = identifiers(call.trim_end().strip_suffix('(')?).next()?;
         return (LOOKUPS.contains(&callee) && asks(name).is_some()).then_some((name, true));
     }
-    // `${NAME:-default}` is a shell's: the name is read there, not written.
-    if before.rfind("${").is_some_and(|open| !before[open..].contains('}')) {
-        return None;
-    }
     let statement = before.rsplit(['(', ',', ';', '{', '}']).next().unwrap_or(before);
     // `NAME: str | None = "…"`.
     let target = if python { statement.split(':').next().unwrap_or(statement) } else { statement };
     let name = identifiers(target).next()?;
-    if name == "default" {
-        return identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true));
-    }
-    asks(name).map(|_| (name, false))
+    let found = match name {
+        "default" => identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true)),
+        _ => asks(name).map(|_| (name, false)),
+    };
+    // `${NAME:-default}` is a shell's: the name is read there, not written.
+    found.filter(|_| before.rfind("${").is_none_or(|open| before[open..].contains('}')))
 }
 
 /// Names in a text, the last one first.
@@ -243,14 +167,18 @@ fn tail(text: &str) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(FARTHEST))..]
 }
 
-/// A value that begins here: in quotes, or where `python` is false up to a blank or comma. Of bounded length.
-fn value(rest: &str, python: bool) -> Option<&str> {
+/// A value that begins here, in quotes or where `python` is false up to a blank or comma, and where it ends. Of bounded
+/// length.
+fn value(rest: &str, python: bool) -> Option<(&str, usize)> {
     let rest = &rest[..rest.floor_char_boundary(LONGEST)];
-    let quoted = rest.strip_prefix(['r', 'b', 'u']).filter(|_| python).unwrap_or(rest);
-    match quoted.chars().next()? {
-        quote @ ('"' | '\'') => quoted[1..].split(quote).next(),
+    let prefix = usize::from(python && rest.starts_with(['r', 'b', 'u']));
+    match rest[prefix..].chars().next()? {
+        quote @ ('"' | '\'') => {
+            let value = rest[prefix + 1..].split(quote).next()?;
+            Some((value, prefix + 1 + value.len()))
+        }
         _ if python => None,
-        _ => rest.split([' ', '\t', ',', ';']).next(),
+        _ => rest.split([' ', '\t', ',', ';']).next().map(|value| (value, value.len())),
     }
 }
 
@@ -290,10 +218,11 @@ pub(crate) fn is_marked(value: &str) -> bool {
     let is_name = value.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     let is_filled_in = value.starts_with(['$', '%', '[']) || value.contains(['{', '}']);
     let mut parts = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-    let says_so = lower.contains(['-', '_', ' ', '.']) && parts.any(|part| TO_BE_REPLACED.contains(&part));
+    let says_so =
+        lower.contains(['-', '_', ' ', '.']) && parts.any(|part| TO_BE_REPLACED.split(' ').any(|word| word == part));
     value.is_empty()
         || characters.all(|c| Some(c) == first)
-        || MARKS.iter().any(|mark| lower.contains(mark))
+        || MARKS.split(' ').any(|mark| lower.contains(mark))
         || is_stage
         || is_name
         || is_filled_in
@@ -302,7 +231,7 @@ pub(crate) fn is_marked(value: &str) -> bool {
 
 /// That, or a word that stands for any.
 pub(crate) fn is_placeholder(value: &str) -> bool {
-    is_marked(value) || WORDS.contains(&value.trim().to_lowercase().as_str())
+    is_marked(value) || WORDS.split(' ').any(|word| word == value.trim().to_lowercase())
 }
 
 /// Long and particular enough that a file which holds it holds it as a secret.
@@ -325,8 +254,14 @@ pub(crate) fn looks_random(value: &str, shortest: usize) -> bool {
         && !value.split(['-', '_', '.', ':', '/', ',', '+', '=']).all(is_word)
 }
 
+/// A name that stands in a file, for a message; `otherwise` where it could be a secret that landed there.
+pub(crate) fn shown(name: &str, otherwise: &str) -> String {
+    let fits = !name.is_empty() && name.len() <= LONGEST_NAME && name.split('/').all(is_wordy);
+    if fits { name.to_owned() } else { otherwise.to_owned() }
+}
+
 /// Words alone, as in a package's name.
-pub(crate) fn is_wordy(name: &str) -> bool {
+fn is_wordy(name: &str) -> bool {
     name.split(['-', '_', '.']).all(is_word)
 }
 
@@ -347,7 +282,7 @@ pub(crate) fn has_url_password(text: &str) -> bool {
         pieces.any(|rest| {
             let has_scheme = before.ends_with(|c: char| c.is_ascii_alphanumeric());
             before = rest;
-            has_scheme && is_password_before_host(rest)
+            has_scheme && rest.contains('@') && is_password_before_host(rest)
         })
     })
 }
@@ -408,6 +343,7 @@ mod tests {
             (" 'postgresql://a:hunter2@db.acme.com/x')", (1, Url)),
             ("'''\nuse ghp_16C7e42F292c6912E7710c838347Ae178B4a\n'''", (2, Token)),
             ("x = 'known-to-us-4711'", (1, Known)),
+            ("TOKEN = 'é é é', SECRET_KEY='hunter2'", (1, SigningKey)),
         ] {
             assert_eq!(kinds(text, true), [expected], "{text}");
         }

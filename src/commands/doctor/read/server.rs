@@ -53,30 +53,78 @@ pub(crate) enum Port {
 /// The program as a server; `None` for any other.
 pub(crate) fn read(launch: &Launch) -> Option<Server> {
     let mut launch = launch.clone();
-    let program = launch.words.first()?.program().to_owned();
-    if is_python(&program) {
+    if is_python(launch.words.first()?.program()) {
         let module = module_of_python(&launch.words)?;
         launch.words.drain(..module);
     }
-    let options = Options { words: &launch.words[1..] };
-    match launch.words.first()?.program() {
-        "uvicorn" => Some(uvicorn(&launch, &options)),
-        "gunicorn" => Some(gunicorn(&launch, &options)),
-        "fastapi" => fastapi(&launch, &options),
-        "hypercorn" => Some(hypercorn(&launch, &options)),
-        "granian" => Some(granian(&launch, &options)),
-        _ => None,
+    let name = launch.words.first()?.program();
+    let options = Options { words: &launch.words[1..], launch: &launch };
+    let positional = options.positional();
+    let app = |usual| module(positional.first().copied(), usual, options.has("--factory"));
+    let mut server = match name {
+        "uvicorn" => Server::of("uvicorn", app("app"), options.host_and_port("UVICORN")),
+        "gunicorn" => Server::of("gunicorn", app("application"), options.bind(false)),
+        "hypercorn" => Server::of("hypercorn", app("app"), options.bind(true)),
+        "granian" => Server::of("granian", app("app"), options.host_and_port("GRANIAN")),
+        "fastapi" => fastapi(&options, &positional)?,
+        _ => return None,
+    };
+    server.app_dir = options.value(&["--app-dir", "--chdir", "--pythonpath", "--working-dir"]);
+    match server.name {
+        "uvicorn" => {
+            // With `--reload` or more than one worker, a process of its own starts them again.
+            let workers = options.value(&["--workers"]).or_else(|| options.variable("WEB_CONCURRENCY"));
+            let supervised = options.has("--reload") || workers.is_some_and(|workers| workers.text != "1");
+            server.request_limit = options.value(&["--limit-max-requests"]).is_some() && !supervised;
+        }
+        "gunicorn" => {
+            // Its default worker speaks WSGI.
+            let worker = options.value(&["-k", "--worker-class"]).map(|worker| worker.text);
+            let speaks = worker.is_some_and(|worker| worker.contains("uvicorn") || worker == "asgi");
+            server.speaks_asgi = speaks || options.is_configured();
+        }
+        // Its default interface is its own, RSGI.
+        "granian" => {
+            let interface = options.value(&["--interface"]).map(|interface| interface.text);
+            server.speaks_asgi = interface.is_some_and(|interface| interface.starts_with("asgi"));
+        }
+        _ => {}
     }
+    server.launch = launch.clone();
+    Some(server)
+}
+
+impl Server {
+    fn of(name: &'static str, app: App, listens: Listens) -> Server {
+        let launch = Launch::default();
+        Server { launch, name, app, app_dir: None, listens, speaks_asgi: true, request_limit: false }
+    }
+}
+
+/// `fastapi run` takes PORT by itself and listens everywhere, `fastapi dev` on loopback.
+fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<Server> {
+    let name = match positional.first()?.text.as_str() {
+        "run" => "fastapi run",
+        "dev" => "fastapi dev",
+        _ => return None,
+    };
+    let app = match (options.value(&["--entrypoint", "-e"]), positional.get(1)) {
+        (Some(entry), _) => module(Some(&entry), "app", false),
+        (None, Some(file)) if file.text.ends_with(".py") => App::File(file.text.clone()),
+        _ => App::Unknown,
+    };
+    let port = options.value(&["--port"]).map_or(Port::FromPort, Port::Given);
+    let host = options.value(&["--host"]);
+    Some(Server::of(name, app, Listens::Tcp { host, loopback: name == "fastapi dev", port }))
 }
 
 /// The file that `python FILE` runs.
 pub(crate) fn python_file(launch: &Launch) -> Option<&Word> {
-    if !is_python(launch.words.first()?.program()) {
-        let file = launch.words.first()?;
-        return file.text.ends_with(".py").then_some(file);
-    }
-    let options = launch.words[1..].iter().take_while(|word| word.text.starts_with('-')).count();
-    launch.words.get(options + 1).filter(|word| word.text.ends_with(".py"))
+    let options = match is_python(launch.words.first()?.program()) {
+        true => 1 + launch.words[1..].iter().take_while(|word| word.text.starts_with('-')).count(),
+        false => 0,
+    };
+    launch.words.get(options).filter(|word| word.text.ends_with(".py"))
 }
 
 fn is_python(program: &str) -> bool {
@@ -88,158 +136,6 @@ fn module_of_python(words: &[Word]) -> Option<usize> {
     let options = words[1..].iter().take_while(|word| word.text.starts_with('-') && word.text != "-m").count();
     let at = options + 1;
     (words.get(at)?.text == "-m" && words.len() > at + 1).then_some(at + 1)
-}
-
-fn uvicorn(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 15] = [
-        "--reload",
-        "--access-log",
-        "--no-access-log",
-        "--use-colors",
-        "--no-use-colors",
-        "--proxy-headers",
-        "--no-proxy-headers",
-        "--server-header",
-        "--no-server-header",
-        "--date-header",
-        "--no-date-header",
-        "--factory",
-        "--reset-contextvars",
-        "--version",
-        "--help",
-    ];
-    let listens = match options.value(&["--uds", "--fd"]) {
-        Some(_) => Listens::Socket,
-        None => {
-            let host = options.value(&["--host"]).or_else(|| given(launch, "UVICORN_HOST"));
-            let port = options.value(&["--port"]).or_else(|| given(launch, "UVICORN_PORT"));
-            Listens::Tcp { host, loopback: true, port: port.map_or(Port::Default, Port::Given) }
-        }
-    };
-    let workers = options.value(&["--workers"]).or_else(|| given(launch, "WEB_CONCURRENCY"));
-    // With `--reload` or more than one worker, a process of its own starts them again.
-    let supervised = options.has("--reload") || workers.is_some_and(|workers| workers.text != "1");
-    Server {
-        name: "uvicorn",
-        app: module(options.positional(&FLAGS).first().copied(), "app", options.has("--factory")),
-        app_dir: options.value(&["--app-dir"]),
-        listens,
-        speaks_asgi: true,
-        request_limit: options.value(&["--limit-max-requests"]).is_some() && !supervised,
-        launch: launch.clone(),
-    }
-}
-
-fn gunicorn(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 9] = [
-        "--reload",
-        "--preload",
-        "--daemon",
-        "-D",
-        "--no-sendfile",
-        "--capture-output",
-        "--enable-stdio-inheritance",
-        "--check-config",
-        "--print-config",
-    ];
-    let worker = options.value(&["-k", "--worker-class"]);
-    let configured = options.value(&["-c", "--config"]).is_some() || given(launch, "GUNICORN_CMD_ARGS").is_some();
-    let listens = match options.value(&["-b", "--bind"]) {
-        Some(bind) => address(&bind),
-        None if configured => Listens::Unknown,
-        // Its default is 0.0.0.0:$PORT where PORT is set (gunicorn, `config.py`).
-        None => Listens::Tcp { host: None, loopback: false, port: Port::FromPort },
-    };
-    Server {
-        name: "gunicorn",
-        app: module(options.positional(&FLAGS).first().copied(), "application", false),
-        app_dir: options.value(&["--chdir", "--pythonpath"]),
-        listens,
-        // Its default worker speaks WSGI.
-        speaks_asgi: configured || worker.is_some_and(|class| class.text.contains("uvicorn") || class.text == "asgi"),
-        // Its master starts workers again.
-        request_limit: false,
-        launch: launch.clone(),
-    }
-}
-
-fn fastapi(launch: &Launch, options: &Options<'_>) -> Option<Server> {
-    const FLAGS: [&str; 7] =
-        ["--reload", "--no-reload", "--proxy-headers", "--no-proxy-headers", "--help", "--verbose", "-v"];
-    let positional = options.positional(&FLAGS);
-    let development = match positional.first()?.text.as_str() {
-        "run" => false,
-        "dev" => true,
-        _ => return None,
-    };
-    let file = positional.get(1).map(|word| word.text.clone());
-    let host = options.value(&["--host"]);
-    let port = options.value(&["--port"]).map_or(Port::FromPort, Port::Given);
-    let entry = options.value(&["--entrypoint", "-e"]);
-    Some(Server {
-        name: if development { "fastapi dev" } else { "fastapi run" },
-        app: match (entry, file) {
-            (Some(entry), _) => module(Some(&entry), "app", false),
-            (None, Some(file)) if file.ends_with(".py") => App::File(file),
-            _ => App::Unknown,
-        },
-        app_dir: None,
-        listens: Listens::Tcp { host, loopback: development, port },
-        speaks_asgi: true,
-        request_limit: false,
-        launch: launch.clone(),
-    })
-}
-
-fn hypercorn(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 3] = ["--debug", "--reload", "--help"];
-    let configured = options.value(&["-c", "--config"]).is_some();
-    let listens = match options.value(&["-b", "--bind"]) {
-        Some(bind) => address(&bind),
-        None if configured => Listens::Unknown,
-        None => Listens::Tcp { host: None, loopback: true, port: Port::Default },
-    };
-    Server {
-        name: "hypercorn",
-        app: module(options.positional(&FLAGS).first().copied(), "app", false),
-        app_dir: None,
-        listens,
-        speaks_asgi: true,
-        request_limit: false,
-        launch: launch.clone(),
-    }
-}
-
-fn granian(launch: &Launch, options: &Options<'_>) -> Server {
-    const FLAGS: [&str; 9] = [
-        "--ws",
-        "--no-ws",
-        "--reload",
-        "--factory",
-        "--no-factory",
-        "--access-log",
-        "--no-access-log",
-        "--log",
-        "--no-log",
-    ];
-    let listens = match options.value(&["--uds"]) {
-        Some(_) => Listens::Socket,
-        None => {
-            let host = options.value(&["--host"]).or_else(|| given(launch, "GRANIAN_HOST"));
-            let port = options.value(&["--port"]).or_else(|| given(launch, "GRANIAN_PORT"));
-            Listens::Tcp { host, loopback: true, port: port.map_or(Port::Default, Port::Given) }
-        }
-    };
-    Server {
-        name: "granian",
-        app: module(options.positional(&FLAGS).first().copied(), "app", options.has("--factory")),
-        app_dir: options.value(&["--working-dir"]),
-        listens,
-        // Its default interface is its own, RSGI.
-        speaks_asgi: options.value(&["--interface"]).is_some_and(|interface| interface.text.starts_with("asgi")),
-        request_limit: false,
-        launch: launch.clone(),
-    }
 }
 
 /// `app.main:app`, `app.main`, or gunicorn's `app:create_app()`.
@@ -276,16 +172,16 @@ fn address(bind: &Word) -> Listens {
     Listens::Tcp { host: Some(Word::literal(host)), loopback: false, port: Port::Given(part(&bind.text[colon + 1..])) }
 }
 
-/// A variable that stands before the command, or that was exported.
-fn given(launch: &Launch, name: &str) -> Option<Word> {
-    let (_, value) = launch.variables.iter().rev().find(|(known, _)| known == name)?;
-    let expands = launch.by_shell && value.starts_with('$');
-    Some(Word { text: value.clone(), expands_port: expands && value.contains("PORT"), expands_other: false })
-}
+/// Options of all of them that take no value. An option that is none of these takes the word behind it.
+const FLAGS: &str = "--reload --no-reload --access-log --no-access-log --use-colors --no-use-colors --proxy-headers \
+    --no-proxy-headers --server-header --no-server-header --date-header --no-date-header --factory --no-factory \
+    --reset-contextvars --version --help --preload --daemon -D --no-sendfile --capture-output \
+    --enable-stdio-inheritance --check-config --print-config --debug --verbose -v --ws --no-ws --log --no-log";
 
-/// Arguments behind a program's name.
+/// Arguments behind a program's name, and the variables that stand for some of them.
 struct Options<'a> {
     words: &'a [Word],
+    launch: &'a Launch,
 }
 
 impl Options<'_> {
@@ -311,14 +207,46 @@ impl Options<'_> {
         found
     }
 
-    /// What is no option and no option's value. An option that is none of `flags` takes the word behind it.
-    fn positional(&self, flags: &[&str]) -> Vec<&Word> {
+    /// A variable that the server reads: from before the command, an `export`, the image, or the environment.
+    fn variable(&self, name: &str) -> Option<Word> {
+        let (_, value) = self.launch.variables.iter().rev().find(|(known, _)| known == name)?;
+        let expands = self.launch.by_shell && value.starts_with('$');
+        Some(Word { text: value.clone(), expands_port: expands && value.contains("PORT"), expands_other: false })
+    }
+
+    /// A configuration file decides as well.
+    fn is_configured(&self) -> bool {
+        self.value(&["-c", "--config"]).is_some() || self.variable("GUNICORN_CMD_ARGS").is_some()
+    }
+
+    /// uvicorn's and granian's form.
+    fn host_and_port(&self, prefix: &str) -> Listens {
+        if self.value(&["--uds", "--fd"]).is_some() {
+            return Listens::Socket;
+        }
+        let either =
+            |option: &str, name: &str| self.value(&[option]).or_else(|| self.variable(&format!("{prefix}_{name}")));
+        let port = either("--port", "PORT").map_or(Port::Default, Port::Given);
+        Listens::Tcp { host: either("--host", "HOST"), loopback: true, port }
+    }
+
+    /// gunicorn's and hypercorn's form. gunicorn's default is 0.0.0.0:$PORT where PORT is set (its `config.py`).
+    fn bind(&self, loopback: bool) -> Listens {
+        match self.value(&["-b", "--bind"]) {
+            Some(bind) => address(&bind),
+            None if self.is_configured() => Listens::Unknown,
+            None => Listens::Tcp { host: None, loopback, port: if loopback { Port::Default } else { Port::FromPort } },
+        }
+    }
+
+    /// What is no option and no option's value.
+    fn positional(&self) -> Vec<&Word> {
         let mut found = Vec::new();
         let mut words = self.words.iter();
         while let Some(word) = words.next() {
             if !word.text.starts_with('-') {
                 found.push(word);
-            } else if !word.text.contains('=') && !flags.contains(&word.text.as_str()) {
+            } else if !word.text.contains('=') && !FLAGS.split(' ').any(|flag| flag == word.text) {
                 words.next();
             }
         }
@@ -333,7 +261,7 @@ mod tests {
 
     /// Server, app and where it listens: `uvicorn main:app 0.0.0.0 $PORT`.
     fn shown(line: &str) -> String {
-        let steps = command::steps(&Form::Shell(line.to_owned()), &|_, _| None);
+        let steps = command::steps(&Form::Shell(line.to_owned()), Vec::new(), &|_, _| None);
         let server = steps.iter().find_map(|step| match step {
             command::Step::Program(launch) => read(launch),
             _ => None,

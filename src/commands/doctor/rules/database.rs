@@ -7,7 +7,7 @@ use super::super::finding::Finding;
 use super::super::read::url;
 use crate::config::DatabaseMode;
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
-use crate::dsn::{Endpoint, Plan, TlsPolicy};
+use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 
 pub(super) const EXAMPLE: &str = "DATABASE_URL=postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE?ssl=require";
 
@@ -22,9 +22,6 @@ const WORTH_A_WARNING: f64 = 10.0;
 /// What the default of `SIDEPULSE_ECONOMY_INTERVAL`, one hour, costs: less is to be had by asking for it.
 const COST_WHERE_BLIND: f64 = 15.3;
 
-/// Hosts that may scale to zero, which their names do not say: Aurora's (docs.aws.amazon.com, Aurora user guide,
-/// "Scaling to zero ACUs").
-const MAY_SCALE_TO_ZERO: [&str; 2] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn"];
 /// How a pool with a minimum size is made: asyncpg's and psycopg's.
 const POOLS: [&str; 3] = ["create_pool(", "asyncconnectionpool(", " connectionpool("];
 
@@ -82,7 +79,7 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(database) = deployment.config.as_ref().ok().and_then(|config| config.database.as_ref()) else {
         return Vec::new();
     };
-    if !database.plan.neon {
+    if database.plan.scale_to_zero != ScaleToZero::Yes {
         return Vec::new();
     }
     let steady = database.mode == DatabaseMode::Steady;
@@ -93,7 +90,7 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
     let awake = period.map_or(0.0, share_awake);
     if compute_hours(awake) >= WORTH_A_WARNING {
         let remedy = match steady {
-            true => "remove SIDEPULSE_DATABASE_MODE=steady: economy is the default on Neon",
+            true => "remove SIDEPULSE_DATABASE_MODE=steady: economy is the default here",
             false => "set SIDEPULSE_ECONOMY_MAX_AGE=6h (2.5 compute-hours a month), or 0s for never",
         };
         let message = format!("{mode} with this {variable} keeps the compute awake {}", cost(awake));
@@ -113,14 +110,10 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
 /// Whether the host scales to zero is known, or somebody has said it.
 pub(super) fn scale_to_zero(deployment: &Deployment<'_>) -> Vec<Finding> {
     let said = deployment.text("SIDEPULSE_DATABASE_MODE").is_some_and(|mode| !mode.eq_ignore_ascii_case("auto"));
-    let Some(plan) = deployment.plan().filter(|plan| !plan.neon && !said) else { return Vec::new() };
-    let Endpoint::Tcp { host, .. } = &plan.endpoint else { return Vec::new() };
-    if !MAY_SCALE_TO_ZERO.iter().any(|suffix| host.ends_with(suffix)) {
-        return Vec::new();
-    }
-    let message =
-        "this host may scale to zero, which its name does not say: SIDEPULSE_DATABASE_MODE=auto means steady here";
-    let remedy = "where its minimum is 0 ACU, set SIDEPULSE_DATABASE_MODE=economy; else steady";
+    let Some(plan) = deployment.plan().filter(|_| !said) else { return Vec::new() };
+    let ScaleToZero::Perhaps(product) = plan.scale_to_zero else { return Vec::new() };
+    let message = format!("{product} may scale to zero, which a host's name does not say: auto means steady here");
+    let remedy = "where it does, set SIDEPULSE_DATABASE_MODE=economy; where it does not, steady";
     vec![Finding::unknown(message, remedy)]
 }
 
@@ -128,7 +121,7 @@ pub(super) fn scale_to_zero(deployment: &Deployment<'_>) -> Vec<Finding> {
 pub(super) fn pool_minimum(deployment: &Deployment<'_>) -> Vec<Finding> {
     let sleeps = match &deployment.config {
         Ok(config) => config.database.as_ref().is_some_and(|database| database.mode == DatabaseMode::Economy),
-        Err(_) => deployment.plan().is_some_and(|plan| plan.neon),
+        Err(_) => deployment.plan().is_some_and(|plan| plan.scale_to_zero == ScaleToZero::Yes),
     };
     if !sleeps {
         return Vec::new();

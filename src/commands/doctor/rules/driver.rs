@@ -1,7 +1,8 @@
 //! What the app's own driver makes of the database's URL.
 
 use super::super::deployment::{Code, Deployment};
-use super::super::finding::{Finding, printable};
+use super::super::finding::Finding;
+use super::super::read::secret;
 use super::super::read::url::Url;
 use super::database::EXAMPLE;
 use crate::config::settings::DATABASE_URL;
@@ -11,8 +12,9 @@ use crate::dsn::{Endpoint, Plan};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driver {
     Asyncpg,
-    /// psycopg and psycopg2, which hand every key to libpq.
-    Libpq,
+    /// Both hand every key to libpq; the older one prepares no statements.
+    Psycopg,
+    Psycopg2,
     /// pg8000, psycopg2cffi, …; or nothing says which.
     Unknown,
 }
@@ -34,62 +36,15 @@ const ASYNCPG_KEYS: [(&str, Values); 12] = [
     ("gsslib", Values::Of(&["gssapi", "sspi"])),
 ];
 
-/// What libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`), and `ssl=true`, which it reads as
-/// `sslmode=require`.
-const LIBPQ_KEYS: [&str; 52] = [
-    "service",
-    "servicefile",
-    "user",
-    "password",
-    "passfile",
-    "channel_binding",
-    "connect_timeout",
-    "dbname",
-    "host",
-    "hostaddr",
-    "port",
-    "client_encoding",
-    "options",
-    "application_name",
-    "fallback_application_name",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_count",
-    "tcp_user_timeout",
-    "sslmode",
-    "sslnegotiation",
-    "sslcompression",
-    "sslcert",
-    "sslkey",
-    "sslcertmode",
-    "sslpassword",
-    "sslrootcert",
-    "sslcrl",
-    "sslcrldir",
-    "sslsni",
-    "requirepeer",
-    "require_auth",
-    "min_protocol_version",
-    "max_protocol_version",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
-    "gssencmode",
-    "krbsrvname",
-    "gsslib",
-    "gssdelegation",
-    "replication",
-    "target_session_attrs",
-    "load_balance_hosts",
-    "scram_client_key",
-    "scram_server_key",
-    "oauth_issuer",
-    "oauth_client_id",
-    "oauth_client_secret",
-    "oauth_scope",
-    "sslkeylogfile",
-    "ssl",
-];
+/// What libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`); beside them `ssl=true`, which it reads
+/// as `sslmode=require`.
+const LIBPQ_KEYS: &str = "service servicefile user password passfile channel_binding connect_timeout dbname host hostaddr \
+    port client_encoding options application_name fallback_application_name keepalives keepalives_idle \
+    keepalives_interval keepalives_count tcp_user_timeout sslmode sslnegotiation sslcompression sslcert sslkey \
+    sslcertmode sslpassword sslrootcert sslcrl sslcrldir sslsni requirepeer require_auth min_protocol_version \
+    max_protocol_version ssl_min_protocol_version ssl_max_protocol_version gssencmode krbsrvname gsslib gssdelegation \
+    replication target_session_attrs load_balance_hosts scram_client_key scram_server_key oauth_issuer oauth_client_id \
+    oauth_client_secret oauth_scope sslkeylogfile";
 
 #[derive(Clone, Copy)]
 enum Values {
@@ -156,7 +111,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
         }];
     }
     if let Some(driver) = url.driver {
-        let message = format!("DATABASE_URL names {} as its driver, not asyncpg", printable(driver));
+        let message = format!("DATABASE_URL names {} as its driver, not asyncpg", secret::shown(driver, "another one"));
         return vec![Finding::unknown(message, "look that the app's engine is made for it")];
     }
     let what = match url.dialect {
@@ -192,8 +147,11 @@ pub(super) fn keys(deployment: &Deployment<'_>) -> Vec<Finding> {
     let url = Url::read(&text);
     let (name, refused): (_, Vec<(&str, bool)>) = match driver(deployment, &url) {
         Driver::Asyncpg => ("asyncpg", url.keys.iter().filter_map(|pair| refused_by_asyncpg(*pair)).collect()),
-        Driver::Libpq => {
-            let unknown = url.keys.iter().filter(|(key, _)| !LIBPQ_KEYS.contains(key));
+        Driver::Psycopg | Driver::Psycopg2 => {
+            let takes = |key: &str, value: &str| {
+                LIBPQ_KEYS.split(' ').any(|known| known == key) || (key, value) == ("ssl", "true")
+            };
+            let unknown = url.keys.iter().filter(|(key, value)| !takes(key, value));
             ("libpq", unknown.map(|(key, _)| (*key, false)).collect())
         }
         Driver::Unknown if url.keys.is_empty() => return vec![Finding::ok("DATABASE_URL has no key")],
@@ -240,7 +198,10 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
         "ssl" => "write ssl=require".to_owned(),
         _ => "take it out".to_owned(),
     };
-    let texts: Vec<&str> = REBUILDS.into_iter().chain(Some(key).filter(|_| is_plain)).collect();
+    // As in `query.pop("sslmode")` and `.replace("?sslmode=require", "")`; the word alone stands in many a name.
+    let spellings = [format!("\"{key}\""), format!("'{key}'"), format!("{key}=")];
+    let texts: Vec<&str> =
+        REBUILDS.into_iter().chain(spellings.iter().map(String::as_str).filter(|_| is_plain)).collect();
     match deployment.code(&texts) {
         Code::Mentions(place) => {
             let look = format!("look that it takes {shown} out before the URL reaches the engine; or {remedy}");
@@ -266,31 +227,30 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
     } else {
         return vec![Finding::ok("DATABASE_URL names no pooler in transaction mode that is known")];
     };
-    if url.driver.is_some_and(|driver| driver.starts_with("psycopg2")) {
-        return vec![Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))];
-    }
-    let remedy = "pass connect_args={\"statement_cache_size\": 0, \"prepared_statement_cache_size\": 0} to \
-                  create_async_engine, or take the direct host";
+    let remedy = match driver(deployment, &url) {
+        Driver::Psycopg2 => return vec![Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))],
+        Driver::Psycopg => "pass connect_args={\"prepare_threshold\": None} to create_engine, or take the direct host",
+        Driver::Asyncpg | Driver::Unknown => {
+            "pass connect_args={\"statement_cache_size\": 0, \"prepared_statement_cache_size\": 0} to create_async_engine, or \
+             take the direct host"
+        }
+    };
     if url.value("prepared_statement_cache_size") == Some("0") {
         let message =
             format!("{pooler} and switches SQLAlchemy's cache off; asyncpg's own is switched off in code alone");
         return vec![Finding::unknown(message, "look for statement_cache_size=0 in connect_args")];
     }
+    let what = format!("{pooler}, where statements that one session prepared are missing in the next");
     vec![match deployment.code(&CACHE) {
         Code::Mentions(place) => Finding::unknown(
             format!("{pooler}; this may switch the cache of prepared statements off"),
             "look that it stands at the engine that the app uses, not at Alembic's",
         )
         .at(&place.file, place.line),
-        Code::Unread => {
-            Finding::unknown(format!("{pooler}: prepared statements of one session are missing in the next"), remedy)
+        Code::Silent if driver(deployment, &url) != Driver::Unknown => {
+            Finding::warning(format!("{what}: no file of the app mentions their cache"), remedy)
         }
-        Code::Silent => Finding::warning(
-            format!(
-                "{pooler}, and no file of the app mentions the cache of prepared statements, which are missing in the next session"
-            ),
-            remedy,
-        ),
+        Code::Silent | Code::Unread => Finding::unknown(what, remedy),
     }]
 }
 
@@ -298,16 +258,17 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
 fn driver(deployment: &Deployment<'_>, url: &Url<'_>) -> Driver {
     match url.driver {
         Some("asyncpg") => return Driver::Asyncpg,
-        Some("psycopg" | "psycopg2" | "psycopg_async") => return Driver::Libpq,
+        Some("psycopg" | "psycopg_async") => return Driver::Psycopg,
+        Some("psycopg2") => return Driver::Psycopg2,
         Some(_) => return Driver::Unknown,
         None => {}
     }
     let Some(app) = &deployment.app else { return Driver::Unknown };
-    let has = |name: &str| app.installed.has(name);
-    let libpq = ["psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary"].map(has);
-    match (has("asyncpg"), libpq.contains(&Some(true))) {
-        (Some(true), false) => Driver::Asyncpg,
-        (Some(false), true) => Driver::Libpq,
+    let has = |names: &[&str]| names.iter().any(|name| app.installed.has(name) == Some(true));
+    match (has(&["asyncpg"]), has(&["psycopg", "psycopg-binary"]), has(&["psycopg2", "psycopg2-binary"])) {
+        (true, false, false) => Driver::Asyncpg,
+        (false, true, false) => Driver::Psycopg,
+        (false, false, true) => Driver::Psycopg2,
         _ => Driver::Unknown,
     }
 }

@@ -3,17 +3,13 @@
 use std::collections::HashMap;
 
 use super::super::deployment::Deployment;
-use super::super::finding::{Finding, printable};
+use super::super::finding::Finding;
 use super::super::read::installed::{Entry, Installed};
-use super::super::read::layout::Layout;
 use super::super::read::requirement::Line;
 use super::super::read::secret;
-use super::super::read::start::{Found, Start};
 
 /// The first for Python 3.12 (its release notes).
 const OLDEST_ASYNCPG: [u32; 3] = [0, 29, 0];
-/// A longer name is none.
-const LONGEST_NAME: usize = 40;
 const DRIVERS: [&str; 5] = ["psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary", "pg8000"];
 
 /// Every requirement is pinned, and nothing among them ends the build.
@@ -21,7 +17,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(app) = &deployment.app else { return Vec::new() };
     let installed = &app.installed;
     let Some(source) = &installed.source else {
-        let from_image = matches!(&app.start, Found::Start(Start { layout: Layout::Image { .. }, .. }));
+        let from_image = app.files.roots().iter().any(|root| app.files.has(&root.join("Dockerfile")));
         let message = "there is no requirements.txt and no lock file";
         let remedy = "write one with every requirement as name==version (`pip freeze > requirements.txt`)";
         return vec![match from_image {
@@ -113,10 +109,9 @@ fn pin(entry: &Entry) -> Option<(&str, &str)> {
     }
 }
 
-/// A package's name, unless it could be something else that landed in the file.
+/// A package's name.
 fn shown(name: &str) -> String {
-    let fits = name.len() <= LONGEST_NAME && secret::is_wordy(name);
-    if fits { printable(name) } else { "a requirement".to_owned() }
+    secret::shown(name, "a requirement")
 }
 
 /// PEP 440, as far as it decides: the first three numbers, and whether the oldest that fits is a pre-release.

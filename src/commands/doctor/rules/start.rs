@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 
 use super::super::deployment::{App as AppFiles, Deployment};
-use super::super::finding::{Finding, printable};
+use super::super::finding::Finding;
 use super::super::read::command::Step;
 use super::super::read::layout::Lookup;
 use super::super::read::python::{self, Binding};
+use super::super::read::secret;
 use super::super::read::server::{self, App, Listens, Port, Server};
 use super::super::read::shell::Word;
 use super::super::read::start::{Found, Start};
@@ -55,15 +56,15 @@ fn no_server(app: &AppFiles) -> Finding {
         Step::Daemon { .. } | Step::Unknown(_) => None,
     });
     if let Some(file) = programs.clone().find_map(server::python_file) {
-        let message = format!("python runs {}, which was not run here", printable(file.program()));
+        let message = format!("python runs {}, which was not run here", secret::shown(file.program(), "a file"));
         let look = "look in it for uvicorn.run(\"main:app\", host=\"0.0.0.0\", port=int(os.environ[\"PORT\"]))";
         return Finding::unknown(message, look);
     }
     let unknown = app.steps.iter().find_map(|step| match step {
-        Step::Unknown(what) => Some(printable(what)),
+        Step::Unknown(what) => Some(what.clone()),
         Step::Program(_) | Step::Daemon { .. } => None,
     });
-    let what = unknown.or_else(|| Some(printable(programs.clone().next()?.words.first()?.program())));
+    let what = unknown.or_else(|| Some(secret::shown(programs.clone().next()?.words.first()?.program(), "a program")));
     let message = match what {
         Some(what) => format!("whether a server starts is not known: {what}"),
         None => "the command starts no server that is known".to_owned(),
@@ -82,7 +83,7 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
             return vec![place(Finding::unknown(message, "look that it finds the app"))];
         }
         App::File(file) => (vec![file.clone()], "app", false),
-        App::Module { module, attribute, factory } => (paths(start, &server, module), attribute.as_str(), *factory),
+        App::Module { module, attribute, factory } => (paths(&server, module), attribute.as_str(), *factory),
     };
     let Some(paths) = Some(paths).filter(|_| !server.app_dir.as_ref().is_some_and(|dir| dir.expands_other)) else {
         return vec![place(Finding::unknown(
@@ -90,7 +91,7 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
             "look that it is there",
         ))];
     };
-    let shown = printable(paths.first().map_or("", String::as_str));
+    let shown = secret::shown(paths.first().map_or("", String::as_str), "the module");
     match start.layout.find(&app.files, &server.launch.directories, &paths) {
         Lookup::Found(file) => vec![defined(&file.name, &file.text, attribute, factory)],
         Lookup::Unknown(why) => {
@@ -102,11 +103,10 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
 }
 
 /// The files that may be the module, from the directory where the command runs.
-fn paths(start: &Start, server: &Server, module: &str) -> Vec<String> {
+fn paths(server: &Server, module: &str) -> Vec<String> {
     let mut roots = vec![server.app_dir.as_ref().map_or_else(String::new, |dir| dir.text.clone())];
-    let python_path =
-        server.launch.variables.iter().find(|(name, _)| name == "PYTHONPATH").map(|(_, value)| value.as_str());
-    let python_path = python_path.or_else(|| start.layout.variable("PYTHONPATH")).unwrap_or_default();
+    let python_path = server.launch.variables.iter().rev().find(|(name, _)| name == "PYTHONPATH");
+    let python_path = python_path.map_or("", |(_, value)| value.as_str());
     roots.extend(python_path.split(':').filter(|root| !root.is_empty()).map(str::to_owned));
     let module = module.replace('.', "/");
     let join = |root: &str, below: String| if root.is_empty() { below } else { format!("{root}/{below}") };
@@ -137,7 +137,7 @@ fn missing(app: &AppFiles, start: &Start, paths: &[String], shown: &str) -> Find
 
 /// The module binds the attribute.
 fn defined(name: &str, text: &str, attribute: &str, factory: bool) -> Finding {
-    let attribute_shown = printable(attribute);
+    let attribute_shown = secret::shown(attribute, "what the start command names");
     let finding = match python::binding(text, attribute) {
         Binding::Constructed if factory => Finding::error(
             format!("{attribute_shown} is an app, but the start command says that it makes one"),
@@ -202,6 +202,12 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some((start, server)) = app.server() else { return Vec::new() };
     let Listens::Tcp { port, .. } = &server.listens else { return Vec::new() };
     let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
+    // `PORT=${PORT:-8080}` leaves it as it is.
+    let is_set_again = |(name, value): &(String, String)| name == "PORT" && !value.contains("PORT");
+    if server.launch.variables.iter().any(is_set_again) {
+        let message = "the script gives PORT a value of its own before it starts the app";
+        return vec![place(start, Finding::unknown(message, "look that the app listens where it is asked"))];
+    }
     let finding = if server.launch.under_run {
         let Some(ports) = deployment.ports else { return Vec::new() };
         below_run(&server, port, ports)

@@ -306,6 +306,10 @@ fn complaints_and_socket_errors_lead_to_these_reasons() {
         Stale,
         ReadOnly,
         CertificateExpiring,
+        ConnectionsScarce,
+        TransactionStuck,
+        LockWait,
+        StorageScarce,
         IdleUnverified,
         RecoveredAfterRetry,
     ]);

@@ -1,0 +1,14 @@
+//! One file of a backend, read as if it were of every kind: no panic, no recursion without an end, and no input that
+//! takes long (fuzz/run gives each ten seconds).
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sidepulse::commands::doctor;
+
+fuzz_target!(|bytes: &[u8]| {
+    // A piece that repeats shows what is not linear.
+    let repeated = bytes.repeat(1 + 65_536 / bytes.len().max(1));
+    for file in [bytes, &repeated] {
+        doctor::read_anything(file);
+    }
+});

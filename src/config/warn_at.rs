@@ -1,0 +1,36 @@
+//! When an early warning is given, and how often the database is asked for its numbers.
+
+use std::time::Duration;
+
+/// When to warn, and how often to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarnAt {
+    /// `connections_scarce`: fewer free sessions than the limit divided by this.
+    pub scarce_part: u64,
+    /// `connections_scarce`: fewer free sessions than this, however low the limit is.
+    pub scarce_sessions: u64,
+    /// `transaction_stuck`: a session idle in a transaction for longer.
+    pub stuck_after: Duration,
+    /// `lock_wait`: a session that waits for a lock for longer.
+    pub lock_wait_after: Duration,
+    /// `storage_scarce`: at least this percentage of the limit is used.
+    pub storage_percent: u64,
+    /// From one look to the next, at least.
+    pub look_every: Duration,
+    /// From one question for the size to the next, at least: it is the dear one.
+    pub storage_every: Duration,
+}
+
+impl Default for WarnAt {
+    fn default() -> Self {
+        WarnAt {
+            scarce_part: 10,
+            scarce_sessions: 3,
+            stuck_after: Duration::from_secs(60),
+            lock_wait_after: Duration::from_secs(10),
+            storage_percent: 90,
+            look_every: Duration::from_secs(60),
+            storage_every: Duration::from_secs(5 * 60),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What will hurt soon: which early warnings the database's vitals give rise to. Pure: no clock, no lock, no await.
+//!
+//! A warning shows at the second look in a row that sees it: a deploy opens twice its sessions for a moment, and that is
+//! nothing to wake anybody for.
+
+use std::time::Duration;
+
+use crate::config::WarnAt;
+use crate::probe::Reason;
+use crate::probe::vitals::{Limit, Room, Vitals};
+
+/// The warnings that one look sees, in the order in which they are shown.
+fn seen(vitals: &Vitals, at: &WarnAt) -> Vec<Reason> {
+    let longer = |wait: Option<Duration>, limit: Duration| wait.is_some_and(|wait| wait > limit);
+    let scarce = vitals.room.is_some_and(|room| {
+        room.free() < at.scarce_sessions || room.free().saturating_mul(at.scarce_part) < room.limit
+    });
+    let full = vitals
+        .stored
+        .zip(vitals.storage_limit)
+        .is_some_and(|(stored, limit)| u128::from(stored) * 100 >= u128::from(limit) * u128::from(at.storage_percent));
+    let looked_for = [
+        (Reason::ConnectionsScarce, scarce),
+        (Reason::TransactionStuck, longer(vitals.idle_in_transaction, at.stuck_after)),
+        (Reason::LockWait, longer(vitals.lock_wait, at.lock_wait_after)),
+        (Reason::StorageScarce, full),
+    ];
+    looked_for.into_iter().filter(|(_, seen)| *seen).map(|(reason, _)| reason).collect()
+}
+
+/// The early warnings, in the order in which the first that applies is shown.
+pub(crate) const ALL: [Reason; 4] =
+    [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait, Reason::StorageScarce];
+
+/// What the looks so far have shown.
+#[derive(Clone, Debug, Default)]
+pub struct EarlyWarnings {
+    newest: Option<Vitals>,
+    seen: Vec<Reason>,
+    standing: Vec<Reason>,
+}
+
+impl EarlyWarnings {
+    /// Of one look alone, for the person who asks now.
+    pub(crate) fn of_one_look(vitals: Vitals, warn_at: &WarnAt) -> Self {
+        let seen = seen(&vitals, warn_at);
+        EarlyWarnings { newest: Some(vitals), standing: seen.clone(), seen }
+    }
+
+    /// Takes a look in. The size is not asked at every look: what was known of it stands until it is.
+    pub fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
+        if vitals.stored.is_none() && vitals.storage_limit.is_some() {
+            vitals.stored = self.newest.as_ref().and_then(|known| known.stored);
+        }
+        let seen = seen(&vitals, warn_at);
+        self.standing = seen.iter().copied().filter(|reason| self.seen.contains(reason)).collect();
+        self.seen = seen;
+        self.newest = Some(vitals);
+    }
+
+    /// Forgets everything: the server was restarted, or does not answer any more.
+    pub fn forget(&mut self) {
+        *self = EarlyWarnings::default();
+    }
+
+    /// The numbers of the newest look.
+    pub fn vitals(&self) -> Option<&Vitals> {
+        self.newest.as_ref()
+    }
+
+    /// Whether two looks in a row have seen it.
+    pub fn shows(&self, warning: Reason) -> bool {
+        self.standing.contains(&warning)
+    }
+}
+
+/// What to do, with the numbers of this server filled in.
+pub(crate) fn remedy(warning: Reason, vitals: &Vitals) -> Option<String> {
+    let seconds = |duration: Option<Duration>| duration.unwrap_or_default().as_secs();
+    Some(match warning {
+        Reason::ConnectionsScarce => {
+            let Room { of, limit, used } = vitals.room?;
+            let of = match of {
+                Limit::Server => "the server (max_connections less the reserved ones)",
+                Limit::Role => "this role (its CONNECTION LIMIT)",
+                Limit::Database => "this database (its CONNECTION LIMIT)",
+            };
+            format!(
+                "{used} of {limit} sessions of {of} are open: make (pool_size + max_overflow) × workers × replicas stay \
+                 well below {limit}, or connect through a pooler"
+            )
+        }
+        Reason::TransactionStuck => format!(
+            "a session has been idle in a transaction for {} s: end it with SELECT pg_terminate_backend(PID), find the \
+             code that neither commits nor rolls back, and set idle_in_transaction_session_timeout; behind a pooler PID \
+             is the pooler's session: look for the client that it serves (PgBouncer: SHOW CLIENTS)",
+            seconds(vitals.idle_in_transaction)
+        ),
+        Reason::LockWait => format!(
+            "a session has waited for a lock for {} s: see what pg_blocking_pids(PID) names, and end that with \
+             SELECT pg_terminate_backend(…) if it will not end by itself; give migrations a lock_timeout",
+            seconds(vitals.lock_wait)
+        ),
+        Reason::StorageScarce => {
+            let (stored, limit) = (vitals.stored?, vitals.storage_limit?);
+            format!(
+                "{} of {} MB are used: at the limit every write fails; delete rows and VACUUM FULL, or raise the \
+                 project's limit",
+                stored >> 20,
+                limit >> 20
+            )
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::vitals::Sessions;
+
+    fn with_room(limit: u64, used: u64) -> Vitals {
+        Vitals { room: Some(Room { of: Limit::Server, limit, used }), ..Vitals::default() }
+    }
+
+    #[test]
+    fn connections_are_scarce_below_a_tenth_or_below_three() {
+        let scarce = |limit, used| seen(&with_room(limit, used), &WarnAt::default()) == [Reason::ConnectionsScarce];
+        assert!(!scarce(97, 87));
+        assert!(scarce(97, 88));
+        assert!(!scarce(20, 17));
+        assert!(scarce(20, 18));
+        assert!(scarce(20, 25));
+        assert!(!scarce(5, 2));
+        assert!(scarce(5, 3));
+        assert!(seen(&Vitals::default(), &WarnAt::default()).is_empty());
+    }
+
+    #[test]
+    fn what_lasts_too_long_is_seen_and_what_is_short_is_not() {
+        let warn_at = WarnAt::default();
+        let stuck = |seconds| Vitals { idle_in_transaction: Some(Duration::from_secs(seconds)), ..Vitals::default() };
+        assert!(seen(&stuck(60), &warn_at).is_empty());
+        assert_eq!(seen(&stuck(61), &warn_at), [Reason::TransactionStuck]);
+        let waits = |seconds| Vitals { lock_wait: Some(Duration::from_secs(seconds)), ..Vitals::default() };
+        assert!(seen(&waits(10), &warn_at).is_empty());
+        assert_eq!(seen(&waits(11), &warn_at), [Reason::LockWait]);
+        let old = Vitals { oldest_transaction: Some(Duration::from_secs(9999)), ..Vitals::default() };
+        assert!(seen(&old, &warn_at).is_empty(), "a long transaction that works is not stuck");
+    }
+
+    #[test]
+    fn storage_is_scarce_from_nine_tenths_on() {
+        let full = |stored, limit| {
+            let vitals = Vitals { stored: Some(stored), storage_limit: limit, ..Vitals::default() };
+            !seen(&vitals, &WarnAt::default()).is_empty()
+        };
+        assert!(!full(899, Some(1000)));
+        assert!(full(900, Some(1000)));
+        assert!(full(u64::MAX, Some(u64::MAX)));
+        assert!(!full(900, None));
+    }
+
+    #[test]
+    fn a_warning_shows_at_the_second_look_in_a_row() {
+        let mut warnings = EarlyWarnings::default();
+        let shows = |warnings: &EarlyWarnings| warnings.shows(Reason::ConnectionsScarce);
+        let looks = [(19, false), (19, true), (19, true), (5, false), (19, false), (5, false), (19, false), (19, true)];
+        for (used, expected) in looks {
+            warnings.take(with_room(20, used), &WarnAt::default());
+            assert_eq!(shows(&warnings), expected, "{used}");
+        }
+        warnings.forget();
+        assert!(!shows(&warnings) && warnings.vitals().is_none());
+    }
+
+    #[test]
+    fn a_size_that_was_not_asked_stands() {
+        let mut warnings = EarlyWarnings::default();
+        let asked = Vitals { stored: Some(95), storage_limit: Some(100), ..Vitals::default() };
+        let not_asked = Vitals { stored: None, ..asked.clone() };
+        warnings.take(asked, &WarnAt::default());
+        warnings.take(not_asked, &WarnAt::default());
+        assert!(warnings.shows(Reason::StorageScarce));
+        assert_eq!(warnings.vitals().and_then(|vitals| vitals.stored), Some(95));
+        warnings.take(Vitals { sessions: Sessions::default(), ..Vitals::default() }, &WarnAt::default());
+        assert!(!warnings.shows(Reason::StorageScarce), "a server without a limit");
+    }
+
+    #[test]
+    fn each_remedy_holds_the_numbers() {
+        let vitals = Vitals {
+            room: Some(Room { of: Limit::Role, limit: 20, used: 19 }),
+            idle_in_transaction: Some(Duration::from_secs(75)),
+            lock_wait: Some(Duration::from_secs(12)),
+            storage_limit: Some(512 << 20),
+            stored: Some(500 << 20),
+            ..Vitals::default()
+        };
+        for (warning, part) in [
+            (Reason::ConnectionsScarce, "19 of 20 sessions of this role"),
+            (Reason::TransactionStuck, "for 75 s"),
+            (Reason::LockWait, "for 12 s"),
+            (Reason::StorageScarce, "500 of 512 MB"),
+        ] {
+            let remedy = remedy(warning, &vitals).unwrap_or_default();
+            assert!(remedy.contains(part), "{remedy}");
+        }
+        assert_eq!(remedy(Reason::ReadOnly, &vitals), None);
+    }
+}

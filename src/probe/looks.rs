@@ -1,0 +1,117 @@
+//! When the database is asked for its vitals: after a check that passed, in its session, seldom, and never for long.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::SimpleQueryRow;
+
+use super::query::{ANSWER_MARGIN, Asker};
+use super::vitals::{self, OwnSession, Vitals};
+use super::{Failure, Phase, Reason, diagnosis};
+use crate::config::WarnAt;
+
+/// The most that a look may take; it answers within milliseconds, or is not worth the wait.
+const LONGEST: Duration = Duration::from_secs(2);
+/// With less than this left of the attempt's time there is no look: it would only be cut.
+const SHORTEST: Duration = Duration::from_millis(500);
+/// A server that refused the statement is not asked again for this long: it may have been replaced by another.
+const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// What will be no better in a minute: a server without these views or functions.
+const REFUSALS: [Reason; 4] =
+    [Reason::QueryFailed, Reason::AccessDenied, Reason::UnexpectedResult, Reason::ProtocolError];
+
+/// The session of a check that passed, and when its attempt must be over.
+pub(super) struct Kept {
+    pub(super) asker: Asker,
+    pub(super) deadline: Instant,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// When to look next.
+#[derive(Debug)]
+pub(super) struct Looks {
+    /// `None`: early warnings are switched off.
+    every: Option<Every>,
+    next: Instant,
+    next_with_storage: Instant,
+    /// When the server was started, as it says.
+    server_started: Option<String>,
+}
+
+#[derive(Debug)]
+struct Every {
+    look: Duration,
+    storage: Duration,
+}
+
+impl Looks {
+    /// The first look is due at once.
+    pub(super) fn at(warn_at: Option<&WarnAt>) -> Self {
+        let every = warn_at.map(|at| Every { look: at.look_every, storage: at.storage_every });
+        let now = Instant::now();
+        Looks { every, next: now, next_with_storage: now, server_started: None }
+    }
+
+    /// Whether a check that passed just now shall keep its session for a look. A server that was restarted is another
+    /// one: what the one before refused says nothing of it.
+    pub(super) fn are_due(&mut self, server_started: Option<&str>, now: Instant) -> bool {
+        if self.server_started.as_deref() != server_started {
+            self.server_started = server_started.map(str::to_owned);
+            self.next = now;
+        }
+        self.every.is_some() && now >= self.next
+    }
+
+    /// Looks, and closes the session.
+    pub(super) async fn look(&mut self, kept: Kept, now: Instant) -> Result<Vitals, Failure> {
+        let Kept { mut asker, deadline } = kept;
+        let storage = now >= self.next_with_storage;
+        let asked = ask(&mut asker, deadline, &vitals::statement(storage)).await;
+        let vitals = asked.and_then(|rows| {
+            let odd = || Failure::new(Reason::UnexpectedResult, Phase::Query).with_detail("no row of numbers");
+            rows.first().and_then(|row| Vitals::read(&columns(row))).ok_or_else(odd)
+        });
+        if let Some(every) = &self.every {
+            let refused = vitals.as_ref().is_err_and(|failure| REFUSALS.contains(&failure.reason));
+            self.next = now + if refused { REFUSED_FOR } else { every.look };
+            if storage {
+                self.next_with_storage = now + every.storage;
+            }
+        }
+        asker.close(deadline).await;
+        vitals
+    }
+
+    /// The role's own sessions, none where the server does not tell.
+    pub(super) async fn sessions(kept: &mut Kept) -> Vec<OwnSession> {
+        let rows = ask(&mut kept.asker, kept.deadline, &vitals::sessions_statement()).await.unwrap_or_default();
+        rows.iter().filter_map(|row| OwnSession::read(&columns(row))).collect()
+    }
+}
+
+/// One statement with its share of the time that is left.
+async fn ask(asker: &mut Asker, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+    let now = Instant::now();
+    let share = LONGEST.min(deadline.saturating_duration_since(now) / 2);
+    let timed_out = || Failure::new(diagnosis::timed_out(Phase::Query), Phase::Query);
+    if share < SHORTEST {
+        return Err(timed_out());
+    }
+    let answer = timeout_at(now + share, asker.rows(sql, share - ANSWER_MARGIN)).await;
+    let answer = answer.unwrap_or_else(|_| Err(timed_out()));
+    if answer.is_err() {
+        asker.roll_back(deadline).await;
+    }
+    answer
+}
+
+fn columns(row: &SimpleQueryRow) -> Vec<Option<&str>> {
+    (0..row.len()).map(|column| row.try_get(column).ok().flatten()).collect()
+}
