@@ -113,6 +113,7 @@ impl DatabaseProbe {
     pub fn forget(&mut self) {
         self.refusals = KnownRefusals::default();
         self.waiting_since = None;
+        self.looks = Looks::at(self.settings.early_warnings.as_ref());
     }
 
     /// One whole check.
