@@ -33,6 +33,7 @@ export default defineRailway(() => {
     env: {
       PORT: String(sidecarPort),
       SIDEPULSE_APP_PORT: String(appPort),
+      SIDECAR_PORT: String(sidecarPort), // the app hands /sidepulse/health on to it, for monitors without a domain
       RAILWAY_DEPLOYMENT_DRAINING_SECONDS: String(drainingSeconds), // sidepulse reads it, and warns if it is too short
       ENVIRONMENT: "production",
       // Set in Railway, and kept as they are. A variable that is not named here is deleted.

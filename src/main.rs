@@ -43,7 +43,7 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
         Task::Check { wait, only, json } => {
             let need = if only == Some(Only::App) { Need::App } else { Need::Everything };
             match load(lookup, need, log) {
-                Ok(config) => check::run(&config, only, wait, json).await,
+                Ok(config) => check::run(&config, only, wait, json, log).await,
                 Err(code) => code,
             }
         }

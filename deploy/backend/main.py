@@ -2,8 +2,8 @@
 
 Where is …? What the variables may say: settings.py, cors.py, database_url.py (with pasted.py, hosts.py and
 tls.py). The engine, its limits and the session a route asks for: database.py. Why the database did not
-answer: diagnosis.py. Tokens: security.py. The health endpoints: health.py. Why the probe is not in the access
-log: access_log.py. A resource to copy: notes.py.
+answer: diagnosis.py. Tokens: security.py. The health endpoints: health.py. The monitors' way in to the sidecar:
+sidecar.py. Why the probe is not in the access log: access_log.py. A resource to copy: notes.py.
 """
 
 import logging
@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 
 import health
 import notes
+import sidecar
 from access_log import QuietProbe
 from database import Database
 from diagnosis import DatabaseUnavailable
@@ -41,7 +42,7 @@ def read_settings() -> Settings:
     )
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, sidecar_port: int | None = None) -> FastAPI:
     database = Database(settings.database)
     database_check = health.SharedCheck(database.ping)
 
@@ -72,6 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.include_router(health.router)
     app.include_router(notes.router)
+    if sidecar_port is not None:
+        app.include_router(sidecar.routes(sidecar_port))
     return app
 
 
@@ -87,7 +90,7 @@ async def answer_invalid(_request: Request, error: RequestValidationError) -> JS
 
 
 try:
-    app = create_app(read_settings())
+    app = create_app(read_settings(), sidecar.parse_port(os.getenv("SIDECAR_PORT")))
 except ConfigurationError as error:
     print("cannot start:", *error.faults, sep="\n  ", file=sys.stderr)
     sys.exit(CANNOT_START)

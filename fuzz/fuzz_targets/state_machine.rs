@@ -1,4 +1,4 @@
-//! Any sequence of results, moments and settings: the verdicts are those of the contract (section 3), told the same by
+//! Any sequence of results, moments and settings: the verdicts are those of docs/reference.md, told the same by
 //! every endpoint.
 //!
 //! The first four bytes are the settings, then each two are an event.
@@ -24,7 +24,7 @@ const GATES: [(&str, Gate); 3] = [("startup", Gate::Startup), ("always", Gate::A
 const CACHED: [Reason; 5] =
     [Reason::QuotaExceeded, Reason::EndpointDisabled, Reason::RateLimited, Reason::AuthFailed, Reason::AccessDenied];
 
-/// What the contract says of one check, in as few words as possible.
+/// What docs/reference.md says of one check, in as few words as possible.
 #[derive(Clone, Default)]
 struct Model {
     /// `None`: starting.

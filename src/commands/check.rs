@@ -14,7 +14,7 @@ use crate::config::{Config, DatabaseMode, DatabaseSettings, WarnAt};
 use crate::dsn::Plan;
 use crate::early_warnings::{self, EarlyWarnings};
 use crate::economy::{app_url, app_url_uses_database};
-use crate::log::timestamp;
+use crate::log::{Level, Log, timestamp};
 use crate::millis;
 use crate::probe::app::AppProbe;
 use crate::probe::database::DatabaseProbe;
@@ -28,17 +28,20 @@ mod numbers;
 
 /// Between two rounds of `--wait`.
 const ROUND: Duration = Duration::from_secs(1);
+/// Between two lines that say what `--wait` waits for, where there is no terminal.
+const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs the checks; with `wait` again and again until all pass or the time is over.
-pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool) -> ExitCode {
+pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool, log: &Log) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
-    let rows = wait_until_all_pass(&mut Probes::new(config, only), until).await;
+    let rows = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
     print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) });
     if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// What the newest round found. Without `until` there is one round.
-async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>) -> Vec<Row> {
+async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<Row> {
+    let mut next_line = Instant::now();
     loop {
         let round = probes.check().await;
         let row = |check| Row::of(check, &round, probes.config);
@@ -48,7 +51,17 @@ async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>) ->
             clear_progress();
             return rows;
         }
-        progress(&rows, left);
+        let waiting_for = failing(&rows);
+        if io::stderr().is_terminal() {
+            // Written over each time.
+            let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {waiting_for} ({} s left)", left.as_secs());
+        } else if Instant::now() >= next_line {
+            next_line = Instant::now() + WAITING_INTERVAL;
+            log.line(Level::Info, "waiting", format!("waiting for {waiting_for}"))
+                .field("waiting_for", waiting_for)
+                .field("gate_left_s", left.as_secs())
+                .send();
+        }
         // The last round begins when the time is over.
         sleep(ROUND.min(left)).await;
     }
@@ -287,13 +300,11 @@ fn as_table(rows: &[Row], colour: bool) -> String {
     text
 }
 
-/// One line on a terminal's stderr, written over each time.
-fn progress(rows: &[Row], left: Duration) {
-    if io::stderr().is_terminal() {
-        let failing: Vec<String> =
-            rows.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.reason?))).collect();
-        let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {} ({} s left)", failing.join("; "), left.as_secs());
-    }
+/// As in `/readyz`: the failing checks and their reasons.
+fn failing(rows: &[Row]) -> String {
+    let failing = rows.iter().filter(|row| row.status == Status::Fail);
+    let parts: Vec<String> = failing.filter_map(|row| Some(format!("{}: {}", row.name, row.reason?))).collect();
+    parts.join("; ")
 }
 
 fn clear_progress() {

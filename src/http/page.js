@@ -10,8 +10,8 @@ function renew(old, fresh) {
   next.forEach((part, i) => i < old.childNodes.length ? renew(old.childNodes[i], part) : old.append(part));
   while (old.childNodes.length > next.length) old.lastChild.remove();
 }
+// In a hidden tab too, where the browser asks less often by itself: its title and icon are what is seen of it.
 async function look() {
-  if (document.hidden) return;
   try {
     // Not location.href: a password in it would make fetch refuse.
     const answer = await fetch(location.origin + location.pathname, { cache: "no-store", signal: AbortSignal.timeout(4000) });
@@ -19,8 +19,10 @@ async function look() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of ["title", "link", "main"]) renew(document.querySelector(part), fresh.querySelector(part));
   } catch {
+    const lost = document.getElementById("lost");
     document.title = "no answer · sidepulse";
-    document.getElementById("lost").hidden = false;
+    document.querySelector("link").href = lost.dataset.icon;
+    lost.hidden = false;
   }
 }
 setInterval(look, 5000);

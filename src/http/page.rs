@@ -53,6 +53,7 @@ pub(super) fn body(view: View<'_>) -> Bytes {
     let value = |name: &str| match name {
         "title" => &title,
         "icon" => icon(tone),
+        "lost_icon" => icon(Status::Fail),
         "style" => STYLE,
         "script" => SCRIPT,
         "tone" => tone.as_str(),

@@ -41,7 +41,7 @@ const ANSWERS: &str = "/livez 200 405 503; /startupz 200 405 503; /readyz 200 40
     /healthz 200 405 503; /health/shallow 200 405 503; /health/deep 200d 405d 503d 404n; /metrics 200 401t 405; \
     / 200 401t 405; other 404";
 
-/// Every series that section 6 of the contract promises from the start.
+/// Every series that docs/reference.md promises from the start.
 fn promised(token: bool, checks: &[&str]) -> BTreeSet<String> {
     let has_database = checks.len() > 1;
     let mut all: BTreeSet<String> = "ready live draining scheduler_lag_seconds log_lines_dropped_total"

@@ -76,6 +76,21 @@ fn check_waits_until_all_pass_whatever_the_reason() {
 }
 
 #[test]
+fn check_tells_what_it_waits_for() {
+    let builder = Sidecar::without_database().app(1);
+    let (code, _, log) = check(builder, &["--wait", "2s"]);
+    assert_eq!(code, Some(1), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [waiting] = &lines[..] else { panic!("one line for ten seconds: {log}") };
+    assert_eq!(
+        (&waiting["event"], &waiting["waiting_for"]),
+        (&"waiting".into(), &"app: connect_refused".into()),
+        "{log}"
+    );
+    assert!(waiting["gate_left_s"].as_u64().unwrap() <= 2, "{log}");
+}
+
+#[test]
 fn only_app_needs_no_database_url_and_unknown_settings_are_told() {
     let app = WebApp::start();
     let (code, text, log) =

@@ -57,7 +57,7 @@ pub(crate) struct Case {
     reason: &'static str,
     /// Alternatives where the kernel decides when the bad news arrives.
     phase: &'static str,
-    /// The contract's letter: R is tried again inside the check, C is not, P is down at once.
+    /// The class, as in docs/reference.md: R is tried again inside the check, C is not, P is down at once.
     class: char,
     /// StartupMessages an attempt.
     logins: usize,

@@ -49,3 +49,13 @@ fn the_json_of_doctor_has_these_keys() {
     assert_eq!(keys_of(&json), BTreeSet::from(["status", "rules"].map(str::to_owned)));
     assert_eq!(keys_of(&json["rules"][0]), keys("### JSON of doctor", "key"));
 }
+
+#[test]
+fn every_rule_of_doctor_is_there() {
+    let (_, table) = REFERENCE.split_once("\n| subject | rules |\n").expect("the table");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let told: BTreeSet<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let (_, _, said) = Sidecar::bare().arg("doctor").arg("--explain").arg("none").finish();
+    let (_, all) = said.trim().split_once("there are ").expect("every rule, where there is none of that name");
+    assert_eq!(told, all.split(", ").collect());
+}

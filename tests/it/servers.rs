@@ -22,7 +22,7 @@ mod postgres;
 /// How long silence must last to count as such.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// The deep check's message (contract, section 4).
+/// The deep check's message (docs/reference.md, the database check).
 const DEEP_CHECK: &str = "BEGIN READ ONLY\n;SET LOCAL statement_timeout = 7750\n;SET LOCAL lock_timeout = 1000\n\
     ;SELECT 1\n;SELECT pg_postmaster_start_time(), pg_is_in_recovery(), \
     current_setting('default_transaction_read_only')\n;ROLLBACK";

@@ -15,7 +15,7 @@ READ = [
     ROOT / "Procfile",
     DEPLOY / "railway.ts",
     DEPLOY / "kubernetes/sidepulse.yaml",
-    *(DEPLOY / "prometheus").glob("*.yml"),
+    *(DEPLOY / "prometheus").glob("**/*.yml"),
 ]
 
 
@@ -31,7 +31,8 @@ def test_every_setting_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_every_link_leads_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)\)|\bsrc(?:set)?=\"([^\":]+)\"", path.read_text()):
+        target = "".join(target)
         assert (path.parent / target).exists(), target
 
 

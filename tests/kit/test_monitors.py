@@ -1,13 +1,15 @@
 """deploy/monitors.md: what it promises, asked of the real program, by a real blackbox_exporter too."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
-from programs import ROOT, TOKEN, Blackbox, Program, Sidecar, run, tool
+from programs import ROOT, TOKEN, Blackbox, Program, Sidecar, run, run_json, tool
 from servers import Postgres, free_port
 
 TEXT = (ROOT / "deploy/monitors.md").read_text()
@@ -89,9 +91,62 @@ def test_blackbox_tells_the_sidecar_s_health_from_the_app_s_own(
     assert (probe["probe_success"], probe["probe_http_status_code"]) == (0, 200)
 
 
-def test_prometheus_takes_the_job(tmp_path: Path) -> None:
-    (job,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    (tmp_path / "prometheus.yml").write_text(job)
+def test_prometheus_takes_the_targets(tmp_path: Path) -> None:
+    (targets,) = re.findall(r"```yaml\n(- targets.*?)```", TEXT, re.DOTALL)
+    shipped = ROOT / "deploy/prometheus"
+    shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
+    config = yaml.safe_load((shipped / "prometheus.yml").read_text())
+    _, outside = config["scrape_configs"]
+    (files,) = outside["file_sd_configs"]
+    (tmp_path / files["files"][0]).write_text(targets)
+    (tmp_path / "sidepulse_token").write_text(TOKEN)
     assert "SUCCESS" in run(tool("promtool"), "check", "config", tmp_path / "prometheus.yml")
-    (module,) = re.findall(r"module: \[(\w+)\]", job)
+    (module,) = outside["params"]["module"]
     assert f"  {module}:" in BLACKBOX.read_text()
+
+
+@pytest.fixture
+def kuma(node_modules: Path) -> Callable[[int, str], list[str]]:
+    """What Uptime Kuma, set up as the table says, makes of a status and a body."""
+    section = TEXT[TEXT.index("## Uptime Kuma") :]
+    fields = dict(re.findall(r"^\| ([\w ,]+) \| (`.+`) \|$", section, re.MULTILINE))
+    expression = fields["Json Query Expression"].strip("`")
+    condition, expected = re.findall(r"`([^`]+)`", fields["Condition, Expected Value"])
+    codes = ",".join(re.findall(r"`([^`]+)`", fields["Accepted Status Codes"]))
+
+    def beat(status: int, body: str, accepted: str = codes) -> list[str]:
+        return run_json(
+            tool("node"), ROOT / "tests/kit/kuma.mjs", status, body, expression, condition, expected, accepted
+        )
+
+    assert node_modules
+    return beat
+
+
+def test_uptime_kuma_says_why(well: Sidecar, red: Sidecar, kuma: Callable[..., list[str]]) -> None:
+    answer = well.get("/health")
+    assert kuma(answer.status_code, answer.text) == ["UP", "JSON query passes (comparing up == up)"]
+    answer = red.get("/health")
+    words = "JSON query does not pass (comparing app: connect_refused == up)"
+    assert kuma(answer.status_code, answer.text) == ["DOWN", words]
+    without = kuma(answer.status_code, answer.text, "200-299")
+    assert without == ["DOWN", "Request failed with status code 503"]
+    assert without[1] in TEXT
+
+
+def test_a_drain_is_red_where_load_balancers_ask_and_nowhere_else(
+    start: Callable[..., Program], app: str, postgres: Postgres
+) -> None:
+    environment = {"DATABASE_URL": postgres.url(), "SIDEPULSE_DRAIN_DELAY": "20s"}
+    sidecar = start(Sidecar, SIDEPULSE_APP_URL=f"{app}/", **environment)
+    sidecar.wait_until_answers("/health", 200)
+    sidecar.process.terminate()
+    sidecar.wait_until_answers("/readyz", 503)
+    assert {path: sidecar.get(path).status_code for path in PATHS} == {
+        "/health": 503,
+        "/health/shallow": 200,
+        "/health/deep": 200,
+        "/readyz": 503,
+    }
+    sidecar.process.terminate()  # a second one ends it at once
+    sidecar.process.wait(20)

@@ -15,6 +15,7 @@ from browser import DESKTOP, PHONE, Browser
 from programs import SOON, TOKEN, Program, Sidecar, Web
 from servers import Postgres, wait_until
 
+RED = "cf222e"
 TAB = "\ue004"
 QUERIES = "migrations: SELECT 1 = 1\nbacklog: SELECT count(*) < 0 FROM pg_class"
 
@@ -156,12 +157,15 @@ def test_it_follows_with_and_without_javascript(
         "document.activeElement.kept = document.querySelector('[role=status]').kept = true;"
         "getSelection().selectAllChildren(document.querySelector('h1'))"
     )
+    # A pinned tab is hidden, and its title and its icon are all that is seen of it.
+    browser.run("Object.defineProperty(document, 'hidden', {get: () => true})")
     app.stop()
 
     wait_until(lambda: "failing: app (connect_refused)" in shown(browser), SOON)
     kept = "document.activeElement.kept, document.querySelector('[role=status]').kept, String(getSelection())"
     assert browser.run(f"return [{kept}]") == [True, True, "sidepulse"]
     assert browser.run("return document.title") == "unready · sidepulse"
+    assert RED in browser.run("return document.querySelector('link[rel=icon]').href")
     inspect("unready")
 
     browser.switch_to(plain)
@@ -178,6 +182,7 @@ def test_it_follows_with_and_without_javascript(
     browser.run("document.dispatchEvent(new Event('visibilitychange'))")  # as when one comes back to it
     wait_until(lambda: "no answer from sidepulse" in shown(browser).replace("\n", " "), SOON)
     assert browser.run("return document.title") == "no answer · sidepulse"
+    assert RED in browser.run("return document.querySelector('link[rel=icon]').href")
     inspect("gone")
     # The failed requests are what it tells of; there must be nothing else.
     browser.open("about:blank")

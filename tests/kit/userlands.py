@@ -1,0 +1,155 @@
+"""Runs what deploy/wheel/build has built in the userlands that it is for; called by tests/wheels.
+
+Each runs the deep check against a real PostgreSQL over TLS, verified against a root file: by name where there
+is an /etc/hosts, by address in a root with nothing else in it.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "deploy/backend/tests"))
+
+from servers import Postgres  # noqa: E402
+
+BUILT = ROOT / "target/wheels"
+KEPT = ROOT / ".cache/userlands"
+SUITES = ["bullseye", "bookworm", "trixie"]
+MIRROR = "http://deb.debian.org/debian"
+LIBCS = ["musl", "gnu"]
+HERE = platform.machine()
+ARM = ["qemu-aarch64-static"]  # with a static program it needs nothing else
+ARM_GLIBC = [*ARM, "-L", "/usr/aarch64-linux-gnu"]
+
+
+def run(*command: object, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+        env={"PATH": os.environ["PATH"]} | (environment or {}),
+    )
+    assert done.returncode == 0, (command, done.stdout[-4000:])
+    return done.stdout
+
+
+def userland(suite: str) -> Path:
+    """Debian's least with a Python, made once; nothing is written into it."""
+    kept = KEPT / suite
+    if not kept.exists():
+        print(f"making a userland: {suite} (some minutes, once)", flush=True)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        half = Path(tempfile.mkdtemp(dir=KEPT, prefix="half-"))
+        include = "--include=ca-certificates,python3,python3-venv"
+        run("debootstrap", "--variant=minbase", include, suite, half, MIRROR)
+        (half / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        half.chmod(0o755)
+        half.rename(kept)
+    return kept
+
+
+@contextmanager
+def scratch(inside: Path) -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(dir=inside / "tmp", prefix="wheel-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def verdict(command: list[object], url: str) -> str:
+    """What `check` says of the database, on one line."""
+    environment = {"DATABASE_URL": url}
+    text = run(*command, "check", "--only", "database", environment=environment)
+    took, server = (line.strip() for line in text.splitlines()[1:3])
+    assert "✓ pass" in text and " tls " in took, text
+    return " ".join(f"{took.split('(')[0]} {server}".split())
+
+
+def in_debian(suite: str, postgres: Postgres) -> str:
+    (wheel,) = BUILT.glob(f"*manylinux*_{HERE}.whl")
+    root = userland(suite)
+    with scratch(root) as directory:
+        inside = Path("/") / directory.relative_to(root)
+        shutil.copy(wheel, directory)
+        shutil.copy(postgres.root_file, directory / "ca.pem")
+        run("chroot", root, "python3", "-m", "venv", inside / "venv")
+        pip = inside / "venv/bin/pip"
+        run("chroot", root, pip, "install", "--no-index", "--no-cache-dir", inside / wheel.name)
+        url = postgres.url(host="localhost", query=f"?sslmode=verify-full&sslrootcert={inside}/ca.pem")
+        return verdict(["chroot", root, inside / "venv/bin/sidepulse"], url)
+
+
+@contextmanager
+def binary_of(target: str) -> Iterator[Path]:
+    (archive,) = BUILT.glob(f"*-{target}.tar.gz")
+    with tempfile.TemporaryDirectory(prefix="wheel-") as directory:
+        with tarfile.open(archive) as opened:
+            opened.extractall(directory, filter="data")
+        (binary,) = Path(directory).glob("*/sidepulse")
+        yield binary
+
+
+def in_an_empty_root(target: str, emulator: list[str], postgres: Postgres) -> str:
+    """Nothing but the static binary (with an emulator: and that, which is static too) and a root file."""
+    with binary_of(target) as binary, tempfile.TemporaryDirectory(prefix="empty-") as directory:
+        root = Path(directory)
+        shutil.copy(binary, root / "sidepulse")
+        shutil.copy(postgres.root_file, root / "ca.pem")
+        command: list[object] = ["/sidepulse"]
+        if emulator:
+            shutil.copy(shutil.which(emulator[0]), root / "emulator")
+            command = ["/emulator", *emulator[1:], *command]
+        url = postgres.url(query="?sslmode=verify-ca&sslrootcert=/ca.pem")
+        return verdict(["chroot", root, *command], url)
+
+
+def emulated(target: str, postgres: Postgres) -> str:
+    with binary_of(target) as binary:
+        url = postgres.url(host="localhost", query=f"?sslmode=verify-full&sslrootcert={postgres.root_file}")
+        return verdict([*ARM_GLIBC, binary], url)
+
+
+def rows(suites: list[str], postgres: Postgres) -> Iterator[tuple[str, str, Callable[[], str]]]:
+    """Where, what, and how it is tried."""
+    for suite in suites:
+        yield f"Debian {suite}, pip install", "manylinux2014", partial(in_debian, suite, postgres)
+    musl, arm_musl, arm = (f"{HERE}-unknown-linux-musl", *(f"aarch64-unknown-linux-{libc}" for libc in LIBCS))
+    yield "an empty root", musl, lambda: in_an_empty_root(musl, [], postgres)
+    yield "an empty root, emulated", arm_musl, lambda: in_an_empty_root(arm_musl, ARM, postgres)
+    yield "Debian's glibc, emulated", arm, lambda: emulated(arm, postgres)
+
+
+def main() -> None:
+    postgres = Postgres()
+    failed = False
+    try:
+        postgres.start()
+        for where, what, check in rows(sys.argv[1:] or SUITES, postgres):
+            if not list(BUILT.glob(f"*{what}*")):
+                said = "not built"
+            else:
+                try:
+                    said = f"passes: {check()}"
+                except AssertionError as error:
+                    failed, said = True, f"FAILS: {error}"
+            print(f"{where:<28} {what:<28} {said}", flush=True)
+    finally:
+        postgres.stop()
+        postgres.remove()
+    sys.exit(failed)
+
+
+main()
