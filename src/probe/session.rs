@@ -24,9 +24,9 @@ use super::wire::{Decrypted, Meter, Wire};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// For the rest of an answer after an error, for `ROLLBACK`, and for Terminate: a server that is gone must not hold the
-/// check.
-const GOODBYE: Duration = Duration::from_millis(250);
+/// For the rest of an answer after an error, for a last `ROLLBACK`, and for Terminate: a server that is gone must not hold
+/// the check.
+pub(super) const GOODBYE: Duration = Duration::from_millis(250);
 
 type Encrypted = Decrypted<postgres_native_tls::TlsStream<Wire<Socket>>>;
 
@@ -193,12 +193,10 @@ impl Session {
         .await
     }
 
-    /// Leaves no transaction behind, not even for a pooler to find. Where there is none, the server would write a warning
-    /// into its log, at every check.
-    pub(super) async fn roll_back(&mut self, deadline: Instant) {
-        let until = deadline.min(Instant::now() + GOODBYE);
+    /// Ends a transaction. Where there is none, the server would write a warning into its log, at every check.
+    pub(super) async fn roll_back(&mut self) {
         if self.is_open() && self.is_in_transaction() {
-            let _ = timeout_at(until, self.send("ROLLBACK")).await;
+            let _ = self.send("ROLLBACK").await;
         }
     }
 

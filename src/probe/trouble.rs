@@ -71,6 +71,8 @@ impl Trouble {
 fn speaks_of_the_moment(code: &str) -> bool {
     match code {
         "08P01" | "55P02" | "58000" => false,
+        // In a transaction that has failed before, or without one.
+        "25P01" | "25P02" => true,
         "XX001" | "XX002" => true,
         code => ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)),
     }

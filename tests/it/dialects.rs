@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::support::eventually::{SOON, eventually};
-use crate::support::fake_postgres::{Behaviour, Dialect, FakePostgres};
+use crate::support::fake_postgres::{At, Behaviour, Dialect, FakePostgres, Fault};
 use crate::support::sidecar::Sidecar;
 
 /// What a server refuses, and what a check then sends it: a word a message, a letter a statement (see [`in_short`]).
@@ -278,4 +278,17 @@ fn sql_checks_are_judged_alone_by_a_server_of_any_dialect() {
             sidecar.wait_for_check(key, |check| check["status"] == "pass");
         }
     }
+}
+
+#[test]
+fn without_a_clock_of_the_server_ours_ends_a_sql_check_and_the_deep_query_stands() {
+    let slow = Behaviour::fault(At::SqlCheck, Fault::Stall).dialect(Dialect::dsql());
+    let fake = FakePostgres::start([slow]);
+    let checks = "slow: SELECT true\nnext: SELECT true";
+    let sidecar = Sidecar::on(fake.url()).app(1).set("SIDEPULSE_SQL_CHECKS", checks).start();
+    for key in ["sql:slow", "sql:next"] {
+        sidecar.wait_for_check(key, |check| check["reason"] == "query_timeout");
+    }
+    sidecar.wait_for_check("database:query", |check| check["status"] == "pass");
+    assert_eq!(fake.counts().max_concurrent, 1);
 }
