@@ -4,7 +4,7 @@ const S: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
 /// A dump that takes no time.
-fn dump(ledger: &mut Ledger, seen: &[(ListedSocket, bool)], now: Instant) -> Finding {
+fn dump(ledger: &mut Ledger, seen: &[(ListedSocket, Whose)], now: Instant) -> Finding {
     ledger.compare(seen, now, now)
 }
 
@@ -12,16 +12,16 @@ fn start() -> Instant {
     Instant::now() + LONG
 }
 
-fn socket(cookie: u64, quiet_for: Duration) -> (ListedSocket, bool) {
-    (ListedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), established: true, quiet_for }, true)
+fn socket(cookie: u64, quiet_for: Duration) -> (ListedSocket, Whose) {
+    (ListedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), established: true, quiet_for, received: None }, Whose::TheApps)
 }
 
-fn closing((socket, of_app): (ListedSocket, bool)) -> (ListedSocket, bool) {
-    (ListedSocket { established: false, ..socket }, of_app)
+fn closing((socket, whose): (ListedSocket, Whose)) -> (ListedSocket, Whose) {
+    (ListedSocket { established: false, ..socket }, whose)
 }
 
 fn end(cookie: u64, last_data: Instant) -> EndedSocket {
-    EndedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), last_data }
+    EndedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), last_data, received: None }
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_pool_that_is_held_open_is_not_activity_and_a_query_through_it_is() {
 fn a_socket_that_came_and_went_between_two_dumps_is_activity() {
     let (mut ledger, t) = (Ledger::default(), start());
     dump(&mut ledger, &[], t);
-    ledger.ended(&end(1, t + 3 * S));
+    ledger.ended(&end(1, t + 3 * S), Whose::TheApps);
     assert!(ledger.ever_seen());
     let found = dump(&mut ledger, &[], t + 15 * S);
     assert_eq!((found.moments.as_slice(), found.connections), (&[t + 3 * S][..], 0));
@@ -53,10 +53,10 @@ fn the_farewell_of_a_server_that_suspends_is_not_activity() {
     let (mut ledger, t) = (Ledger::default(), start());
     dump(&mut ledger, &[socket(1, LONG), socket(2, LONG)], t);
     // It writes 57P01 and closes: the one client closes at once, the other one when it next uses the connection.
-    ledger.ended(&end(1, t + 3 * S));
+    ledger.ended(&end(1, t + 3 * S), Whose::TheApps);
     assert!(!dump(&mut ledger, &[closing(socket(2, 12 * S))], t + 15 * S).is_active());
     assert_eq!(dump(&mut ledger, &[closing(socket(2, 27 * S))], t + 30 * S).connections, 0);
-    ledger.ended(&end(2, t + 3 * S));
+    ledger.ended(&end(2, t + 3 * S), Whose::TheApps);
     assert!(!dump(&mut ledger, &[], t + 45 * S).is_active());
 }
 
@@ -84,17 +84,17 @@ fn an_end_that_is_told_late_is_not_news() {
     dump(&mut ledger, &[socket(1, LONG)], t);
     // Its farewell came just before this dump, which lists it no more, and the kernel tells of its end after it.
     dump(&mut ledger, &[], t + 15 * S);
-    ledger.ended(&end(1, t + 15 * S - Duration::from_millis(5)));
+    ledger.ended(&end(1, t + 15 * S - Duration::from_millis(5)), Whose::TheApps);
     assert!(!dump(&mut ledger, &[], t + 30 * S).is_active());
     // One that was reset, and that its owner closes hours later.
-    ledger.ended(&end(7, t + S));
+    ledger.ended(&end(7, t + S), Whose::TheApps);
     assert!(!dump(&mut ledger, &[], t + 45 * S).is_active());
 }
 
 #[test]
 fn what_is_not_the_apps_counts_nowhere_but_its_name_is_kept() {
     let (mut ledger, t) = (Ledger::default(), start());
-    let ours = (socket(1, S).0, false);
+    let ours = (socket(1, S).0, Whose::NotTheApps);
     assert_eq!(dump(&mut ledger, &[ours], t), Finding::default());
     assert!(!ledger.ever_seen());
 }
@@ -115,9 +115,9 @@ fn a_short_connection_is_seen_at_whatever_moment_of_its_life_the_dump_comes() {
     // In use; closing; gone, but its end is told after the dump that might have listed it.
     assert!(dump(&mut ledger, &[socket(1, S)], t + 15 * S).is_active());
     assert!(dump(&mut ledger, &[closing(socket(2, S))], t + 30 * S).is_active());
-    ledger.ended(&end(2, t + 29 * S));
+    ledger.ended(&end(2, t + 29 * S), Whose::TheApps);
     assert!(!dump(&mut ledger, &[], t + 45 * S).is_active(), "each counts once");
-    ledger.ended(&end(3, t + 44 * S));
+    ledger.ended(&end(3, t + 44 * S), Whose::TheApps);
     assert!(dump(&mut ledger, &[], t + 60 * S).is_active());
 }
 
@@ -131,11 +131,30 @@ fn a_dump_that_takes_its_time_misses_nothing() {
 }
 
 #[test]
+fn a_socket_over_which_no_login_came_is_not_activity_and_its_login_is_new() {
+    let (mut ledger, t) = (Ledger::default(), start());
+    let logging_in = |cookie, quiet_for| (socket(cookie, quiet_for).0, Whose::LoggedOut);
+    dump(&mut ledger, &[], t);
+    // Tried and closed; held open; on its way in, where the compute takes its time to wake up.
+    ledger.ended(&end(1, t + S), Whose::LoggedOut);
+    assert!(ledger.ever_seen(), "such sockets would be seen");
+    let found = dump(&mut ledger, &[logging_in(2, 14 * S), logging_in(3, S)], t + 15 * S);
+    assert!(!found.is_active() && found.connections == 2);
+    // This one is in now: believed, for a farewell would come over a connection that was logged in before.
+    let found = dump(&mut ledger, &[logging_in(2, 29 * S), socket(3, S)], t + 30 * S);
+    assert!(found.is_active() && !found.is_doubtful());
+    assert!(!dump(&mut ledger, &[logging_in(2, 44 * S), socket(3, 16 * S)], t + 45 * S).is_active());
+    // It logs in and ends between two dumps.
+    ledger.ended(&end(2, t + 50 * S), Whose::TheApps);
+    assert!(dump(&mut ledger, &[], t + 60 * S).is_active());
+}
+
+#[test]
 fn thousands_of_ends_take_no_memory() {
     let (mut ledger, t) = (Ledger::default(), start());
     dump(&mut ledger, &[], t);
     for n in 0..10_000 {
-        ledger.ended(&end(n, t + S + n as u32 * Duration::from_micros(10)));
+        ledger.ended(&end(n, t + S + n as u32 * Duration::from_micros(10)), Whose::TheApps);
     }
     assert!(dump(&mut ledger, &[], t + 15 * S).moments.len() <= 3);
 }
