@@ -105,7 +105,7 @@ impl CommandLine {
 }
 
 /// The whole command line.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let about = "Health and readiness probe sidecar: checks the app shallowly and the database deeply, and tells it to\n\
                  Railway's healthcheck, uptime monitors and Prometheus.";
     let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON for machines");

@@ -18,7 +18,7 @@ pub(crate) mod parse;
 pub(crate) mod ports;
 mod read;
 mod service_links;
-pub mod settings;
+pub(crate) mod settings;
 mod statement;
 mod warn_at;
 
@@ -66,7 +66,7 @@ pub enum DatabaseMode {
 
 /// What `run` makes of a 0 of CMD that nobody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnCleanExit {
+pub(crate) enum OnCleanExit {
     /// Leave with 1: CMD is a server, and after 0 no platform restarts it.
     Fail,
     /// Leave with 0.
@@ -75,7 +75,7 @@ pub enum OnCleanExit {
 
 /// What `run` does about an app that gives no HTTP answer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUnresponsive {
+pub(crate) enum OnUnresponsive {
     /// Say so and go on.
     Report,
     /// Stop it and exit 70, so that the platform restarts the container.
@@ -118,9 +118,9 @@ pub struct DatabaseSettings {
     pub sql_checks: Vec<(Arc<str>, String)>,
     /// Economy: a deep query after this time even while idle; `None` = never.
     pub max_age: Option<Duration>,
-    /// Economy: how often to prove the way without logging in; `None` = total silence.
+    /// Economy: how often to make a handshake without logging in; `None` = total silence.
     pub idle_handshake: Option<Duration>,
-    /// Economy without kernel diagnostics: how often to look deep.
+    /// Economy without kernel diagnostics: how often to query.
     pub blind_interval: Duration,
     /// After a deep query that passed, look for what will hurt soon.
     pub early_warnings: Option<WarnAt>,
@@ -137,39 +137,39 @@ pub struct Thresholds {
 
 /// How `run` treats its child.
 #[derive(Clone, Copy, Debug)]
-pub struct ChildSettings {
+pub(crate) struct ChildSettings {
     /// The app's port, `PORT` for the child.
-    pub app_port: u16,
+    pub(crate) app_port: u16,
     /// From the forwarded signal to SIGKILL.
-    pub stop_timeout: Duration,
+    pub(crate) stop_timeout: Duration,
     /// What to make of a 0 that nobody asked for.
-    pub on_clean_exit: OnCleanExit,
+    pub(crate) on_clean_exit: OnCleanExit,
     /// What to do when it answers no more.
-    pub on_unresponsive: OnUnresponsive,
+    pub(crate) on_unresponsive: OnUnresponsive,
     /// After how long.
-    pub unresponsive_after: Duration,
+    pub(crate) unresponsive_after: Duration,
 }
 
 /// What Railway says about itself in the environment (source: its reference of variables).
 #[derive(Clone, Debug, Default)]
-pub struct Railway {
+pub(crate) struct Railway {
     /// `RAILWAY_ENVIRONMENT_ID` is set.
-    pub present: bool,
+    pub(crate) present: bool,
     /// `RAILWAY_REPLICA_ID`, for the metrics.
-    pub replica: Option<String>,
+    pub(crate) replica: Option<String>,
     /// `RAILWAY_HEALTHCHECK_TIMEOUT_SEC`, 300 s where it is not set.
-    pub gate_timeout: Duration,
+    pub(crate) gate_timeout: Duration,
     /// `RAILWAY_DEPLOYMENT_DRAINING_SECONDS`, 0 where it is not set.
-    pub draining: Duration,
+    pub(crate) draining: Duration,
     /// `RAILWAY_PUBLIC_DOMAIN`.
-    pub public_domain: Option<String>,
+    pub(crate) public_domain: Option<String>,
 }
 
 /// Everything, read and understood.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to serve.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// The app check.
     pub app: AppSettings,
     /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
@@ -177,15 +177,13 @@ pub struct Config {
     /// Results in a row.
     pub thresholds: Thresholds,
     /// Bearer token for the details.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// From SIGTERM to stopping.
-    pub drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
     /// The child of `run`.
-    pub child: ChildSettings,
-    /// Lines to write.
-    pub log: log::Settings,
+    pub(crate) child: ChildSettings,
     /// The platform.
-    pub railway: Railway,
+    pub(crate) railway: Railway,
     /// Replaces every known secret in a text.
     pub redactor: Arc<Redactor>,
     /// What is odd but does not prevent a start; each a sentence without values.
@@ -245,7 +243,8 @@ impl Config {
         let token = r.optional("SIDEPULSE_TOKEN", parse::token).map(Secret::new);
         let drain_delay = r.read("SIDEPULSE_DRAIN_DELAY", parse::duration_or_zero);
         let child = read_child(&mut r, app_port);
-        let log = read_log(&mut r);
+        // For its faults: the log itself was started before, with `log_settings`.
+        read_log(&mut r);
         let railway = read_railway(&mut r);
         if !r.faults.is_empty() {
             return Err(r.faults);
@@ -257,7 +256,7 @@ impl Config {
         let values = app.headers.iter().filter_map(|(_, v)| v.to_str().ok()).filter(|v| v.len() >= SHORTEST_SECRET);
         secrets.extend(values.map(|v| Secret::new(v.to_owned())));
         let redactor = Arc::new(Redactor::new(secrets));
-        Ok(Config { listen, app, database, thresholds, token, drain_delay, child, log, railway, redactor, warnings })
+        Ok(Config { listen, app, database, thresholds, token, drain_delay, child, railway, redactor, warnings })
     }
 }
 

@@ -73,24 +73,24 @@ pub(crate) struct Site {
     /// The token, if one is set.
     pub(crate) token: Option<Secret>,
     /// The app's visitors, should they come here.
-    pub(crate) astray: Option<Astray>,
+    pub(crate) misdirected: Option<Misdirected>,
     /// For accept errors.
     pub(crate) log: Log,
 }
 
 /// Notices that Railway's public domain leads here and not to the app: it offers both ports (its reference of target
 /// ports), and only one is right.
-pub(crate) struct Astray {
+pub(crate) struct Misdirected {
     domain: String,
     app_port: u16,
     said: AtomicBool,
 }
 
-impl Astray {
+impl Misdirected {
     /// On Railway, with a public domain.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let domain = config.railway.public_domain.clone().filter(|_| config.railway.present)?;
-        Some(Astray { domain, app_port: config.child.app_port, said: AtomicBool::new(false) })
+        Some(Misdirected { domain, app_port: config.child.app_port, said: AtomicBool::new(false) })
     }
 
     /// A request asked for a path that is none of ours: said once.
@@ -161,8 +161,8 @@ pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl F
                     let connection = serve(stream, Arc::clone(&site), place, client, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
-                // Whoever has asked is answered before so many are let in that it would have to go again; and the
-                // socket of who went is closed.
+                // A client that has asked is answered before so many are let in that it would have to go again, and
+                // the socket of one that went is closed.
                 tokio::task::yield_now().await;
             }
             // The client left before it was served.
@@ -227,7 +227,7 @@ async fn serve(
         .max_buf_size(HEAD_BYTES)
         // Head and body in one piece: bodies are small, and a `writev` costs more than their copy.
         .writev(false)
-        // Who has sent all its requests may close its half before it has the last answer.
+        // A client that has sent all its requests may close its half before it has the last answer.
         .half_close(true)
         .serve_connection(stream, answer);
     // An error here is the client's: it left, or sent what is not HTTP.
@@ -246,9 +246,9 @@ impl Site {
         };
         let reply = respond(ask, self.view(&self.board.borrow(), now));
         if reply.path == OTHER
-            && let Some(astray) = &self.astray
+            && let Some(misdirected) = &self.misdirected
         {
-            astray.note(request.headers().get(HOST), &self.log);
+            misdirected.note(request.headers().get(HOST), &self.log);
         }
         self.metrics.answered(reply.counted());
         reply

@@ -20,7 +20,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::config::{Config, Gate};
-use crate::http::{self, Astray, Site, routes};
+use crate::http::{self, Misdirected, Site, routes};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
@@ -35,8 +35,8 @@ mod terminal;
 
 pub use signals::Signals;
 pub(crate) use signals::{Came, Heard, code_of, signal_name};
-pub(crate) use terminal::at_terminal;
 pub use terminal::hold_terminal_signals;
+pub(crate) use terminal::{at_terminal, with_none_held};
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
@@ -121,7 +121,7 @@ impl fmt::Display for StartError {
 }
 
 /// The daemon without its signals: a listening socket, and the checks on their own thread.
-pub struct Daemon {
+pub(crate) struct Daemon {
     listener: TcpListener,
     site: Arc<Site>,
     gate_timeout: Duration,
@@ -130,11 +130,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Listens, then starts the checks: nobody who asks early is refused.
+    /// Listens, then starts the checks: a client that asks early is not refused.
     ///
     /// # Errors
     /// Where it cannot listen, or the machine has no thread left.
-    pub fn start(config: &Config, log: &Log) -> Result<Daemon, StartError> {
+    pub(crate) fn start(config: &Config, log: &Log) -> Result<Daemon, StartError> {
         let internal = |error: String| StartError::Internal(error);
         let listener = http::bind(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
         let address = listener.local_addr().map_err(|error| internal(error.to_string()))?;
@@ -149,7 +149,7 @@ impl Daemon {
             metrics: Arc::new(metrics),
             gate: config.database.as_ref().map_or(Gate::Never, |database| database.gate),
             token: config.token.clone(),
-            astray: Astray::of(config),
+            misdirected: Misdirected::of(config),
             log: log.clone(),
         });
         let checks = Checks {
@@ -170,17 +170,17 @@ impl Daemon {
     }
 
     /// What is known of this process itself.
-    pub fn process(&self) -> Arc<ProcessState> {
+    pub(crate) fn process(&self) -> Arc<ProcessState> {
         Arc::clone(&self.site.process)
     }
 
     /// The newest snapshot, and word of each new one.
-    pub fn board(&self) -> watch::Receiver<Arc<Snapshot>> {
+    pub(crate) fn board(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.site.board.clone()
     }
 
     /// Serves until `shutdown` completes and the requests under way have ended.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+    pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) {
         let site = Arc::clone(&self.site);
         tokio::select! {
             () = http::run(self.listener, site, shutdown) => {}
@@ -248,7 +248,7 @@ impl Alone {
     }
 }
 
-/// As PID 1 we inherit whoever loses its parent, such as what an `exec` probe started; nobody else takes them in.
+/// As PID 1 we inherit each process that loses its parent, such as what an `exec` probe started; nobody else reaps it.
 fn take_orphans_in() {
     while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::wait(WaitOptions::NOHANG) {}
 }

@@ -20,6 +20,7 @@ mod refusal;
 mod remedies;
 mod session;
 pub mod traffic;
+mod trouble;
 pub mod vitals;
 mod wire;
 

@@ -9,7 +9,7 @@ use crate::pulse::Pulse;
 
 /// Shared by the check thread and the HTTP thread.
 #[derive(Debug)]
-pub struct ProcessState {
+pub(crate) struct ProcessState {
     /// Signs of life of the check thread.
     pub(crate) pulse: Pulse,
     /// SIGTERM has come.

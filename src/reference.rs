@@ -15,7 +15,7 @@ use crate::metrics::scrape::scrape;
 use crate::probe::vitals::{Limit, Room, Vitals};
 use crate::probe::{Cause, CheckId, Class, Reason};
 use crate::state::Snapshot;
-use crate::state::samples::{SQL, TOKEN, config, deep, ended, wall};
+use crate::state::samples::{NO_DATABASE, SQL, TOKEN, config, deep, ended, wall};
 
 const REFERENCE: &str = include_str!("../docs/reference.md");
 
@@ -120,11 +120,15 @@ fn every_command_and_option_is_there() {
 }
 
 #[test]
-fn every_path_is_there() {
-    let told: Vec<&str> = table("path").iter().map(|row| name(row[0])).chain(["other"]).collect();
-    let mut paths: Vec<&str> = routes::answers(&config(&[TOKEN])).map(|(path, _)| path).collect();
-    paths.dedup();
-    assert_eq!(told, paths);
+fn every_path_and_status_is_there() {
+    let mut all: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for config in [config(&[TOKEN]), config(&[NO_DATABASE])] {
+        for (path, code) in routes::answers(&config).filter(|(path, _)| *path != routes::OTHER) {
+            all.entry(path).or_default().insert(code.to_string());
+        }
+    }
+    let codes = |cell: &str| cell.split(' ').map(str::to_owned).collect();
+    assert_eq!(table("path").iter().map(|row| (name(row[0]), codes(row[1]))).collect::<BTreeMap<_, _>>(), all);
 }
 
 #[tokio::test(start_paused = true)]

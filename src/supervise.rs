@@ -163,7 +163,7 @@ impl Supervisor {
             Step::Wait => {}
             Step::Send(signal) => {
                 if matches!(signal, Signal::TERM | Signal::INT) {
-                    self.child.is_asked(signal);
+                    self.child.note_asked(signal);
                     self.shell_waits = self.child.is_shell().then(|| Instant::now() + SHELL_WAITS);
                 }
                 self.tell_failure(signal, self.child.send(signal));
@@ -227,7 +227,7 @@ impl Supervisor {
         let signal = Signal::from_named_raw(came.number).unwrap_or(Signal::TERM);
         let already_sent = came.from_terminal;
         if already_sent {
-            self.child.is_asked(signal);
+            self.child.note_asked(signal);
         }
         let was_running = self.course.is_running();
         let step = self.course.stop(signal, already_sent, now);

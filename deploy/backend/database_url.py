@@ -215,7 +215,8 @@ def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
     if binding == "require":
         if mode is Mode.DISABLE:
             raise fault("channel_binding=require needs TLS")
-        mode = max(mode, Mode.REQUIRE)  # in plaintext there is no channel to bind to
+        # In plaintext there is no channel to bind to: the sidecar, whose driver can bind, ends such a login.
+        mode = max(mode, Mode.REQUIRE)
 
     shows_certificate = given.get("sslcertmode") != "disable" and mode is not Mode.DISABLE
     client = _client_certificate(given) if shows_certificate else None

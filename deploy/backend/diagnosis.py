@@ -9,6 +9,8 @@ import ssl
 
 from sqlalchemy import exc
 
+from tls import NOT_OFFERED
+
 # The server, or what stands before it, cannot serve anyone just now.
 AT_ANY_TIME = {
     "53300": "too_many_connections",
@@ -62,7 +64,7 @@ def connect_reason(error: Exception) -> str:
             # asyncio joins what each address said into one text without an errno.
             if f"[Errno {errno.ECONNREFUSED}]" in str(error):
                 return "connect_refused"
-            return "tls_unsupported" if "rejected SSL upgrade" in str(error) else "unreachable"
+            return "tls_unsupported" if NOT_OFFERED in str(error) else "unreachable"
     sqlstate = _sqlstate(error)
     if sqlstate.startswith(CONNECTION_EXCEPTION):
         return "connection_lost"

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use sidepulse::config::{DatabaseMode, DatabaseSettings, Gate};
+use sidepulse::config::{DatabaseMode, DatabaseSettings, Gate, WarnAt};
 use sidepulse::dsn::Plan;
 use sidepulse::probe::database::DatabaseProbe;
 use sidepulse::redact::Redactor;
@@ -69,7 +69,7 @@ impl Plot {
             max_age: None,
             idle_handshake: None,
             blind_interval: CHECK,
-            early_warnings: true,
+            early_warnings: Some(WarnAt::default()),
         };
         DatabaseProbe::new(settings, redactor)
     }
@@ -91,6 +91,7 @@ fuzz_target!(|input: &[u8]| {
     }
     PROBES.with_borrow_mut(|probes| {
         let probe = probes.entry(plot).or_insert_with(|| plot.probe());
+        probe.forget();
         RUNTIME.with(|runtime| {
             if plot.handshake { handshake(runtime, server, probe) } else { check(runtime, server, probe, plot) }
         });
@@ -98,7 +99,13 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn check(runtime: &Runtime, server: Conversation, probe: &mut DatabaseProbe, plot: Plot) {
-    let run = run(runtime, server, CHECK, probe.check());
+    let asked = async {
+        let report = probe.check().await;
+        // In the session of a check that passed, and its end.
+        probe.vitals().await;
+        report
+    };
+    let run = run(runtime, server, CHECK, asked);
     let (query, sql) = (&run.result.query, &run.result.sql);
     assert_eq!((query.attempts, sql.len()), (run.connections, plot.sql_checks));
     for outcome in sql.iter().chain([query]) {
@@ -111,6 +118,7 @@ fn check(runtime: &Runtime, server: Conversation, probe: &mut DatabaseProbe, plo
             assert!(version.len() <= 16 && version.bytes().all(|c| c.is_ascii_digit() || c == b'.'), "{version}");
             assert!(facts.started.as_ref().is_none_or(|started| started.chars().count() <= 40));
             assert!(facts.ready_after <= CHECK);
+            assert!(run.result.refused.iter().all(|refusal| refusal.sqlstate.len() <= 5), "{:?}", run.result.refused);
             assert_eq!(facts.plaintext, plot.sslmode == "prefer");
         }
         Err(failure) => assert!(sql.iter().all(|outcome| outcome.reason() == Some(failure.reason))),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::print;
 use crate::probe::dial;
 
-/// The daemon answers from memory; whoever takes longer is not it.
+/// The daemon answers from memory; what takes longer is another program.
 const LIMIT: Duration = Duration::from_secs(3);
 /// No answer of the daemon is near this.
 const MOST_BODY: usize = 1024 * 1024;

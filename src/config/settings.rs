@@ -2,22 +2,22 @@
 
 /// One setting: an environment variable, and unless it may hold a secret the flag that goes with it.
 #[derive(Debug)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The environment variable.
-    pub variable: &'static str,
+    pub(crate) variable: &'static str,
     /// How the value is called in `--help`.
-    pub value: &'static str,
+    pub(crate) value: &'static str,
     /// The default as a person would type it; empty where there is none.
-    pub default: &'static str,
+    pub(crate) default: &'static str,
     /// True where the value may hold a secret: then there is no flag, since a command line is public.
-    pub secret: bool,
+    pub(crate) secret: bool,
     /// One sentence.
-    pub help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 impl Setting {
     /// `--database-timeout` for `SIDEPULSE_DATABASE_TIMEOUT`; `None` where the value may hold a secret.
-    pub fn flag(&self) -> Option<String> {
+    pub(crate) fn flag(&self) -> Option<String> {
         if self.secret {
             return None;
         }
@@ -34,13 +34,13 @@ const fn secret(variable: &'static str, value: &'static str, help: &'static str)
 }
 
 /// The database URL that wins over [`DATABASE_URL`].
-pub const OWN_DATABASE_URL: &str = "SIDEPULSE_DATABASE_URL";
+pub(crate) const OWN_DATABASE_URL: &str = "SIDEPULSE_DATABASE_URL";
 /// The database URL that the app reads as well.
-pub const DATABASE_URL: &str = "DATABASE_URL";
+pub(crate) const DATABASE_URL: &str = "DATABASE_URL";
 /// Where the daemon listens.
 pub(crate) const LISTEN: &str = "SIDEPULSE_LISTEN";
 /// The port on which Railway checks the service.
-pub const PORT: &str = "PORT";
+pub(crate) const PORT: &str = "PORT";
 
 /// The table's default of a setting, as a person would type it.
 pub(crate) fn default_of(variable: &str) -> &'static str {
@@ -48,7 +48,7 @@ pub(crate) fn default_of(variable: &str) -> &'static str {
 }
 
 /// Every setting, in the order of `--help`.
-pub const SETTINGS: &[Setting] = &[
+pub(crate) const SETTINGS: &[Setting] = &[
     plain(LISTEN, "ADDR", "[::]:$PORT, or [::]:9900 without PORT", "Where to serve; [::] takes IPv4 as well"),
     plain("SIDEPULSE_APP_PORT", "PORT", "8000", "The app's port: in the default app URL, and PORT for CMD in `run`"),
     plain(

@@ -153,12 +153,8 @@ pub(super) fn decide(
             warn("sslrootcert is ignored: sslmode=disable uses no TLS");
         }
     }
-    if binding == ChannelBinding::Require {
-        if mode == Mode::Disable {
-            return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
-        }
-        // In plaintext there is no channel to bind to.
-        mode = mode.max(Mode::Require);
+    if mode == Mode::Disable && binding == ChannelBinding::Require {
+        return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
     }
 
     let client = match (certificate, key) {

@@ -47,7 +47,7 @@ fn start(variables: &[(&str, &str)]) -> Server {
         process: Arc::new(ProcessState::new(Instant::now())),
         metrics,
         gate: config.database.as_ref().unwrap().gate,
-        astray: Astray::of(&config),
+        misdirected: Misdirected::of(&config),
         token: config.token,
         log: silent(),
     });
@@ -188,14 +188,14 @@ async fn the_page_may_use_its_own_style_and_script_and_nothing_else() {
 fn a_public_domain_that_leads_here_is_told_once() {
     const DOMAIN: (&str, &str) = ("RAILWAY_PUBLIC_DOMAIN", "shop.up.railway.app");
     const RAILWAY: (&str, &str) = ("RAILWAY_ENVIRONMENT_ID", "e");
-    let astray = |variables: &[(&str, &str)]| Astray::of(&config(variables));
-    assert!(astray(&[DOMAIN]).is_none() && astray(&[RAILWAY]).is_none());
-    let astray = astray(&[DOMAIN, RAILWAY]).unwrap();
+    let misdirected = |variables: &[(&str, &str)]| Misdirected::of(&config(variables));
+    assert!(misdirected(&[DOMAIN]).is_none() && misdirected(&[RAILWAY]).is_none());
+    let misdirected = misdirected(&[DOMAIN, RAILWAY]).unwrap();
     let text = crate::log::tests::written(Level::Warn, true, |log| {
         for host in
             [None, Some("other"), Some("x.shop.up.railway.app"), Some("SHOP.up.railway.app:443"), Some(DOMAIN.1)]
         {
-            astray.note(host.map(|host| HeaderValue::from_str(host).unwrap()).as_ref(), log);
+            misdirected.note(host.map(|host| HeaderValue::from_str(host).unwrap()).as_ref(), log);
         }
     });
     assert_eq!((text.lines().count(), text.contains("target port"), text.contains("8000")), (1, true, true), "{text}");

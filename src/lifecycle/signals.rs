@@ -95,7 +95,7 @@ impl Signals {
 
     fn register(others: &[SignalKind], children: bool, terminal: Option<TerminalSignals>) -> std::io::Result<Signals> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        // A handler, even where SIGCHLD was ignored by whoever started us: else the kernel would swallow the status.
+        // A handler, even where our parent ignored SIGCHLD: else the kernel would swallow the status.
         let child = if children { Some(signal(SignalKind::child())?) } else { None };
         let mut signals =
             Signals { terminate, interrupt, others: Vec::new(), child, terminal, kept: Vec::new(), newest: None };
@@ -117,7 +117,7 @@ impl Signals {
 
     /// The SIGTERM or SIGINT that came already, if one did.
     pub(crate) async fn came_already(&mut self) -> Option<i32> {
-        // Gives way once, so that the runtime looks at the pipe of the signal handlers.
+        // Yields once, so that the runtime looks at the pipe of the signal handlers.
         tokio::task::yield_now().await;
         poll_fn(|context| match self.poll_stop(context) {
             Poll::Ready(came) => Poll::Ready(Some(came.number)),
@@ -133,7 +133,7 @@ impl Signals {
                 Came::by_handler(SignalKind::terminate().as_raw_value())
             } else if self.interrupt.poll_recv(context).is_ready() {
                 Came::by_handler(SignalKind::interrupt().as_raw_value())
-            } else if let Some(terminal) = &self.terminal {
+            } else if let Some(terminal) = &mut self.terminal {
                 ready!(terminal.poll(context))
             } else {
                 return Poll::Pending;
@@ -169,7 +169,7 @@ impl Signals {
     }
 }
 
-/// The signals that whoever started us has set to be ignored, as a bit mask (`SigIgn` in proc(5)).
+/// The signals that our parent has set to be ignored, as a bit mask (`SigIgn` in proc(5)).
 fn ignored_signals() -> u64 {
     #[cfg(target_os = "linux")]
     return procfs::process::Process::myself().and_then(|own| own.status()).map_or(0, |status| status.sigign);

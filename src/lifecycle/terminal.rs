@@ -7,10 +7,14 @@ use std::io::{self, IsTerminal};
 pub(super) use elsewhere::TerminalSignals;
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::hold_terminal_signals;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::with_none_held;
 #[cfg(target_os = "linux")]
 pub(super) use on_linux::TerminalSignals;
 #[cfg(target_os = "linux")]
 pub use on_linux::hold_terminal_signals;
+#[cfg(target_os = "linux")]
+pub(crate) use on_linux::with_none_held;
 
 /// Somebody may sit at a terminal: then the child stays in our group, where Ctrl-C reaches it.
 pub(crate) fn at_terminal() -> bool {
@@ -20,18 +24,19 @@ pub(crate) fn at_terminal() -> bool {
 #[cfg(target_os = "linux")]
 mod on_linux {
     use std::io;
-    use std::task::{Context, Poll, ready};
+    use std::task::{Context, Poll};
 
     use nix::sys::signal::{SigSet, Signal};
     use nix::sys::signalfd::{SfdFlags, SignalFd};
-    use tokio::io::Interest;
-    use tokio::io::unix::AsyncFd;
+    use tokio::sync::mpsc;
 
     use super::super::signals::Came;
     use super::at_terminal;
 
     /// The sender of what a terminal sends (`si_code` in sigaction(2)).
     const SI_KERNEL: i32 = 0x80;
+    /// More than a person types while nobody listens.
+    const QUEUE: usize = 16;
 
     /// What a terminal sends.
     fn of_terminal() -> SigSet {
@@ -39,7 +44,7 @@ mod on_linux {
     }
 
     /// Keeps the terminal's signals for [`TerminalSignals`]. Call it before there is a second thread: each that is
-    /// started later inherits this, but no child does (std starts it with no signal blocked).
+    /// started later inherits this.
     ///
     /// # Errors
     /// As the system says.
@@ -50,11 +55,22 @@ mod on_linux {
         Ok(())
     }
 
+    /// Starts a child, which inherits what is held unless it is let go meanwhile. What comes in this moment goes to the
+    /// handlers.
+    pub(crate) fn with_none_held<T>(start: impl FnOnce() -> T) -> T {
+        let let_go = at_terminal() && of_terminal().thread_unblock().is_ok();
+        let started = start();
+        if let_go {
+            let _ = of_terminal().thread_block();
+        }
+        started
+    }
+
     /// INT, QUIT and WINCH with their sender.
-    pub(in super::super) struct TerminalSignals(AsyncFd<SignalFd>);
+    pub(in super::super) struct TerminalSignals(mpsc::Receiver<Came>);
 
     impl TerminalSignals {
-        /// `None` where there is no terminal. Needs a runtime.
+        /// `None` where there is no terminal. They are read on a thread of their own.
         ///
         /// # Errors
         /// As the system says.
@@ -62,22 +78,28 @@ mod on_linux {
             if !at_terminal() {
                 return Ok(None);
             }
-            let signals = SignalFd::with_flags(&of_terminal(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-            Ok(Some(TerminalSignals(AsyncFd::with_interest(signals, Interest::READABLE)?)))
+            let signals = SignalFd::with_flags(&of_terminal(), SfdFlags::SFD_CLOEXEC)?;
+            let (tell, told) = mpsc::channel(QUEUE);
+            std::thread::Builder::new().name("terminal".into()).spawn(move || read(&signals, &tell))?;
+            Ok(Some(TerminalSignals(told)))
         }
 
         /// The next one.
-        pub(in super::super) fn poll(&self, context: &mut Context<'_>) -> Poll<Came> {
-            loop {
-                // An error is the runtime's end.
-                let Ok(mut ready) = ready!(self.0.poll_read_ready(context)) else { return Poll::Pending };
-                match self.0.get_ref().read_signal() {
-                    Ok(Some(read)) => {
-                        let number = i32::try_from(read.ssi_signo).unwrap_or_default();
-                        return Poll::Ready(Came { number, from_terminal: read.ssi_code == SI_KERNEL });
-                    }
-                    _ => ready.clear_ready(),
-                }
+        pub(in super::super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Came> {
+            match self.0.poll_recv(context) {
+                Poll::Ready(Some(came)) => Poll::Ready(came),
+                // None: it cannot be read any more.
+                _ => Poll::Pending,
+            }
+        }
+    }
+
+    fn read(signals: &SignalFd, tell: &mpsc::Sender<Came>) {
+        while let Ok(Some(read)) = signals.read_signal() {
+            let number = i32::try_from(read.ssi_signo).unwrap_or_default();
+            let came = Came { number, from_terminal: read.ssi_code == SI_KERNEL };
+            if tell.blocking_send(came).is_err() {
+                return;
             }
         }
     }
@@ -96,6 +118,11 @@ mod elsewhere {
         Ok(())
     }
 
+    /// Starts a child.
+    pub(crate) fn with_none_held<T>(start: impl FnOnce() -> T) -> T {
+        start()
+    }
+
     /// There are none.
     pub(in super::super) enum TerminalSignals {}
 
@@ -104,7 +131,7 @@ mod elsewhere {
             Ok(None)
         }
 
-        pub(in super::super) fn poll(&self, _: &mut Context<'_>) -> Poll<Came> {
+        pub(in super::super) fn poll(&mut self, _: &mut Context<'_>) -> Poll<Came> {
             match *self {}
         }
     }

@@ -121,3 +121,107 @@ impl<T> Attempts<T> {
         (Outcome { duration: ended - self.started, ..outcome }, found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout_at;
+
+    use super::*;
+    use crate::probe::{Phase, Reason};
+
+    /// What the server does in one attempt: so long silent, then this.
+    #[derive(Clone, Copy)]
+    enum Server {
+        Says(u64, Reason),
+        Passes(u64),
+        /// Silent before the login waits.
+        Stalls,
+        /// The login waits for so long, then this is said.
+        Wakes(u64, Result<(), Reason>),
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn attempt(server: Server, turn: Turn) -> Attempt<()> {
+        let failed = |reason| Err(Failure::new(reason, Phase::Auth));
+        let (silent, said, waits) = match server {
+            Server::Says(seconds, reason) => (seconds, failed(reason), false),
+            Server::Passes(seconds) => (seconds, Ok(()), false),
+            Server::Stalls => (1000, Ok(()), false),
+            Server::Wakes(seconds, said) => (seconds, said.or_else(failed), true),
+        };
+        let until = turn.latest.filter(|_| waits).unwrap_or(turn.until);
+        let began = Instant::now();
+        let over = timeout_at(until, sleep(Duration::from_secs(silent))).await.is_err();
+        let end = match (over, waits) {
+            (false, _) => AttemptEnd::Answered,
+            (true, false) => AttemptEnd::TimeOver,
+            (true, true) => AttemptEnd::Waiting,
+        };
+        let result = if over { failed(Reason::AuthTimeout) } else { said };
+        let extended = began.elapsed() > turn.until - began;
+        Attempt { result, phases: Phases::default(), ended: Instant::now(), end, began_login: true, extended }
+    }
+
+    /// A check of 20 s with attempts of 8 s against this: the last behaviour stays.
+    async fn check(behind_neon: bool, script: &[Server]) -> (Option<Reason>, u32, u64) {
+        check_with(8, behind_neon, script).await
+    }
+
+    async fn check_with(attempt_seconds: u32, behind_neon: bool, script: &[Server]) -> (Option<Reason>, u32, u64) {
+        let limits = Limits { check: 20 * SECOND, attempt: attempt_seconds * SECOND, behind_neon };
+        let mut next = 0;
+        let attempts = Attempts::make(limits, async |turn| {
+            next += 1;
+            attempt(script[next.min(script.len()) - 1], turn).await
+        });
+        let (outcome, found) = attempts.await.finish();
+        assert_eq!(outcome.result.is_ok(), found.is_some());
+        (outcome.reason(), outcome.attempts, outcome.duration.as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_waits_behind_neon_has_the_time_of_the_check_once() {
+        use Server::{Says, Stalls, Wakes};
+        let wakes = |seconds| Wakes(seconds, Ok(()));
+        assert_eq!(check(true, &[wakes(9)]).await, (None, 1, 9));
+        assert_eq!(check(true, &[wakes(19)]).await, (None, 1, 19));
+        assert_eq!(check(true, &[wakes(25)]).await, (Some(Reason::AuthTimeout), 1, 20));
+        // Elsewhere, and where nothing waits, an attempt is cut.
+        assert_eq!(check(false, &[wakes(25)]).await, (Some(Reason::AuthTimeout), 3, 20));
+        assert_eq!(check(true, &[Stalls]).await, (Some(Reason::AuthTimeout), 3, 20));
+        // The second that waits is cut: there is time for a third.
+        let once = [Wakes(9, Err(Reason::ControlPlane)), wakes(25), Says(0, Reason::AuthFailed)];
+        let (reason, attempts, _) = check_with(5, true, &once).await;
+        assert_eq!((reason, attempts), (Some(Reason::AuthFailed), 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_named_reason_stands_over_the_end_of_a_shortened_attempt() {
+        use Server::{Says, Stalls, Wakes};
+        // The proxy names a black hole after 15.1 s: the next attempt has 5 s.
+        let black_hole = [Wakes(15, Err(Reason::ComputeUnreachable)), Wakes(25, Ok(()))];
+        assert_eq!(check(true, &black_hole).await, (Some(Reason::ComputeUnreachable), 2, 20));
+        let shortened = [Says(7, Reason::StartingUp), Says(7, Reason::ConnectionLost), Stalls];
+        assert_eq!(check(false, &shortened).await, (Some(Reason::ConnectionLost), 3, 20), "the newest of them");
+        assert_eq!(check(false, &[Says(7, Reason::StartingUp), Stalls]).await.0, Some(Reason::StartingUp));
+        // What the last one names itself is newer.
+        let named = [Says(7, Reason::StartingUp), Says(7, Reason::StartingUp), Says(1, Reason::AuthFailed)];
+        assert_eq!(check(false, &named).await.0, Some(Reason::AuthFailed));
+        assert_eq!(check(false, &[Stalls]).await.0, Some(Reason::AuthTimeout), "nobody named any");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_tries_while_that_may_help() {
+        use Server::{Passes, Says};
+        for (reason, neon, elsewhere) in
+            [(Reason::ControlPlane, 4, 5..20), (Reason::QueryFailed, 1, 1..2), (Reason::AuthFailed, 1, 1..2)]
+        {
+            assert_eq!(check(true, &[Says(0, reason)]).await.1, neon, "{reason}");
+            let attempts = check(false, &[Says(0, reason)]).await.1;
+            assert!(elsewhere.contains(&attempts), "{reason}: {attempts}");
+        }
+        let (reason, attempts, _) = check(true, &[Says(0, Reason::StartingUp), Passes(1)]).await;
+        assert_eq!((reason, attempts), (None, 2));
+    }
+}

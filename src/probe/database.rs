@@ -108,6 +108,14 @@ impl DatabaseProbe {
         DatabaseProbe { traffic: traffic.clone(), ..self }
     }
 
+    /// Forgets what the checks before have learned, so that each run of a fuzz target has one course.
+    #[cfg(fuzzing)]
+    pub fn forget(&mut self) {
+        self.refusals = KnownRefusals::default();
+        self.waiting_since = None;
+        self.looks = Looks::at(self.settings.early_warnings.as_ref());
+    }
+
     /// One whole check.
     pub async fn check(&mut self) -> DatabaseReport {
         // Loading the roots takes longer than a whole check: it is done before the clock starts. Where it fails, the
@@ -159,11 +167,13 @@ impl DatabaseProbe {
                 (logged_in, _) => logged_in,
             }
         };
+        let extended = deadline != turn.until;
         let mut end = if logged_in.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
         let result = match logged_in {
             Ok(Ok(session)) => {
                 let ready_after = self.waiting_since.unwrap_or(check_started).elapsed();
-                return self.converse(session, ready_after, deadline, progress).await;
+                let attempt = self.converse(session, ready_after, deadline, progress).await;
+                return Attempt { extended, ..attempt };
             }
             Ok(Err(failure)) => Err(failure),
             Err(_) => {
@@ -175,7 +185,6 @@ impl DatabaseProbe {
             }
         };
         let began_login = progress.phase() == Some(Phase::Auth);
-        let extended = deadline != turn.until;
         Attempt { result, phases: progress.phases(), ended: Instant::now(), end, began_login, extended }
     }
 
@@ -301,8 +310,12 @@ impl DatabaseProbe {
             let share = deadline.saturating_duration_since(started).saturating_sub(ANSWER_MARGIN) / remaining;
             // Where the server has no clock for it, ours ends the check, and with it the session.
             let until = if asker.has_clock() { deadline } else { started + share };
-            let result = timeout_at(until, asker.is_true(sql, share)).await;
-            let result = result.unwrap_or_else(|_| Err(timed_out(Some(Phase::Query))));
+            let result = match outcomes.last().and_then(|before| before.result.as_ref().err()) {
+                Some(before) if !asker.is_open() => Err(with_it(before)),
+                _ => timeout_at(until, asker.is_true(sql, share))
+                    .await
+                    .unwrap_or_else(|_| Err(timed_out(Some(Phase::Query)))),
+            };
             if result.is_err() {
                 asker.roll_back(deadline).await;
             }
@@ -392,6 +405,12 @@ fn settle(progress: &mut Progress, meter: &Meter) {
     } else if seen.plaintext {
         progress.rename(Phase::Auth);
     }
+}
+
+/// A SQL check that could not run since the one before it had ended the session.
+fn with_it(before: &Failure) -> Failure {
+    let failure = Failure { phase: None, unclassified: None, ..before.clone() };
+    failure.with_detail("the session had ended with the check before")
 }
 
 fn timed_out(phase: Option<Phase>) -> Failure {

@@ -13,8 +13,8 @@ use crate::config::WarnAt;
 
 /// The most that a look may take; it answers within milliseconds, or is not worth the wait.
 const LONGEST: Duration = Duration::from_secs(2);
-/// With less than this left of the attempt's time there is no look: it would only be cut.
-const SHORTEST: Duration = Duration::from_millis(500);
+/// With a smaller share of the attempt's time there is no look: it would only be cut.
+const SHORTEST: Duration = Duration::from_millis(300);
 /// A server that refused the statement is not asked again for this long: it may have been replaced by another.
 const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 

@@ -8,45 +8,28 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::database::ServerFacts;
 use super::diagnosis::server::is_catch_all;
 use super::refusal::{Addition, Refusal};
-use super::session::{Rows, Session, Trouble};
+use super::session::{Rows, Session};
+use super::trouble::{CUT, Trouble};
 use super::{Failure, Phase, Reason};
+
+mod facts;
+mod steps;
+
+use facts::Facts;
+use steps::{Purpose, Step};
 
 /// The server ends a statement this much before we would give up on it, so that its own error arrives.
 pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(250);
-/// A statement has this long at least.
-const SHORTEST_STATEMENT: Duration = Duration::from_millis(100);
-/// A lock is a sign of trouble long before the statement timeout.
-const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(1);
-/// Ends a statement, and a `--` comment at the end of one.
-const SEPARATOR: &str = "\n;";
 /// For what tidies up between two tries.
 const GRACE: Duration = Duration::from_millis(250);
 /// The SQLSTATE of a statement in a transaction that has failed before.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 /// The SQLSTATE for a message whose answers were not one for each statement.
 const MISCOUNTED: &str = "00000";
-/// The SQLSTATE for a connection that ended.
-const CUT: &str = "08006";
-
-/// One statement, and what it is for.
-struct Step {
-    purpose: Purpose,
-    sql: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Begin,
-    Setting(Addition),
-    Query,
-    Facts,
-    End,
-}
 
 /// What one try of the query came to.
 enum Try {
@@ -55,9 +38,6 @@ enum Try {
     /// The server refused something of ours: again without it.
     Again,
 }
-
-/// The values of [`Addition::FACTS`], each absent where it was not told.
-type Facts = [Option<String>; 3];
 
 /// Why several statements in one message are not tried any more in this session: either they, or one of them, were
 /// refused.
@@ -124,6 +104,11 @@ impl Asker {
         self.takes(Addition::Transaction) && self.takes(Addition::StatementTimeout)
     }
 
+    /// Whether the session can be asked more.
+    pub(super) fn is_open(&self) -> bool {
+        self.session.is_open()
+    }
+
     /// Whether the connection ended over several statements in one message, with nothing of it answered.
     pub(super) fn was_cut(&self) -> bool {
         self.cut
@@ -131,20 +116,7 @@ impl Asker {
 
     /// What the server told beside the last deep query.
     pub(super) fn facts(&self) -> ServerFacts {
-        let [started, recovery, read_only_default] = &self.facts;
-        let flags = [recovery, read_only_default].map(|text| text.as_deref().and_then(truth));
-        let read_only = match flags {
-            [Some(false), Some(false)] => Some(false),
-            _ if flags.contains(&Some(true)) => Some(true),
-            _ => None,
-        };
-        ServerFacts {
-            read_only,
-            started: started.as_ref().map(|text| text.chars().take(40).collect()),
-            version: self.session.version(),
-            ready_after: Duration::ZERO,
-            plaintext: self.session.is_plaintext(),
-        }
+        self.facts.of(&self.session)
     }
 
     /// Leaves no transaction behind, not even for a pooler to find.
@@ -166,7 +138,8 @@ impl Asker {
     async fn ask(&mut self, sql: &str, until: Instant, facts: bool) -> Result<Rows, Failure> {
         self.passed = None;
         loop {
-            let steps = self.steps(sql, until, facts);
+            let wanted = if facts { self.wanted() } else { Vec::new() };
+            let steps = steps::around(sql, until, &wanted, |addition| self.takes(addition));
             let tried = match self.takes(Addition::OneMessage) {
                 true => self.in_one_message(&steps).await,
                 false => self.step_by_step(&steps).await,
@@ -185,51 +158,20 @@ impl Asker {
         !refused && !doubted && !self.skipped.contains(&addition)
     }
 
-    /// The statements around the query, as far as the server takes them.
-    fn steps(&self, sql: &str, until: Instant, facts: bool) -> Vec<Step> {
-        let mut steps = Vec::with_capacity(6);
-        let mut add = |purpose, sql: String| steps.push(Step { purpose, sql });
-        let in_transaction = self.takes(Addition::Transaction);
-        if in_transaction {
-            let read_only = self.takes(Addition::ReadOnly);
-            add(Purpose::Begin, if read_only { "BEGIN READ ONLY" } else { "BEGIN" }.to_owned());
-            let time = until.saturating_duration_since(Instant::now()).max(SHORTEST_STATEMENT);
-            let settings = [
-                (Addition::StatementTimeout, "statement_timeout", time),
-                (Addition::LockTimeout, "lock_timeout", LONGEST_LOCK_WAIT.min(time / 2)),
-            ];
-            for (addition, name, time) in settings {
-                if self.takes(addition) {
-                    add(Purpose::Setting(addition), format!("SET LOCAL {name} = {}", time.as_millis()));
-                }
-            }
-        }
-        add(Purpose::Query, sql.to_owned());
-        let wanted: Vec<&str> = self.wanted().map(expression).collect();
-        if facts && !wanted.is_empty() {
-            add(Purpose::Facts, format!("SELECT {}", wanted.join(", ")));
-        }
-        if in_transaction {
-            let end = if self.takes(Addition::Rollback) { "ROLLBACK" } else { "COMMIT" };
-            add(Purpose::End, end.to_owned());
-        }
-        steps
-    }
-
-    fn wanted(&self) -> impl Iterator<Item = Addition> {
-        Addition::FACTS.into_iter().filter(|&fact| self.takes(fact))
+    /// The facts that the server tells.
+    fn wanted(&self) -> Vec<Addition> {
+        facts::ALL.into_iter().filter(|&fact| self.takes(fact)).collect()
     }
 
     /// All statements in one message.
     async fn in_one_message(&mut self, steps: &[Step]) -> Try {
         self.query_at = steps.iter().position(|step| step.purpose == Purpose::Query).unwrap_or_default();
-        let statements: Vec<&str> = steps.iter().map(|step| step.sql.as_str()).collect();
-        let sent = self.session.send(&statements.join(SEPARATOR)).await;
+        let sent = self.session.send(&steps::joined(steps)).await;
         let mut completed = std::mem::take(&mut self.session.answer.completed);
         let trouble = match sent {
             Ok(()) if completed.len() == steps.len() => {
                 if let Some(facts) = steps.iter().position(|step| step.purpose == Purpose::Facts) {
-                    self.learn(self.wanted().collect(), &completed[facts]);
+                    self.facts.learn(&self.wanted(), &completed[facts]);
                 }
                 return Try::Rows(completed.swap_remove(self.query_at));
             }
@@ -251,9 +193,14 @@ impl Asker {
             return Try::Failed(if at == 0 { self.cut_off(trouble) } else { trouble.failure });
         }
         match purpose {
-            Purpose::Query if trouble.has_code(IN_FAILED_TRANSACTION) => self.doubt(&trouble.code()),
-            Purpose::Begin if trouble.is_refusal() && !is_about(steps, self.query_at, &trouble) => {
-                self.doubt(&trouble.code());
+            Purpose::Query if trouble.code() == IN_FAILED_TRANSACTION => self.doubt(trouble.code()),
+            Purpose::Begin
+                if trouble.is_refusal()
+                    && !trouble
+                        .position()
+                        .is_some_and(|position| steps::points_into(steps, self.query_at, position)) =>
+            {
+                self.doubt(trouble.code());
             }
             Purpose::Setting(addition) => self.leave_out(addition, &trouble),
             _ => return Try::Failed(trouble.failure),
@@ -279,7 +226,7 @@ impl Asker {
                 }
                 (Ok(()), Purpose::Facts) => {
                     let rows = self.session.answer.completed.pop().unwrap_or_default();
-                    self.learn(self.wanted().collect(), &rows);
+                    self.facts.learn(&self.wanted(), &rows);
                 }
                 (Ok(()), _) => {}
                 (Err(trouble), Purpose::Facts | Purpose::End) => self.after_query(*purpose, &trouble).await,
@@ -292,7 +239,7 @@ impl Asker {
                         Purpose::Begin if trouble.is_refusal() => self.leave_out(Addition::Transaction, &trouble),
                         Purpose::Setting(addition) => self.leave_out(*addition, &trouble),
                         // One of the settings had failed, and nobody said so.
-                        Purpose::Query if trouble.has_code(IN_FAILED_TRANSACTION) && self.has_settings() => {
+                        Purpose::Query if trouble.code() == IN_FAILED_TRANSACTION && self.has_settings() => {
                             self.leave_out(Addition::StatementTimeout, &trouble);
                             self.leave_out(Addition::LockTimeout, &trouble);
                         }
@@ -333,27 +280,17 @@ impl Asker {
 
     /// Each fact by itself: what one is refused for hides no other.
     async fn ask_for_facts(&mut self) {
-        for fact in self.wanted().collect::<Vec<_>>() {
-            match self.session.send(&format!("SELECT {}", expression(fact))).await {
+        for fact in self.wanted() {
+            match self.session.send(&facts::select(&[fact])).await {
                 Ok(()) => {
                     let rows = self.session.answer.completed.pop().unwrap_or_default();
-                    self.learn(vec![fact], &rows);
+                    self.facts.learn(&[fact], &rows);
                 }
                 Err(trouble) if self.session.is_open() => {
                     self.leave_out(fact, &trouble);
                     self.session.roll_back(Instant::now() + GRACE).await;
                 }
                 Err(_) => return,
-            }
-        }
-    }
-
-    /// Takes facts from the columns of the first row.
-    fn learn(&mut self, facts: Vec<Addition>, rows: &Rows) {
-        for (column, fact) in facts.into_iter().enumerate() {
-            let value = rows.first().and_then(|row| row.try_get(column).ok().flatten());
-            if let Some(place) = Addition::FACTS.iter().position(|known| *known == fact) {
-                self.facts[place] = value.map(str::to_owned);
             }
         }
     }
@@ -371,7 +308,7 @@ impl Asker {
             return;
         }
         match trouble.is_refusal() {
-            true => self.refused.push(Refusal::new(addition, &trouble.code())),
+            true => self.refused.push(Refusal::new(addition, trouble.code())),
             false => self.skipped.push(addition),
         }
     }
@@ -390,64 +327,6 @@ impl Asker {
         }
         self.cut = failure.reason == Reason::ConnectionLost;
         failure
-    }
-}
-
-impl Trouble {
-    fn code(&self) -> String {
-        self.complaint.as_ref().map_or(CUT, |complaint| complaint.code().code()).to_owned()
-    }
-
-    fn has_code(&self, code: &str) -> bool {
-        self.complaint.as_ref().is_some_and(|complaint| complaint.code().code() == code)
-    }
-
-    /// Whether the server does not know a statement of ours, or does not let us: it will say so again. Else it is in
-    /// trouble, or busy.
-    fn is_refusal(&self) -> bool {
-        let Some(complaint) = &self.complaint else { return false };
-        let known = !is_catch_all(self.failure.reason)
-            && !matches!(self.failure.reason, Reason::AccessDenied | Reason::PoolerUnsupported);
-        !known && !speaks_of_state(complaint)
-    }
-}
-
-/// The classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html> that speak of the moment: connection,
-/// rollback, resources, locks, an operator's doing, the system. PgDog refuses by 58000 (`system_error`).
-fn speaks_of_state(complaint: &DbError) -> bool {
-    match complaint.code().code() {
-        "08P01" | "55P02" | "58000" => false,
-        "XX001" | "XX002" => true,
-        code => ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)),
-    }
-}
-
-/// Whether an error of the parser, which reads the whole message before anything is run, points into the query.
-fn is_about(steps: &[Step], query_at: usize, trouble: &Trouble) -> bool {
-    let Some(ErrorPosition::Original(position)) = trouble.complaint.as_ref().and_then(DbError::position) else {
-        return false;
-    };
-    let length = |step: &Step| step.sql.chars().count();
-    let before: usize = steps[..query_at].iter().map(|step| length(step) + SEPARATOR.len()).sum();
-    // It counts characters from 1.
-    let position = usize::try_from(*position).unwrap_or(usize::MAX);
-    (before + 1..=before + length(&steps[query_at])).contains(&position)
-}
-
-fn expression(fact: Addition) -> &'static str {
-    match fact {
-        // As text it would depend on the session's time zone.
-        Addition::StartTime => "extract(epoch FROM pg_postmaster_start_time())",
-        Addition::Recovery => "pg_is_in_recovery()",
-        _ => "current_setting('default_transaction_read_only')",
-    }
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text {
-        "t" | "true" | "on" => Some(true),
-        "f" | "false" | "off" => Some(false),
-        _ => None,
     }
 }
 

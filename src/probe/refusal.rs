@@ -36,9 +36,6 @@ pub enum Addition {
 }
 
 impl Addition {
-    /// What is asked of the server beside the query, in the order of the columns.
-    pub(super) const FACTS: [Addition; 3] = [Addition::StartTime, Addition::Recovery, Addition::ReadOnlyDefault];
-
     /// Its name for people.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::tls::TlsConnect;
 use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
+use super::Failure;
 use super::diagnosis;
 use super::diagnosis::server::Stage;
 use super::dial::Socket;
+use super::trouble::Trouble;
 use super::wire::{Decrypted, Meter, Wire};
-use super::{Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -77,13 +77,6 @@ impl Answer {
             _ => {}
         }
     }
-}
-
-/// Why a message was not answered to its end. The statement that it belongs to is the first that was not completed.
-pub(super) struct Trouble {
-    pub(super) failure: Failure,
-    /// What the server said, if it said something.
-    pub(super) complaint: Option<DbError>,
 }
 
 /// A connection that is logged in.
@@ -149,21 +142,20 @@ impl Session {
     pub(super) async fn send(&mut self, sql: &str) -> Result<(), Trouble> {
         self.answer = Answer::default();
         if !self.is_open() {
-            return Err(over());
+            return Err(Trouble::over());
         }
         // Until its end has been read, an answer is under way that would be taken for that of the next message.
         self.idle = false;
         let stream = match self.client.simple_query_raw(sql).await {
             Ok(stream) => stream,
-            Err(error) => return Err(trouble(&error, &self.meter, &self.redactor)),
+            Err(error) => return Err(Trouble::new(&error, &self.meter, &self.redactor)),
         };
         let mut stream = pin!(stream);
         let read = self.read(stream.as_mut()).await;
         self.idle = match &read {
             Ok(()) => true,
-            Err(Trouble { complaint: Some(complaint), .. }) if !is_fatal(complaint) => {
-                let rest =
-                    async { while self.read(stream.as_mut()).await.is_err_and(|more| more.complaint.is_some()) {} };
+            Err(trouble) if trouble.is_survived() => {
+                let rest = async { while self.read(stream.as_mut()).await.is_err_and(|more| more.is_complaint()) {} };
                 timeout(GOODBYE, rest).await.is_ok()
             }
             Err(_) => false,
@@ -186,12 +178,12 @@ impl Session {
                     // connection's, because the client would only say "closed".
                     Poll::Ready(Some(Err(said))) => {
                         let error = if said.as_db_error().is_some() { said } else { death.take().unwrap_or(said) };
-                        return Poll::Ready(Err(trouble(&error, &self.meter, &self.redactor)));
+                        return Poll::Ready(Err(Trouble::new(&error, &self.meter, &self.redactor)));
                     }
                     Poll::Pending if self.alive => {}
                     Poll::Pending => {
-                        let death = death.take().map(|error| trouble(&error, &self.meter, &self.redactor));
-                        return Poll::Ready(Err(death.unwrap_or_else(over)));
+                        let death = death.take().map(|error| Trouble::new(&error, &self.meter, &self.redactor));
+                        return Poll::Ready(Err(death.unwrap_or_else(Trouble::over)));
                     }
                 }
                 death = ready!(Pin::new(&mut self.connection).poll(cx)).err();
@@ -218,22 +210,6 @@ impl Session {
             let _ = timeout_at(until, self.connection).await;
         }
     }
-}
-
-fn is_fatal(complaint: &DbError) -> bool {
-    matches!(complaint.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
-        || matches!(complaint.severity(), "FATAL" | "PANIC")
-}
-
-fn trouble(error: &tokio_postgres::Error, meter: &Meter, redactor: &Redactor) -> Trouble {
-    let failure = diagnosis::driver::diagnose(error, Stage::Query, meter, redactor);
-    Trouble { failure, complaint: error.as_db_error().cloned() }
-}
-
-/// The session had ended before.
-fn over() -> Trouble {
-    let failure = Failure::new(Reason::ConnectionLost, Phase::Query).with_detail("the session is over");
-    Trouble { failure, complaint: None }
 }
 
 /// For a plan without TLS: the driver never calls it.

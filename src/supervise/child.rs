@@ -20,6 +20,8 @@ pub(super) struct Child {
     asked: Vec<Asked>,
     /// A server that was asked to stop has done so: what is left now is what it did not care for.
     server_has_ended: bool,
+    /// The whole group was asked, since the kernel does not say who is in it.
+    group_was_asked: bool,
 }
 
 /// A process that was asked to stop.
@@ -36,17 +38,12 @@ impl Child {
     #[expect(clippy::needless_pass_by_value, reason = "its own wait would race with ours")]
     pub(super) fn new(process: std::process::Child, leads: bool) -> Self {
         let pid = Pid::from_child(&process);
-        Child { pid, leads, reaped: false, asked: Vec::new(), server_has_ended: false }
+        Child { pid, leads, reaped: false, asked: Vec::new(), server_has_ended: false, group_was_asked: false }
     }
 
     /// Its number.
     pub(super) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
-    }
-
-    /// It leads a process group of its own.
-    pub(super) fn leads(&self) -> bool {
-        self.leads
     }
 
     /// Sends a signal to it alone: a server tells its workers itself, and a subprocess that is told as well takes the
@@ -58,8 +55,8 @@ impl Child {
         if self.reaped { Ok(()) } else { ignore_gone(kill_process(self.pid, signal)) }
     }
 
-    /// Remembers that it is asked to stop by this signal. Call it before the signal is sent.
-    pub(super) fn is_asked(&mut self, signal: Signal) {
+    /// Notes that it is asked to stop by this signal, before it can have ended.
+    pub(super) fn note_asked(&mut self, signal: Signal) {
         if !self.reaped && self.asked.is_empty() {
             self.asked.push(Asked { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
         }
@@ -88,9 +85,8 @@ impl Child {
     /// parents' business.
     pub(super) fn ask_rest(&mut self) {
         let Some(orphans) = self.orphans() else {
-            if self.leads && !self.server_has_ended {
-                // Who they are cannot be learned: all are asked, once.
-                self.server_has_ended = true;
+            if self.leads && !self.group_was_asked {
+                self.group_was_asked = true;
                 let _ = kill_process_group(self.pid, Signal::TERM);
             }
             return;

@@ -10,6 +10,7 @@ use std::process::{Child, Command};
 use crate::config::Config;
 use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{OWN_DATABASE_URL, PORT};
+use crate::lifecycle;
 
 /// sidepulse's own secrets: the child has no use for them.
 const WITHHELD: [&str; 2] = ["SIDEPULSE_TOKEN", OWN_DATABASE_URL];
@@ -66,7 +67,7 @@ pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> R
     if own_group {
         process.process_group(0);
     }
-    process.spawn().map_err(|error| refusal(program, &error))
+    lifecycle::with_none_held(|| process.spawn()).map_err(|error| refusal(program, &error))
 }
 
 /// The program's name for messages: a path or arguments may say more than a log should.

@@ -213,7 +213,7 @@ impl Course {
         self.orphaned()
     }
 
-    /// Some process has ended; whoever was its child is ours now.
+    /// Some process has ended; its children are ours now.
     pub(super) fn orphaned(&self) -> Step {
         match self.stage {
             Stage::Stopping { .. } if self.has_ended() => Step::AskRest,

@@ -9,11 +9,15 @@ use sidepulse::probe::Reason;
 use sidepulse::probe::database::DatabaseProbe;
 use sidepulse::probe::vitals::{Limit, Room, Sessions, Vitals};
 use tokio::runtime::Runtime;
+use tokio_postgres::NoTls;
 
 use crate::support::eventually::{SOON, eventually};
+
+use crate::support::fake_postgres::{At, Behaviour, Dialect, FakePostgres, Fault};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Postgres, ROLE};
 use crate::support::session::Session;
+use crate::support::sidecar::Sidecar;
 
 /// For tests of what takes long.
 const SHORT: Duration = Duration::from_millis(200);
@@ -62,6 +66,15 @@ impl Watcher {
         vitals
     }
 
+    /// One check that passes, and what comes of the look after it.
+    fn try_to_look(&mut self) -> Option<Result<Vitals, Reason>> {
+        self.runtime.block_on(async {
+            let report = self.probe.check().await;
+            assert!(report.query.result.is_ok(), "{:?}", report.query);
+            Some(self.probe.vitals().await?.map_err(|failure| failure.reason))
+        })
+    }
+
     /// Whether two looks in a row see it, the first at once or soon.
     fn warns_of(&mut self, warning: Reason) -> bool {
         eventually(SOON, || {
@@ -77,6 +90,20 @@ impl Watcher {
         let shown: Vec<_> = Reason::ALL.iter().filter(|reason| self.warnings.shows(**reason)).collect();
         assert!(shown.is_empty(), "{shown:?}: {:?}", self.warnings.vitals());
     }
+}
+
+/// A statement that waits for longer than a session of the tests may: until the server's end.
+fn wait_for_long(config: tokio_postgres::Config, sql: &'static str) {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (client, connection) = config.connect(NoTls).await.expect("a session");
+            tokio::select! {
+                _ = connection => {}
+                _ = client.simple_query(sql) => {}
+            }
+        });
+    });
 }
 
 fn sessions(count: usize, config: &tokio_postgres::Config) -> Vec<Session> {
@@ -208,4 +235,87 @@ fn a_standby_tells_as_much() {
     let leaked = Session::open(&standby.url().config()).expect("a session");
     leaked.sql("BEGIN").expect("a transaction");
     assert!(Watcher::on(standby.url()).warns_of(Reason::TransactionStuck));
+}
+
+/// The scripted server takes the message for a SQL check's: it asks for no start time.
+#[test]
+fn a_server_that_does_not_answer_it_fails_no_check_and_gets_no_second_connection() {
+    let fake = FakePostgres::start([Behaviour::fault(At::SqlCheck, Fault::Stall)]);
+    let mut watcher = Watcher::on(fake.url());
+    for _ in 0..2 {
+        assert_eq!(watcher.try_to_look(), Some(Err(Reason::QueryTimeout)), "asked again at the next check");
+    }
+    let sidecar = Sidecar::on(fake.url()).app(1).start();
+    let check = sidecar.wait_for_check("database:query", |check| check["status"] == "pass");
+    let rounds = || sidecar.metric("sidepulse_checks_total{check=\"database\"}").unwrap_or_default();
+    assert!(eventually(SOON, || rounds() >= 6.0), "checking goes on: {}", sidecar.log_text());
+    assert_eq!(check["attempts"], 1, "{check}");
+    assert_eq!(sidecar.metric("sidepulse_database_sessions_limit"), None);
+    let failed = "sidepulse_check_failures_total{check=\"database\",reason=\"query_timeout\"}";
+    assert_eq!(sidecar.metric(failed), Some(0.0));
+    assert_eq!(fake.counts().max_concurrent, 1);
+}
+
+#[test]
+fn a_server_without_these_views_is_asked_once() {
+    let dialect =
+        Dialect::postgres().without("pg_stat_activity", "42P01", "relation \"pg_stat_activity\" does not exist");
+    let fake = FakePostgres::start([Behaviour::good().dialect(dialect)]);
+    let mut watcher = Watcher::on(fake.url());
+    assert_eq!(watcher.try_to_look(), Some(Err(Reason::QueryFailed)));
+    assert_eq!(watcher.try_to_look(), None, "it is left alone");
+
+    let sidecar = Sidecar::on(fake.url()).app(1).set("SIDEPULSE_LOG", "debug").start();
+    let said = || sidecar.log_text().matches("no early warnings").count();
+    assert!(eventually(SOON, || said() == 1), "{}", sidecar.log_text());
+    let check = sidecar.check("database:query");
+    assert_eq!(check["status"], "pass", "{check}");
+}
+
+#[test]
+fn thousands_of_sessions_are_one_row() {
+    let numbers = ["5000", "4990", "5000", "3", "4980", "7", "86400.5", "86000.25", "900", "300", "4997", "-1", "-1"];
+    let columns: Vec<Option<&str>> = numbers.into_iter().map(Some).chain([None, None]).collect();
+    let fake = FakePostgres::start([Behaviour::good().sql_check_rows(&[&columns])]);
+    let mut watcher = Watcher::on(fake.url());
+    assert_eq!(watcher.look().sessions, Sessions { active: 3, idle: 4980, idle_in_transaction: 7, other: 10 });
+    watcher.look();
+    for warning in [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait] {
+        assert!(watcher.warnings.shows(warning), "{warning}");
+    }
+}
+
+/// The whole program with its own thresholds: the second look comes after a minute.
+#[test]
+fn the_daemon_warns_at_its_second_look_while_every_check_passes() {
+    let postgres =
+        Postgres::builder().setting("max_connections = 20").setting("neon.max_cluster_size = '30MB'").start();
+    postgres.admin("CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC");
+    let _crowd = sessions(13, &postgres.url().config());
+    let holder = postgres.admin_session().expect("a session");
+    holder.sql("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE").expect("the lock");
+    wait_for_long(postgres.url().config(), "TABLE things");
+    let waited = "SELECT count(*) FROM pg_locks WHERE clock_timestamp() - waitstart > interval '11 s'";
+    assert!(eventually(SOON, || postgres.admin_value(waited) == "1"));
+
+    let sidecar = Sidecar::on(postgres.url()).app(1).start();
+    let warns = |reason: &str| {
+        sidecar.metric(&format!("sidepulse_check_warning{{check=\"database\",reason=\"{reason}\"}}")) == Some(1.0)
+    };
+    sidecar.wait_for_check("database:query", |check| check["status"] == "pass");
+    let numbers = || sidecar.metric("sidepulse_database_sessions_limit");
+    assert!(eventually(SOON, || numbers() == Some(17.0)), "{}", sidecar.log_text());
+    let early = ["connections_scarce", "lock_wait", "storage_scarce"];
+    assert!(!early.iter().any(|reason| warns(reason)), "not at the first look");
+    let minute = Duration::from_secs(75);
+    assert!(eventually(minute, || early.iter().all(|reason| warns(reason))), "{}", sidecar.log_text());
+    let check = sidecar.check("database:query");
+    assert_eq!((&check["status"], &check["reason"]), (&"warn".into(), &"connections_scarce".into()), "{check}");
+    for reason in early {
+        let said = format!("\"message\":\"database: {reason}\"");
+        assert_eq!(sidecar.log_text().matches(&said).count(), 1, "{reason}: {}", sidecar.log_text());
+    }
+    let (code, row) = Sidecar::on(postgres.url()).check_database();
+    let remedy = row["remedy"].as_str().unwrap_or_default();
+    assert!(code == Some(0) && remedy.contains("of 17 sessions"), "{row}");
 }

@@ -115,7 +115,7 @@ class Sidecar(Web):
 class Prometheus(Web):
     """A real Prometheus with this configuration; its data is in the same directory."""
 
-    LISTENS = r'msg="?Listening on"? address=([0-9.:]+)'
+    LISTENS = r'msg="?Listening on"? (?:component=web )?address=([0-9.:]+)'  # 2.x, 3.x
 
     def __init__(self, config: Path) -> None:
         super().__init__(

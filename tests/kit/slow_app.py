@@ -1,12 +1,12 @@
-"""An app whose requests take a second: `/sleep` in a coroutine, `/subprocess` in a program, `/pool` in a
-process pool. Each leaves a byte in the file `UNDER_WAY` when it has begun. `/brief` takes a moment."""
+"""An app whose requests take a moment: `/sleep` in a coroutine, `/subprocess` in a program, `/pool` in a
+process pool. Each leaves a byte in the file `UNDER_WAY` when it has begun. `/brief` takes less."""
 
 import asyncio
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-SECOND = 1.0
+A_WHILE = 0.6
 pool: ProcessPoolExecutor | None = None
 
 
@@ -24,17 +24,17 @@ async def work(path: str) -> int:
     if path == "/":
         return 200
     if path == "/brief":
-        await asyncio.sleep(SECOND / 20)
+        await asyncio.sleep(A_WHILE / 12)
         return 200
     with open(os.environ["UNDER_WAY"], "a") as file:
         file.write(".")
     if path == "/sleep":
-        await asyncio.sleep(SECOND)
+        await asyncio.sleep(A_WHILE)
     elif path == "/subprocess":
-        process = await asyncio.create_subprocess_exec("sleep", str(SECOND))
+        process = await asyncio.create_subprocess_exec("sleep", str(A_WHILE))
         return 200 if await process.wait() == 0 else 500
     elif path == "/pool":
-        await in_pool(SECOND)
+        await in_pool(A_WHILE)
     elif path == "/idle-pool":
         await in_pool(0)
     return 200

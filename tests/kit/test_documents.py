@@ -55,3 +55,11 @@ def test_the_documents_agree_with_the_package() -> None:
         assert set(re.findall(r"sidepulse==([0-9.]+[0-9])", text)) <= {version[1]}
         assert set(re.findall(r"sidepulse:([0-9.]+[0-9])", text)) <= {version[1]}
         assert set(re.findall(r"railway@([0-9.]+[0-9])", text)) <= {sdk[1]}
+
+
+def test_the_dashboard_is_drawn_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs/drawing")
+    import dashboard
+
+    drawn = (ROOT / "docs/pictures/dashboard.svg").read_text()
+    assert drawn == dashboard.layout(), "docs/draw dashboard"

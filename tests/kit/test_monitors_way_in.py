@@ -70,6 +70,8 @@ def serve(postgres: Postgres) -> Iterator[Callable[..., Service]]:
             "DATABASE_URL": postgres.url(),
             "ENVIRONMENT": "test",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "SIDEPULSE_APP_TIMEOUT": "1s",
+            "SIDEPULSE_DATABASE_TIMEOUT": "1s",
         } | environment
         uvicorn = (sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", "$PORT")
         program = Program(SIDEPULSE, "run", "--", *uvicorn, environment=QUICK | variables, cwd=BACKEND)
@@ -87,6 +89,12 @@ def serve(postgres: Postgres) -> Iterator[Callable[..., Service]]:
 @pytest.fixture(scope="module")
 def service(serve: Callable[..., Service]) -> Service:
     return serve()
+
+
+@pytest.fixture(scope="module")
+def open_to_all(serve: Callable[..., Service]) -> Service:
+    """Its sidecar has no token, and takes its time to drain."""
+    return serve(SIDEPULSE_TOKEN="", SIDEPULSE_DRAIN_DELAY="3s")
 
 
 def green(service: Service) -> bool:
@@ -162,8 +170,8 @@ def raw(service: Service, request: str) -> tuple[int, bytes]:
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0, answer
 
 
-def test_without_a_token_the_metrics_are_not_there(serve: Callable[..., Service]) -> None:
-    service = serve(SIDEPULSE_TOKEN="")
+def test_without_a_token_the_metrics_are_not_there(open_to_all: Service) -> None:
+    service = open_to_all
     assert httpx.get(f"{service.sidecar}/metrics").status_code == 200
     for headers in ({}, {"Authorization": "Bearer guessed-by-somebody"}):
         assert service.get("/metrics", headers=headers).status_code in (401, 404)
@@ -181,9 +189,8 @@ def test_the_database_s_reason_comes_through(service: Service, postgres: Postgre
     wait_until(lambda: green(service), SOON, "well again")
 
 
-def test_uvicorn_frozen_then_killed(serve: Callable[..., Service]) -> None:
-    """The price of this way: what hangs with uvicorn says nothing. The sidecar's own port says why."""
-    service = serve()
+def test_uvicorn_frozen_then_killed(service: Service) -> None:
+    """The price of this way: it hangs with uvicorn; the sidecar's own port says why. Its service's last."""
     uvicorn = service.child()
     os.kill(uvicorn, signal.SIGSTOP)
     try:
@@ -200,8 +207,9 @@ def test_uvicorn_frozen_then_killed(serve: Callable[..., Service]) -> None:
         service.get("/health")
 
 
-def test_a_drain_is_red_until_the_end(serve: Callable[..., Service]) -> None:
-    service = serve(SIDEPULSE_DRAIN_DELAY="3s")
+def test_a_drain_is_red_until_the_end(open_to_all: Service) -> None:
+    """Its service's last."""
+    service = open_to_all
     service.program.process.terminate()
     wait_until(lambda: service.get("/readyz").text == "fail: draining\n", 3, "draining")
     assert service.get("/health").json()["output"].startswith("draining")
@@ -223,15 +231,20 @@ class Impostor:
         while True:
             try:
                 client, _ = self.listener.accept()
-                self.held.append(client)
-                if self.answer is not None:
-                    client.recv(65536)
-                    client.sendall(self.answer)
-                    client.shutdown(socket.SHUT_WR)
-            except ConnectionError:
-                continue  # who has read enough leaves
             except OSError:
                 return
+            self.held.append(client)
+            threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        if self.answer is None:
+            return
+        try:
+            client.recv(65536)
+            client.sendall(self.answer)
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # who has read enough leaves
 
     def close(self) -> None:
         self.listener.close()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 ELSEWHERE = {"deploy/demo", "tests/run"}
 PRODUCTION = {
     "ENVIRONMENT": "production",
-    "JWT_SECRET": "0f" * 24,
+    "JWT_SECRET": secrets.token_hex(24),
     "CORS_ORIGINS": "https://shop.vercel.app",
     "DATABASE_URL": "postgresql://u:p@ep-a-b-1.eu-central-1.aws.neon.tech/d?sslmode=require",
     "PORT": "8080",

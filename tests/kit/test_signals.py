@@ -1,6 +1,6 @@
-"""What becomes of a request that is under way when a signal comes: each server as it is really started, each signal,
-and `sidepulse run` beside what it is compared with. A container's end is played: whoever is left when the program that
-was signalled has ended is killed at once.
+"""What becomes of a request that is under way when a signal comes: each server as it is really started, each
+signal, and `sidepulse run` beside what it is compared with. A container's end is played: whoever is left when
+the program that was signalled has ended is killed at once.
 
     SIGNALS_TABLE=FILE python -m pytest tests/kit/test_signals.py
 
@@ -28,14 +28,23 @@ from servers import free_port, wait_until
 KIT = ROOT / "tests/kit"
 TABLE = os.environ.get("SIGNALS_TABLE")
 SIGNALS = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]
-STOPS = ["TERM", "INT"]
 # A server that has not ended so long after its last request goes on.
 GOES_ON = 1.5
 BUSY = 6
 
 PYTHON = sys.executable
 UVICORN = [PYTHON, "-m", "uvicorn", "slow_app:app", "--port", "{port}", "--log-level", "warning"]
-GUNICORN = [PYTHON, "-m", "gunicorn", "slow_app:app", "-b", "127.0.0.1:{port}", "--log-level", "error"]
+GUNICORN = [
+    PYTHON,
+    "-m",
+    "gunicorn",
+    "slow_app:app",
+    "-b",
+    "127.0.0.1:{port}",
+    "--log-level",
+    "error",
+    "--no-control-socket",
+]
 SHELL = " ".join(UVICORN)
 
 
@@ -82,10 +91,33 @@ class End:
         return f"{self.request}; {end}" + (f"; {self.left} killed" if self.left else "")
 
 
-# The request, and the exit code. What a server does with HUP, QUIT, USR1 and USR2 is its own affair: only that nobody
-# else is told is ours.
-DIES = {"HUP": ("cut", 129), "QUIT": ("cut", 131), "USR1": ("cut", 138), "USR2": ("cut", 140)}
-EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {}
+Expected = dict[str, tuple[str, int | None]]
+
+
+def and_dies(stops: Expected, request: str) -> Expected:
+    """What the stops do, and what the other signals do to a program that does not handle them."""
+    return stops | {name: (request, 128 + getattr(signal, f"SIG{name}")) for name in SIGNALS[2:]}
+
+
+# The request, and the exit code. Where the server itself dies of a signal that is passed on, its request is
+# cut; where it is a shell or a reloader that dies, what it started is asked to stop, and answers first.
+STOPS = {"TERM": ("200", 143), "INT": ("200", 0)}
+WAITS = {"TERM": ("200", 143), "INT": ("200", 130)}
+GOES_ON_SERVING: Expected = {name: ("200", None) for name in SIGNALS[2:]}
+EXPECTED: dict[str, Expected] = {
+    "uvicorn": and_dies(STOPS, "cut"),
+    "uvicorn, a subprocess": and_dies(STOPS, "cut"),
+    "uvicorn, a process pool": and_dies(STOPS, "cut"),
+    "uvicorn, an idle process pool": and_dies({"TERM": ("none", 143), "INT": ("none", 0)}, "none"),
+    "uvicorn --workers 2": GOES_ON_SERVING | {"TERM": ("200", 0), "INT": ("200", 0)},
+    "uvicorn --reload": and_dies({"TERM": ("200", 0), "INT": ("200", 0)}, "200"),
+    # With uvicorn's workers gunicorn itself does not end at SIGINT before its graceful timeout of 30 s.
+    "gunicorn -w 2": GOES_ON_SERVING | {"TERM": ("200", 0), "INT": ("200", 137)},
+    "sh -c 'exec uvicorn'": and_dies(STOPS, "cut"),
+    "sh -c 'cd / && uvicorn'": and_dies(WAITS, "200"),
+    "uvicorn, at a terminal": and_dies(STOPS, "cut"),
+    "sh -c 'cd / && uvicorn', at a terminal": and_dies(WAITS, "200"),
+}
 
 
 class Marked:
@@ -188,7 +220,7 @@ def observe(
     os.kill(process.pid, getattr(signal, f"SIG{name}"))
     last = sent + SOON
     while process.poll() is None and time.monotonic() < last:
-        if name not in STOPS and not client.is_alive():
+        if name not in ("TERM", "INT") and not client.is_alive():
             last = min(last, time.monotonic() + GOES_ON)
         time.sleep(0.01)
     seconds = time.monotonic() - sent

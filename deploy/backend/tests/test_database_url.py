@@ -116,6 +116,8 @@ def test_what_asyncpg_is_told(row, files):
     parsed = parse_database_url(row["url"])
     found = meaning(parsed, files)
     expected = DEFAULTS | row
+    if expected.get("channel_binding") == "require" and expected["tls"] == "prefer":
+        expected["tls"] = "require"  # asyncpg cannot bind to a channel, but it can insist on one
     if "socket" in row:
         assert found["socket"] == row["socket"]
     else:

@@ -45,3 +45,69 @@ pub(super) fn every_reader(bytes: &[u8]) -> usize {
         + url::Url::read(&text).keys.len()
         + usize::from(url::is_template(&text))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces of what the readers look for.
+    const PIECES: [&str; 40] = [
+        "web: ",
+        "FROM ",
+        "COPY ",
+        "ENV A=",
+        "CMD [",
+        "WORKDIR ",
+        "RUN <<E\n",
+        "\"",
+        "'",
+        "\"\"\"",
+        "$PORT",
+        "${PORT:-8}",
+        "$(",
+        "\\",
+        "\n",
+        "\r\n",
+        "\0",
+        "é",
+        "://",
+        "@",
+        "=",
+        ":",
+        ",",
+        "[",
+        "]",
+        "{",
+        "}",
+        "(",
+        ")",
+        "#",
+        "sh -c ",
+        "uvicorn ",
+        "sidepulse run -- ",
+        "JWT_SECRET",
+        "a==1",
+        " @ ",
+        "app = FastAPI(",
+        "from x import (",
+        "[[package]]\nname = \"",
+        "--from=0 ",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever stands in a file, reading it ends.
+        #[test]
+        fn anything_can_be_read(
+            pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..24),
+            bytes in prop::collection::vec(any::<u8>(), 0..8),
+            times in 1_usize..20,
+        ) {
+            let piece = [pieces.concat().as_bytes(), &bytes].concat();
+            every_reader(&piece.repeat(times));
+        }
+    }
+}

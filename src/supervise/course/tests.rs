@@ -148,7 +148,7 @@ fn an_unresponsive_child_gets_no_drain_delay_and_the_code_is_70() {
     for (events, code) in rows {
         assert_eq!(play(5 * S, events).1, Some(code), "{events:?}");
     }
-    // Who is being stopped is not called unresponsive: uvicorn refuses connections while it drains.
+    // A child that is being stopped is not called unresponsive: uvicorn refuses connections while it drains.
     play(5 * S, &[(1, Term, Step::Wait), (2, Silent, Step::Wait), (6, Due, TERM)]);
 }
 
@@ -162,7 +162,7 @@ fn what_the_child_left_behind_is_ended_too() {
     // … and else a second: the platform waits for us alone.
     let unasked = [(1, Ends(Ended::Code(3)), ASK_REST), (2, Due, KILL)];
     assert_eq!(play(Duration::ZERO, &unasked), (None, Some(3), Level::Error));
-    // Whoever SIGKILL made an orphan gets it as well; what not even that ends is left behind.
+    // What SIGKILL made an orphan gets it as well; what not even that ends is left behind.
     let stuck = [unasked[0], unasked[1], (2, Leaves(Rest::OfShell), KILL), (4, Due, Step::Wait)];
     assert_eq!(play(Duration::ZERO, &stuck).0, Some(3));
 }

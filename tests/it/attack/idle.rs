@@ -1,4 +1,4 @@
-//! Floods of connections: nobody who asks is kept out.
+//! Floods of connections: no client that asks is kept out.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ const THOUSANDS: usize = 3_000;
 const BATCH: usize = 100;
 /// What each of two flooders holds: together more than there is room for.
 const HELD: usize = MOST_CLIENTS * 2 / 3;
-/// Who hold the longest answer that there is: some 230 KB with as many SQL checks as are allowed.
+/// Clients that hold the longest answer that there is: some 230 KB with as many SQL checks as are allowed.
 const SCRAPERS: usize = 200;
 const SQL_CHECKS: usize = 32;
 /// Between two connections of a flooder.
@@ -44,7 +44,10 @@ fn thousands_of_idle_clients_keep_neither_a_new_nor_an_active_one_out() {
     target.wait_for_probes(20);
     let open = clients.iter().filter(|stream| !is_closed(stream)).count();
     assert!(open <= MOST_CLIENTS, "{open} idle clients are still served");
-    assert!(is_closed(&clients[0]) && !is_closed(&clients[clients.len() - 1]), "who was silent longest goes first");
+    assert!(
+        is_closed(&clients[0]) && !is_closed(&clients[clients.len() - 1]),
+        "the one that was silent longest goes first"
+    );
     target.is_at_ease();
     drop((active, clients));
     target.recovers(0);

@@ -1,4 +1,4 @@
-//! Bytes without sense, and requests that lost theirs on the way.
+//! Bytes without sense, and requests that were damaged.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;

@@ -26,7 +26,7 @@ fn a_thousand_requests_in_one_piece_are_answered_in_order() {
     let mut writer = stream.try_clone().unwrap();
     let writing = std::thread::spawn(move || {
         writer.write_all(requests.as_bytes())?;
-        // Who has no more to say may still listen.
+        // A client that has no more to say may still listen.
         writer.shutdown(Shutdown::Write)
     });
     let read = read_to_end(&mut stream).expect("closed after the last answer");

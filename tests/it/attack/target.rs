@@ -141,7 +141,7 @@ impl Target {
 /// Asks over a fresh connection every few milliseconds, as a kubelet does every few seconds.
 struct Kubelet {
     seen: Arc<Mutex<Seen>>,
-    /// Held during a probe: who holds it stops the probes.
+    /// Held during a probe: holding it stops the probes.
     turn: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

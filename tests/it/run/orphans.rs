@@ -1,4 +1,4 @@
-//! No zombie and no orphan is left, whoever is PID 1.
+//! No zombie and no orphan is left, whatever PID 1 is.
 
 use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 

@@ -28,7 +28,7 @@ fn the_port_is_filled_into_the_arguments() {
 #[test]
 fn the_child_inherits_no_descriptor_of_ours() {
     let script = "import os; print('fds', os.listdir('/proc/self/fd'))";
-    // Whoever runs the tests may leave some open.
+    // The test runner's parent may leave some open.
     let without = std::process::Command::new("python3").args(["-c", script]).output().unwrap();
     let without = String::from_utf8(without.stdout).unwrap();
     let (status, text) = run(&["python3", "-c", script]).env("SIDEPULSE_ON_CLEAN_EXIT", "pass").finish();

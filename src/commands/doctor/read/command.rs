@@ -189,9 +189,9 @@ impl Reader<'_> {
         let script = secret::shown(path.program(), "a script");
         let text = (self.script)(&path.text, &launch.directories).filter(|_| !path.expands_other);
         match text {
-            None => self.unknown(&format!("{script} was not found")),
+            None => self.unknown(&format!("{script} could not be read")),
             Some(text) if text.len() > LONGEST_SCRIPT || !shell::is_simple(&text) => {
-                self.unknown(&format!("{script} is more than a list of commands"))
+                self.unknown(&format!("{script} is more than a list of commands"));
             }
             Some(text) => self.line(&text, launch, arguments, depth + 1),
         }

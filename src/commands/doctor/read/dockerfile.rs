@@ -67,6 +67,13 @@ impl Default for Image {
 }
 
 impl Image {
+    /// What came from an earlier stage.
+    fn take(&mut self, (copies, complete): (Vec<Copied>, bool)) {
+        let room = MOST_COPIES.saturating_sub(self.copies.len());
+        self.complete &= complete && copies.len() <= room;
+        self.copies.extend(copies.into_iter().take(room));
+    }
+
     /// The last value that `ENV` gives it.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -105,10 +112,41 @@ pub(crate) fn read(text: &str) -> Option<Image> {
             stages.push((name, image));
             continue;
         }
-        let Some((_, image)) = stages.last_mut() else { continue };
-        apply(image, line, &instruction, rest.as_ref());
+        let Some(((_, image), earlier)) = stages.split_last_mut() else { continue };
+        match from_stage(&rest, earlier) {
+            Some(copies) if instruction == "COPY" => image.take(copies),
+            _ => apply(image, line, &instruction, rest.as_ref()),
+        }
     }
     stages.pop().map(|(_, image)| image)
+}
+
+/// `COPY --from=STAGE FROM TO`: what the stage has there, and whether that is all of it. `None` for any other COPY, and
+/// for one from another image, which has none of the app's files.
+fn from_stage(rest: &str, stages: &[(String, Image)]) -> Option<(Vec<Copied>, bool)> {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let name = words.iter().find_map(|word| word.strip_prefix("--from="))?.to_lowercase();
+    let by_number = name.parse().ok().and_then(|number: usize| stages.get(number));
+    let (_, stage) = by_number.or_else(|| stages.iter().rev().find(|(known, _)| *known == name))?;
+    let paths: Vec<&&str> = words.iter().filter(|word| !word.starts_with("--")).collect();
+    let [from, to] = paths.as_slice() else { return Some((Vec::new(), false)) };
+    if !from.starts_with('/') || !to.starts_with('/') {
+        return Some((Vec::new(), false));
+    }
+    let from = from.trim_end_matches('/');
+    let copies = stage.copies.iter().filter_map(|copied| {
+        let below = |path: &str, dir: &str| {
+            let rest = path.strip_prefix(dir.trim_end_matches('/'))?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())
+        };
+        // The stage has it deeper than what is taken, or what is taken is deeper.
+        if let Some(rest) = below(&copied.to, from) {
+            return Some(Copied { from: copied.from.clone(), to: format!("{}/{rest}", to.trim_end_matches('/')) });
+        }
+        let rest = below(from, &copied.to)?;
+        Some(Copied { from: join(&copied.from, &rest), to: (**to).to_owned() })
+    });
+    Some((copies.collect(), stage.complete))
 }
 
 fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
@@ -151,8 +189,8 @@ fn copy(image: &mut Image, rest: &str) {
         Ok(words) => words,
         Err(_) => rest.split_whitespace().map(str::to_owned).collect(),
     };
-    // From another stage or image: those files are not looked for.
-    image.complete &= !words.iter().any(|word| word.starts_with("--from") || word.starts_with("<<"));
+    image.complete &= !words.iter().any(|word| word.starts_with("<<"));
+    // From another image.
     if words.iter().any(|word| word.starts_with("--from")) {
         return;
     }
@@ -327,9 +365,20 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_stage_has_is_found() {
+        let text = "FROM a AS build\nWORKDIR /app\nCOPY api .\nFROM b\nCOPY --from=ghcr.io/x/uv /uv /bin/\n\
+                    COPY --from=build /usr/lib /usr/lib\nCOPY --from=build /app /srv\nCOPY --from=build /app/x /x\n";
+        let image = read(text).unwrap();
+        assert!(image.complete);
+        assert_eq!(image.sources("/srv/main.py"), ["api/main.py"]);
+        assert_eq!(image.sources("/x/y.py"), ["api/x/y.py"]);
+        assert!(image.sources("/app/main.py").is_empty());
+    }
+
+    #[test]
     fn what_is_not_understood_makes_the_image_incomplete() {
         for line in [
-            "COPY --from=build /app /app",
+            "COPY . .\nRUN mv a b\nFROM y\nCOPY --from=0 /app /app",
             "COPY *.py /app/",
             "COPY . $NOWHERE",
             "ADD https://a/b /c",

@@ -12,6 +12,8 @@ const LARGEST: u64 = 1024 * 1024;
 /// Packages in packages: deeper than any that was seen.
 const DEEPEST: usize = 8;
 const MOST_FILES: usize = 1000;
+/// Of all files together; an app's code is smaller.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// A directory of data may have any number of entries.
 const MOST_ENTRIES: usize = 20_000;
 /// Not the app's own code, or made-up secrets on purpose.
@@ -37,6 +39,8 @@ pub(crate) struct Files {
     pub(crate) base: PathBuf,
     /// The app's own code, tests left out.
     pub(crate) python: Vec<File>,
+    /// The same in lower case, in the same order.
+    lower: Vec<String>,
     /// Settings and the like, of DIR and the directories above it.
     pub(crate) settings: Vec<File>,
     /// What git would not commit, where it could be asked.
@@ -65,16 +69,24 @@ impl Files {
         let root = dir.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned);
         let base = root.clone().unwrap_or_else(|| dir.clone());
         let ignored = Ignored::Unknown;
-        let mut files = Files { dir, base, python: Vec::new(), settings: Vec::new(), ignored, cuts: Vec::new() };
+        let (python, lower, settings, cuts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut files = Files { dir, base, python, lower, settings, ignored, cuts };
         let mut walk = Walk::default();
         walk.visit(&files.dir, 0);
         for above in files.above().skip(1) {
-            walk.list(above);
+            // Code there is another service's.
+            walk.list(above, is_settings);
         }
         files.cuts = walk.cuts();
-        let mut too_large = 0;
+        let (mut too_large, mut beyond, mut bytes) = (0, 0, 0);
         for path in walk.found {
-            match files.file(&path) {
+            if bytes > MOST_BYTES {
+                beyond += 1;
+                continue;
+            }
+            let file = files.file(&path);
+            bytes += file.as_ref().map_or(0, |file| file.text.len());
+            match file {
                 Ok(file) if is_python(&path) => files.python.push(file),
                 Ok(file) => files.settings.push(file),
                 Err(Unreadable::Unfit(_)) => too_large += 1,
@@ -84,6 +96,10 @@ impl Files {
         if too_large > 0 {
             files.cuts.push(format!("{too_large} files were not read: larger than 1 MiB, or no plain file"));
         }
+        if beyond > 0 {
+            files.cuts.push(format!("{beyond} files were not read: 64 MiB are read at most"));
+        }
+        files.lower = files.python.iter().map(|file| file.text.to_ascii_lowercase()).collect();
         if let Some(root) = root {
             let paths: Vec<&Path> =
                 files.python.iter().chain(&files.settings).map(|file| file.path.as_path()).collect();
@@ -145,8 +161,7 @@ impl Files {
 
     /// The first Python file of the app, and its line, in which one of these texts stands, whatever the case.
     pub(crate) fn mention(&self, texts: &[&str]) -> Option<Mention> {
-        self.python.iter().find_map(|file| {
-            let lower = file.text.to_ascii_lowercase();
+        self.python.iter().zip(&self.lower).find_map(|(file, lower)| {
             let at = texts.iter().filter_map(|text| lower.find(&text.to_ascii_lowercase())).min()?;
             let line = u32::try_from(lower[..at].matches('\n').count() + 1).ok();
             Some(Mention { file: file.name.clone(), line })
@@ -165,6 +180,12 @@ fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py")
 }
 
+/// The app's; tests are left out by the names under which pytest finds them.
+fn is_code(name: &str) -> bool {
+    let is_test = name.starts_with("test_") || name.ends_with("_test.py") || name == "conftest.py";
+    name.ends_with(".py") && !is_test
+}
+
 fn is_settings(name: &str) -> bool {
     let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
     SETTINGS.split(' ').any(|known| known == name) || is_requirements || name.starts_with(".env")
@@ -181,7 +202,7 @@ struct Walk {
 
 impl Walk {
     fn visit(&mut self, dir: &Path, depth: usize) {
-        for below in self.list(dir) {
+        for below in self.list(dir, |name| is_settings(name) || is_code(name)) {
             if depth + 1 < DEEPEST && self.entries < MOST_ENTRIES {
                 self.visit(&below, depth + 1);
             } else {
@@ -191,7 +212,7 @@ impl Walk {
     }
 
     /// Notes the files of one directory; returns the directories to go into.
-    fn list(&mut self, dir: &Path) -> Vec<PathBuf> {
+    fn list(&mut self, dir: &Path, is_wanted: fn(&str) -> bool) -> Vec<PathBuf> {
         let room = MOST_ENTRIES.saturating_sub(self.entries);
         let mut entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().take(room).collect();
         self.entries += entries.len();
@@ -206,7 +227,7 @@ impl Walk {
                 if !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) {
                     directories.push(path);
                 }
-            } else if is_python(&path) || is_settings(&name) {
+            } else if is_wanted(&name) {
                 if self.found.len() < MOST_FILES {
                     self.found.push(path);
                 } else {

@@ -14,8 +14,8 @@ const RAILPACK: &str = "/app";
 pub(crate) enum Layout {
     /// Railpack: the service's root directory as it is. Where it is not known which that is, any of these may be it.
     Source(Vec<PathBuf>),
-    /// A Dockerfile's: the build context, and what the image takes of it.
-    Image { context: PathBuf, image: Box<Image> },
+    /// A Dockerfile's: what the image takes of the build context, which any of these directories may be.
+    Image { contexts: Vec<PathBuf>, image: Box<Image> },
 }
 
 /// A file that a command names.
@@ -61,8 +61,9 @@ impl Layout {
     /// The directories of the repository that may be the service's root.
     pub(crate) fn roots(&self) -> Vec<&Path> {
         match self {
-            Layout::Source(roots) => roots.iter().map(PathBuf::as_path).collect(),
-            Layout::Image { context, .. } => vec![context],
+            Layout::Source(roots) | Layout::Image { contexts: roots, .. } => {
+                roots.iter().map(PathBuf::as_path).collect()
+            }
         }
     }
 
@@ -88,8 +89,9 @@ impl Layout {
                 let below = path.strip_prefix(RAILPACK).map(|below| below.trim_start_matches('/'));
                 below.into_iter().flat_map(|below| roots.iter().map(move |root| root.join(below))).collect()
             }
-            Layout::Image { context, image } => {
-                image.sources(path).into_iter().map(|below| context.join(below)).collect()
+            Layout::Image { contexts, image } => {
+                let below = image.sources(path).into_iter();
+                below.flat_map(|below| contexts.iter().map(move |context| context.join(&below))).collect()
             }
         }
     }

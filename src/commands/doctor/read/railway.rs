@@ -1,12 +1,16 @@
 //! `railway.toml` and `railway.json`: the start command and the Dockerfile that they name
 //! (docs.railway.com/config-as-code/reference).
 
+use std::path::PathBuf;
+
 use super::files::Files;
 
 /// What decides about the start.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) name: String,
+    /// The directory in which it is.
+    pub(crate) dir: PathBuf,
     pub(crate) start: Option<(Option<u32>, String)>,
     pub(crate) dockerfile: Option<String>,
 }
@@ -20,7 +24,7 @@ pub(crate) fn read(files: &Files) -> Result<Option<Settings>, (String, String)> 
         if let Ok(file) = files.file(&dir.join("railway.toml")) {
             let start = toml(&file.text, "deploy", "startCommand").map(|(line, value)| (Some(line), value));
             let dockerfile = toml(&file.text, "build", "dockerfilePath").map(|(_, value)| value);
-            return Ok(Some(Settings { name: file.name, start, dockerfile }));
+            return Ok(Some(Settings { name: file.name, dir: dir.to_owned(), start, dockerfile }));
         }
         if let Ok(file) = files.file(&dir.join("railway.json")) {
             let Ok(json) = serde_json::from_str::<serde_json::Value>(&file.text) else {
@@ -28,7 +32,8 @@ pub(crate) fn read(files: &Files) -> Result<Option<Settings>, (String, String)> 
             };
             let text = |value: &serde_json::Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
             let start = text(&json["deploy"]["startCommand"]).map(|value| (line_of(&file.text, "startCommand"), value));
-            return Ok(Some(Settings { name: file.name, start, dockerfile: text(&json["build"]["dockerfilePath"]) }));
+            let dockerfile = text(&json["build"]["dockerfilePath"]);
+            return Ok(Some(Settings { name: file.name, dir: dir.to_owned(), start, dockerfile }));
         }
     }
     Ok(None)

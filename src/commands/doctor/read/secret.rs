@@ -164,13 +164,16 @@ fn identifiers(text: &str) -> impl Iterator<Item = &str> {
 
 /// The last piece of a text, of bounded length.
 fn tail(text: &str) -> &str {
-    &text[text.ceil_char_boundary(text.len().saturating_sub(FARTHEST))..]
+    let from = text.len().saturating_sub(FARTHEST);
+    let from = (from..).find(|at| text.is_char_boundary(*at)).unwrap_or(from);
+    &text[from..]
 }
 
 /// A value that begins here, in quotes or where `python` is false up to a blank or comma, and where it ends. Of bounded
 /// length.
 fn value(rest: &str, python: bool) -> Option<(&str, usize)> {
-    let rest = &rest[..rest.floor_char_boundary(LONGEST)];
+    let end = (0..=LONGEST.min(rest.len())).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(0);
+    let rest = &rest[..end];
     let prefix = usize::from(python && rest.starts_with(['r', 'b', 'u']));
     match rest[prefix..].chars().next()? {
         quote @ ('"' | '\'') => {

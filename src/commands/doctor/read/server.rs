@@ -46,8 +46,8 @@ pub(crate) enum Port {
     Given(Word),
     /// 8000 for every one of them.
     Default,
-    /// It takes `PORT` from the environment by itself.
-    FromPort,
+    /// It takes `PORT` by itself.
+    Environment,
 }
 
 /// The program as a server; `None` for any other.
@@ -113,7 +113,7 @@ fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<Server> {
         (None, Some(file)) if file.text.ends_with(".py") => App::File(file.text.clone()),
         _ => App::Unknown,
     };
-    let port = options.value(&["--port"]).map_or(Port::FromPort, Port::Given);
+    let port = options.value(&["--port"]).map_or(Port::Environment, Port::Given);
     let host = options.value(&["--host"]);
     Some(Server::of(name, app, Listens::Tcp { host, loopback: name == "fastapi dev", port }))
 }
@@ -235,7 +235,9 @@ impl Options<'_> {
         match self.value(&["-b", "--bind"]) {
             Some(bind) => address(&bind),
             None if self.is_configured() => Listens::Unknown,
-            None => Listens::Tcp { host: None, loopback, port: if loopback { Port::Default } else { Port::FromPort } },
+            None => {
+                Listens::Tcp { host: None, loopback, port: if loopback { Port::Default } else { Port::Environment } }
+            }
         }
     }
 
@@ -282,7 +284,7 @@ mod tests {
                 let port = match port {
                     Port::Given(word) => word.text,
                     Port::Default => "8000".into(),
-                    Port::FromPort => "PORT".into(),
+                    Port::Environment => "PORT".into(),
                 };
                 format!("{host} {port}")
             }

@@ -1,6 +1,6 @@
 //! Which start command Railway would run, by the order in which it and its builder look.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::dockerfile::{self, Form, Image, Instruction};
 use super::files::{File, Files, Unreadable};
@@ -56,19 +56,26 @@ pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
     let given = settings.as_ref().and_then(|settings| settings.start.clone());
     let dockerfile = settings.as_ref().and_then(|settings| settings.dockerfile.clone());
     let dockerfile = dockerfile.or_else(|| variable("RAILWAY_DOCKERFILE_PATH"));
-    if let Some((line, command)) = given {
-        let place = settings.map(|settings| (settings.name, line));
-        return Found::Start(match image(files, dockerfile.as_deref()) {
+    if let Some((line, command)) = given
+        && let Some(settings) = settings
+    {
+        // A Dockerfile beside it is what is built; these files do not follow the service's root directory
+        // (docs.railway.com/builds/build-configuration), so that the command may run in any of the roots.
+        let places = match &dockerfile {
+            Some(_) => files.roots(),
+            None => vec![settings.dir.as_path()],
+        };
+        let place = Some((settings.name, line));
+        return Found::Start(match image(files, &places, dockerfile.as_deref()) {
             // Railway runs it in place of the ENTRYPOINT, without a shell.
-            Some((_, context, image)) => {
+            Some(layout) => {
                 let words = shell::commands(&command).into_iter().next().unwrap_or_default();
-                let plain = |word: Word| Word::literal(word.text);
-                let form = Form::Exec(words.into_iter().map(plain).collect());
-                Start { place, form, layout: Layout::Image { context, image: Box::new(image) } }
+                let form = Form::Exec(words.into_iter().map(|word| Word::literal(word.text)).collect());
+                Start { place, form, layout }
             }
             None => {
-                // These files do not follow the service's root directory (docs.railway.com/builds/build-configuration).
-                let roots = files.roots().into_iter().map(Path::to_path_buf).collect();
+                let beside = std::iter::once(settings.dir.as_path()).chain(files.roots());
+                let roots = beside.map(Path::to_path_buf).collect();
                 Start { place, form: Form::Shell(command), layout: Layout::Source(roots) }
             }
         });
@@ -79,7 +86,7 @@ pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
             None => root.join("Dockerfile"),
         };
         match files.file(&path) {
-            Ok(file) => return of_image(file, root),
+            Ok(file) => return of_image(files, file, root),
             Err(Unreadable::Unfit(what)) => return Found::Unknown(files.name_of(&path), format!("it {what}")),
             Err(Unreadable::Missing) => {}
         }
@@ -90,16 +97,23 @@ pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
     guess(files)
 }
 
-/// The Dockerfile that would be built: its name, its context, and what it says.
-fn image(files: &Files, dockerfile: Option<&str>) -> Option<(String, PathBuf, Image)> {
-    files.roots().into_iter().find_map(|root| {
-        let path = root.join(dockerfile.unwrap_or("Dockerfile").trim_start_matches('/'));
-        let file = files.file(&path).ok()?;
-        Some((file.name, root.to_path_buf(), dockerfile::read(&file.text)?))
+/// The Dockerfile that would be built.
+fn image(files: &Files, places: &[&Path], dockerfile: Option<&str>) -> Option<Layout> {
+    places.iter().find_map(|place| {
+        let file = files.file(&place.join(dockerfile.unwrap_or("Dockerfile").trim_start_matches('/'))).ok()?;
+        let image = dockerfile::read(&file.text)?;
+        Some(layout(files, place, &file, image))
     })
 }
 
-fn of_image(file: File, context: &Path) -> Found {
+/// With its build context, which is the service's root directory: the one where it was looked for, the Dockerfile's own,
+/// or the repository's.
+fn layout(files: &Files, context: &Path, file: &File, image: Image) -> Layout {
+    let contexts = [Some(context), file.path.parent(), Some(&files.base)];
+    Layout::Image { contexts: contexts.into_iter().flatten().map(Path::to_path_buf).collect(), image: Box::new(image) }
+}
+
+fn of_image(files: &Files, file: File, context: &Path) -> Found {
     let Some(image) = dockerfile::read(&file.text) else {
         return Found::Broken(file.name, None, "has no FROM".into());
     };
@@ -121,7 +135,7 @@ fn of_image(file: File, context: &Path) -> Found {
             (*line, Form::Exec(entrypoint.iter().cloned().chain(arguments).collect()))
         }
     };
-    let layout = Layout::Image { context: context.to_path_buf(), image: Box::new(image) };
+    let layout = layout(files, context, &file, image);
     Found::Start(Start { place: Some((file.name, Some(line))), form, layout })
 }
 

@@ -31,7 +31,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     if found.iter().any(|finding| finding.severity > super::super::finding::Severity::Unknown) {
         return found;
     }
-    let by_code = by_code(deployment, reads, is_json);
+    let by_code = by_code(deployment, &reads, is_json);
     if found.is_empty() && by_code.is_none() {
         let count = if entries.len() == 1 { "one origin".to_owned() } else { format!("{} origins", entries.len()) };
         return vec![Finding::ok(format!("CORS_ORIGINS names {count} as browsers send them"))];
@@ -40,7 +40,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
 }
 
 /// What of the list's form the code decides.
-fn by_code(deployment: &Deployment<'_>, reads: Code, is_json: bool) -> Option<Finding> {
+fn by_code(deployment: &Deployment<'_>, reads: &Code, is_json: bool) -> Option<Finding> {
     if matches!(reads, Code::Silent) {
         let message = "CORS_ORIGINS is set, but no file of the app mentions it";
         return Some(Finding::unknown(message, "look where the app has its origins from"));

@@ -237,7 +237,7 @@ fn below_run(server: &Server, port: &Port, ports: Ports) -> Finding {
         ),
     };
     let word = match port {
-        Port::FromPort => return right,
+        Port::Environment => return right,
         Port::Default => return fixed(USUAL_PORT),
         Port::Given(word) => word,
     };
@@ -266,7 +266,7 @@ fn alone(server: &Server, port: &Port, asked: Option<u16>, beside: bool) -> Find
         _ => Finding::error(format!("{} takes port {number}, but Railway asks the one in PORT", server.name), remedy),
     };
     let word = match port {
-        Port::FromPort => return right(),
+        Port::Environment => return right(),
         Port::Default => return fixed(USUAL_PORT),
         Port::Given(word) => word,
     };

@@ -1,0 +1,74 @@
+//! What a deep check asks the server about itself.
+
+use std::time::Duration;
+
+use crate::probe::Addition;
+use crate::probe::database::ServerFacts;
+use crate::probe::session::{Rows, Session};
+
+/// All of it, in the order of the columns.
+pub(super) const ALL: [Addition; 3] = [Addition::StartTime, Addition::Recovery, Addition::ReadOnlyDefault];
+
+/// No start time is longer; a hostile server may say anything.
+const LONGEST: usize = 40;
+
+/// The statement that asks for these facts.
+pub(super) fn select(wanted: &[Addition]) -> String {
+    let expressions: Vec<&str> = wanted.iter().map(|fact| expression(*fact)).collect();
+    format!("SELECT {}", expressions.join(", "))
+}
+
+fn expression(fact: Addition) -> &'static str {
+    match fact {
+        // As text it would depend on the session's time zone.
+        Addition::StartTime => "extract(epoch FROM pg_postmaster_start_time())",
+        Addition::Recovery => "pg_is_in_recovery()",
+        _ => "current_setting('default_transaction_read_only')",
+    }
+}
+
+/// What was told; what was not is absent.
+#[derive(Default)]
+pub(super) struct Facts {
+    started: Option<String>,
+    recovery: Option<bool>,
+    read_only_default: Option<bool>,
+}
+
+impl Facts {
+    /// Takes in the answer to [`select`].
+    pub(super) fn learn(&mut self, wanted: &[Addition], rows: &Rows) {
+        for (column, fact) in wanted.iter().enumerate() {
+            let value = rows.first().and_then(|row| row.try_get(column).ok().flatten());
+            match fact {
+                Addition::StartTime => self.started = value.map(|text| text.chars().take(LONGEST).collect()),
+                Addition::Recovery => self.recovery = value.and_then(truth),
+                _ => self.read_only_default = value.and_then(truth),
+            }
+        }
+    }
+
+    /// The report of them; with one of two unknown, a server that takes writes by the other may still refuse them.
+    pub(super) fn of(&self, session: &Session) -> ServerFacts {
+        let read_only = match (self.recovery, self.read_only_default) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+        ServerFacts {
+            read_only,
+            started: self.started.clone(),
+            version: session.version(),
+            ready_after: Duration::ZERO,
+            plaintext: session.is_plaintext(),
+        }
+    }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "t" | "true" | "on" => Some(true),
+        "f" | "false" | "off" => Some(false),
+        _ => None,
+    }
+}
