@@ -5,7 +5,8 @@
 //! that the database is reachable. That the app uses the database is seen from outside, at the kernel's sockets: the app need not be changed.
 //!
 //! - While the app is idle no query is sent, except once in `SIDEPULSE_ECONOMY_MAX_AGE`.
-//! - What we do ourselves is never taken for the app's doing.
+//! - What we do ourselves is never taken for the app's doing, nor is what wakes nothing: a connection without a login.
+//! - A query that had to wake the compute itself was a mistake, and the next ones wait longer.
 //! - Where nothing can be seen, the log warns of that, and the database is asked once in `SIDEPULSE_ECONOMY_INTERVAL`.
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::dsn::Endpoint;
 use crate::probe::app::AppProbe;
+use crate::probe::database::ServerFacts;
 use crate::probe::traffic::Traffic;
 use crate::retry;
 use crate::state::{Snapshot, Verdict};
@@ -29,10 +31,12 @@ mod kernel;
 #[cfg(not(target_os = "linux"))]
 #[path = "economy/no_kernel.rs"]
 mod kernel;
+mod mistakes;
 
 pub use activity::Finding;
 pub use app_connections::AppConnections;
 use app_url::AppChecks;
+use mistakes::{Compute, Mistakes};
 
 /// An app that is up and has not connected to the database by then may do so where we cannot see it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -69,8 +73,10 @@ struct Policy {
 /// What a decision rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Situation {
-    /// The database check is up, and its newest result is good.
+    /// The database check is up, and its newest deep query has passed.
     healthy: bool,
+    /// The newest handshake has failed, after that query.
+    handshake_failed: bool,
     /// The app has used the database since the newest deep query began.
     active: bool,
     /// The interval since the newest deep query is over.
@@ -92,7 +98,7 @@ fn decide(policy: &Policy, situation: &Situation) -> Action {
         || (situation.blind && due(Some(policy.blind_interval), situation.unverified_for))
     {
         Action::Query
-    } else if due(policy.idle_handshake, situation.unreached_for) {
+    } else if situation.handshake_failed || due(policy.idle_handshake, situation.unreached_for) {
         Action::Handshake
     } else {
         Action::Nothing
@@ -182,6 +188,12 @@ pub(crate) struct Economy {
     suspicion: app_url::Suspicion,
     /// Use of the database that no deep query has followed yet.
     active: bool,
+    /// The deep query that was decided on last is made because of activity.
+    by_activity: bool,
+    mistakes: Mistakes,
+    /// When the server was started, as it says.
+    server_started: Option<String>,
+    handshake_failed: bool,
     /// A deep query that activity causes starts no sooner.
     rested_at: Instant,
     verified: Instant,
@@ -219,6 +231,10 @@ impl Economy {
             blindness: None,
             suspicion: app_url::Suspicion::default(),
             active: false,
+            by_activity: false,
+            mistakes: Mistakes::new(settings.interval, settings.max_age),
+            server_started: None,
+            handshake_failed: false,
             rested_at: now,
             verified: now,
             reached: now,
@@ -253,11 +269,15 @@ impl Economy {
         self.blindness = blindness(found.is_some(), ever_seen, self.app_up_since, now);
         self.warn_of_blindness();
         let query = snapshot.database.as_ref().map(|database| &database.query);
-        let healthy = query.is_some_and(|check| check.verdict == Verdict::Up && check.failures == 0);
-        let idle = healthy && !self.active;
+        let healthy =
+            query.is_some_and(|check| check.verdict == Verdict::Up && (check.failures == 0 || self.handshake_failed));
+        // After a mistake only what is seen when the wait is over counts: the database may be asleep by then.
+        self.active &= self.mistakes.wait().is_none() || now >= self.rested_at;
+        let idle = healthy && !self.active && !self.handshake_failed;
         let action = decide(&self.policy, &self.situation(healthy, now));
         if action == Action::Query {
-            self.active = false;
+            let active = mem::take(&mut self.active);
+            self.by_activity = healthy && active;
         }
         Noticed {
             action,
@@ -269,27 +289,56 @@ impl Economy {
     }
 
     /// A deep query has passed; while all is well the next follows after this wait.
-    pub(crate) fn verified(&mut self, wait: Duration) {
+    pub(crate) fn verified(&mut self, facts: Option<&ServerFacts>, wait: Duration) {
         let now = Instant::now();
+        if let Some(facts) = facts {
+            let compute = self.found(facts);
+            self.mistakes.take(compute, self.by_activity, now.saturating_duration_since(self.verified));
+        }
+        let wait = self.mistakes.wait().map_or(wait, |longer| wait.max(longer));
         (self.verified, self.reached, self.rested_at) = (now, now, now + wait);
+        (self.by_activity, self.handshake_failed) = (false, false);
+    }
+
+    /// How a deep query found the compute.
+    fn found(&mut self, facts: &ServerFacts) -> Compute {
+        let before = mem::replace(&mut self.server_started, facts.started.clone());
+        match (before, &self.server_started) {
+            _ if facts.woken => Compute::Woken,
+            (Some(before), Some(now)) if before != *now => Compute::Restarted,
+            _ => Compute::Unchanged,
+        }
     }
 
     /// A handshake has passed.
     pub(crate) fn reached(&mut self) {
         self.reached = Instant::now();
+        self.handshake_failed = false;
+    }
+
+    /// A query or a handshake has failed. One handshake need not be more than a moment's trouble: the next follows
+    /// soon, and the deep query when the check is down.
+    pub(crate) fn failed(&mut self, action: Action) {
+        self.handshake_failed = action == Action::Handshake;
     }
 
     /// How long to wait until the next decision, where all is well.
     pub(crate) fn wait(&self) -> Duration {
         let now = Instant::now();
         let rest = self.rested_at.saturating_duration_since(now);
-        let wait = if rest.is_zero() { retry::spread(self.interval) } else { rest };
+        let wait = match (rest.is_zero(), self.mistakes.wait()) {
+            (true, _) => retry::spread(self.interval),
+            (false, None) => rest,
+            // The wait after a mistake is long, and what happens meanwhile is looked at all the same.
+            (false, Some(_)) => retry::spread(self.interval).min(rest),
+        };
         settled_for(&self.policy, &self.situation(true, now)).map_or(wait, |settled| wait.min(settled))
     }
 
     fn situation(&self, healthy: bool, now: Instant) -> Situation {
         Situation {
             healthy,
+            handshake_failed: self.handshake_failed,
             active: self.active,
             rested: now >= self.rested_at,
             blind: self.blindness.is_some(),

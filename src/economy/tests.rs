@@ -12,6 +12,7 @@ const SILENT: Policy = Policy { max_age: None, idle_handshake: None, ..POLICY };
 /// Up, and the app is idle; the newest query and handshake were just now.
 const IDLE: Situation = Situation {
     healthy: true,
+    handshake_failed: false,
     active: false,
     rested: true,
     blind: false,
@@ -49,6 +50,9 @@ fn what_the_moment_calls_for() {
         ("silent for a year", SILENT, later(8760 * HOUR, 8760 * HOUR), Nothing),
         ("never by age, with handshakes", Policy { max_age: None, ..POLICY }, later(8760 * HOUR, MINUTE), Handshake),
         ("by age alone", Policy { idle_handshake: None, ..POLICY }, later(6 * HOUR, 6 * HOUR), Query),
+        // One handshake that failed is made again, not followed by a query.
+        ("not reached just now", POLICY, Situation { handshake_failed: true, ..IDLE }, Handshake),
+        ("not reached, active", POLICY, Situation { handshake_failed: true, ..active }, Query),
         // Blind.
         ("blind", POLICY, blind(later(59 * MINUTE, S)), Nothing),
         ("blind, not reached", POLICY, blind(later(59 * MINUTE, MINUTE)), Handshake),
@@ -137,20 +141,41 @@ mod over_time {
             let outcome = ended(Instant::now(), reason);
             let sql = self.recorder.snapshot().checks().skip(2).map(|_| outcome.clone()).collect();
             self.recorder.database(DatabaseReport { query: outcome, facts: None, refused: Vec::new(), sql });
-            if reason.is_none() {
-                self.economy.verified(15 * S);
+            match reason {
+                None => self.economy.verified(None, 15 * S),
+                Some(_) => self.economy.failed(Action::Query),
             }
         }
 
-        /// What it decides after this time. What it notices is recorded as by the scheduler.
+        /// What it decides after this time.
         async fn decide_after(&mut self, time: Duration) -> Action {
             advance(time).await;
-            self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
             let found = self.economy.observe().await;
+            self.decide_on(found)
+        }
+
+        /// The same where the app, by all that can be seen, uses the database at that moment.
+        async fn decide_on_activity_after(&mut self, time: Duration) -> Action {
+            advance(time).await;
+            self.decide_on(Some(Finding { moments: vec![Instant::now()], ..Finding::default() }))
+        }
+
+        /// What it notices is recorded as by the scheduler.
+        fn decide_on(&mut self, found: Option<Finding>) -> Action {
+            self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
             let noticed = self.economy.decide(found.as_ref(), &self.recorder.snapshot(), &AppChecks::default());
             noticed.warnings.iter().for_each(|warning| self.recorder.warn(warning));
             self.recorder.idle(noticed.idle);
             noticed.action
+        }
+
+        /// A handshake that ends like this.
+        fn handshake(&mut self, reason: Option<Reason>) {
+            self.recorder.handshake(Handshake { outcome: ended(Instant::now(), reason), certificate: None });
+            match reason {
+                None => self.economy.reached(),
+                Some(_) => self.economy.failed(Action::Handshake),
+            }
         }
 
         fn states(&self) -> Vec<State> {
@@ -201,17 +226,72 @@ mod over_time {
     fn a_failure_ends_idle_and_brings_the_deep_query_back() {
         let said = warnings(&[ECONOMY, SQL], async |mut world| {
             assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
-            let failed = ended(Instant::now(), Some(Reason::DnsFailure));
-            world.recorder.handshake(Handshake { outcome: failed, certificate: None });
+            world.handshake(Some(Reason::DnsFailure));
             assert_eq!(world.states(), [State::Up, State::Idle], "a handshake is no SQL check's result");
+            assert_eq!(world.decide_after(S).await, Action::Handshake, "one that fails is made again");
+            world.handshake(Some(Reason::DnsFailure));
+            assert_eq!(world.states(), [State::Down, State::Up], "the threshold");
             assert_eq!(world.decide_after(S).await, Action::Query);
             world.query(Some(Reason::DnsFailure));
-            assert_eq!(world.states(), [State::Down, State::Up], "each by its own thresholds");
             assert_eq!(world.decide_after(S).await, Action::Query);
             world.query(None);
             assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
         });
         assert!(said.iter().any(|text| text.contains("dns_failure")), "{said:?}");
+    }
+
+    #[test]
+    fn handshakes_that_fail_now_and_then_are_not_in_a_row() {
+        warnings(&[ECONOMY], async |mut world| {
+            for _ in 0..5 {
+                assert_eq!(world.decide_after(MINUTE).await, Action::Handshake);
+                world.handshake(Some(Reason::TlsTimeout));
+                assert_eq!(world.states(), [State::Up]);
+                assert_eq!(world.decide_after(S).await, Action::Handshake);
+                world.handshake(None);
+                assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
+                assert_eq!(world.states(), [State::Idle]);
+            }
+            // Nor does a handshake that passes make good a query that failed.
+            assert_eq!(world.decide_on_activity_after(15 * S).await, Action::Query);
+            world.query(Some(Reason::QueryTimeout));
+            assert_eq!(world.decide_after(S).await, Action::Query);
+        });
+    }
+
+    #[test]
+    fn after_a_mistake_activity_counts_when_the_wait_is_over_and_only_then() {
+        let facts =
+            |started: &str, woken| ServerFacts { started: Some(started.to_owned()), woken, ..ServerFacts::default() };
+        warnings(&[ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "0s")], async |mut world| {
+            let passed = |world: &mut World, facts: ServerFacts| {
+                world.recorder.database(DatabaseReport {
+                    query: ended(Instant::now(), None),
+                    facts: Some(facts.clone()),
+                    refused: Vec::new(),
+                    sql: Vec::new(),
+                });
+                world.economy.verified(Some(&facts), 15 * S);
+            };
+            assert_eq!(world.decide_on_activity_after(20 * MINUTE).await, Action::Query);
+            passed(&mut world, facts("1", true));
+            for _ in 0..2 {
+                assert_eq!(world.decide_on_activity_after(14 * S).await, Action::Nothing, "30 s from now");
+                assert_eq!(world.states(), [State::Idle]);
+                assert!(world.economy.wait() <= 17 * S, "it goes on to look");
+            }
+            // What was seen before is forgotten by now.
+            assert_eq!(world.decide_after(14 * S).await, Action::Nothing);
+            assert_eq!(world.decide_on_activity_after(MINUTE).await, Action::Query);
+            // Awake, but perhaps because of us.
+            passed(&mut world, facts("1", false));
+            assert_eq!(world.decide_on_activity_after(59 * S).await, Action::Nothing);
+            assert_eq!(world.decide_on_activity_after(S).await, Action::Query);
+            // Somebody else has started it.
+            passed(&mut world, facts("2", false));
+            assert_eq!(world.decide_on_activity_after(14 * S).await, Action::Nothing);
+            assert_eq!(world.decide_after(S).await, Action::Query, "the activity within the interval counts again");
+        });
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::support::web_app::WebApp;
 
 mod app_url;
 mod awake;
+mod no_use;
 mod silence;
 
 const CHECK: &str = "database:query";

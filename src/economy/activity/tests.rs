@@ -13,7 +13,10 @@ fn start() -> Instant {
 }
 
 fn socket(cookie: u64, quiet_for: Duration) -> (ListedSocket, Whose) {
-    (ListedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), established: true, quiet_for, received: None }, Whose::TheApps)
+    (
+        ListedSocket { cookie, peer: "192.0.2.1".parse().unwrap(), established: true, quiet_for, received: None },
+        Whose::TheApps,
+    )
 }
 
 fn closing((socket, whose): (ListedSocket, Whose)) -> (ListedSocket, Whose) {

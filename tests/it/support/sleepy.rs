@@ -21,6 +21,8 @@ use super::postgres::{DATABASE, PASSWORD, Postgres, ROLE, Stop};
 const WATCH: Duration = Duration::from_millis(20);
 /// The request codes of a first message (protocol documentation, "SSLRequest" and "StartupMessage").
 const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
+/// What a client of the other project calls itself.
+const NEIGHBOUR: &str = "neighbour";
 /// The type byte of Terminate.
 const TERMINATE: u8 = b'X';
 
@@ -86,6 +88,7 @@ struct House {
     changed: Condvar,
     postgres: Mutex<Postgres>,
     _pooler: Option<PgBouncer>,
+    neighbour: Option<Postgres>,
     sleep: Sleep,
     backend: u16,
 }
@@ -99,17 +102,23 @@ pub(crate) struct Sleepy {
 impl Sleepy {
     /// In front of a new PostgreSQL.
     pub(crate) fn start(sleep: Sleep) -> Sleepy {
-        Sleepy::launch(Postgres::start_plain(), None, sleep)
+        Sleepy::launch(Postgres::start_plain(), None, None, sleep)
     }
 
     /// The same, through PgBouncer in transaction mode.
     pub(crate) fn start_pooled(sleep: Sleep) -> Sleepy {
         let postgres = Postgres::start_plain();
         let pooler = PgBouncer::in_front_of(&postgres).server_login_retry(1).start();
-        Sleepy::launch(postgres, Some(pooler), sleep)
+        Sleepy::launch(postgres, Some(pooler), None, sleep)
     }
 
-    fn launch(postgres: Postgres, pooler: Option<PgBouncer>, sleep: Sleep) -> Sleepy {
+    /// Beside another project's database, which never sleeps, behind the same address: as at Neon the proxy tells them
+    /// apart by what the client says.
+    pub(crate) fn start_with_neighbour(sleep: Sleep) -> Sleepy {
+        Sleepy::launch(Postgres::start_plain(), None, Some(Postgres::start_plain()), sleep)
+    }
+
+    fn launch(postgres: Postgres, pooler: Option<PgBouncer>, neighbour: Option<Postgres>, sleep: Sleep) -> Sleepy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let now = Instant::now();
@@ -130,6 +139,7 @@ impl Sleepy {
             backend: pooler.as_ref().map_or(postgres.port(), PgBouncer::port),
             postgres: Mutex::new(postgres),
             _pooler: pooler,
+            neighbour,
             sleep,
         });
         let (watching, serving) = (Arc::clone(&house), Arc::clone(&house));
@@ -149,6 +159,11 @@ impl Sleepy {
     /// What an app would connect with.
     pub(crate) fn url(&self) -> DatabaseUrl {
         DatabaseUrl::new(ROLE, PASSWORD, self.port, DATABASE)
+    }
+
+    /// The other project's.
+    pub(crate) fn neighbour_url(&self) -> DatabaseUrl {
+        self.url().param("application_name", NEIGHBOUR)
     }
 
     /// How long it has been awake so far.
@@ -253,7 +268,11 @@ impl House {
             }
         }
         let Some(startup) = first_message(&mut client) else { return };
-        let by_app = !startup.windows(9).any(|part| part == b"sidepulse");
+        let says = |name: &str| startup.windows(name.len()).any(|part| part == name.as_bytes());
+        if let Some(neighbour) = self.neighbour.as_ref().filter(|_| says(NEIGHBOUR)) {
+            return converse(client, &startup, neighbour.port(), |_| {}, || {});
+        }
+        let by_app = !says("sidepulse");
         {
             let mut state = self.state();
             let counts = &mut state.counts;
@@ -262,20 +281,26 @@ impl House {
         }
         self.wake();
         self.state().use_it(by_app, self.sleep);
-        let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.backend)) else { return };
-        if server.write_all(&startup).is_err() {
-            return;
-        }
-        let (Ok(from_server), Ok(to_client), Ok(kept)) = (server.try_clone(), client.try_clone(), client.try_clone())
-        else {
-            return;
-        };
-        self.state().clients.push(kept);
-        thread::scope(|scope| {
-            scope.spawn(|| pass_on(from_server, to_client, || {}));
-            pass_on(client, server, || self.state().use_it(by_app, self.sleep));
-        });
+        let keep = |client| self.state().clients.push(client);
+        converse(client, &startup, self.backend, keep, || self.state().use_it(by_app, self.sleep));
     }
+}
+
+/// Between a client and the server on this port, to the end of either.
+fn converse(client: TcpStream, startup: &[u8], port: u16, keep: impl FnOnce(TcpStream), used: impl FnMut()) {
+    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
+    if server.write_all(startup).is_err() {
+        return;
+    }
+    let (Ok(from_server), Ok(to_client), Ok(kept)) = (server.try_clone(), client.try_clone(), client.try_clone())
+    else {
+        return;
+    };
+    keep(kept);
+    thread::scope(|scope| {
+        scope.spawn(|| pass_on(from_server, to_client, || {}));
+        pass_on(client, server, used);
+    });
 }
 
 /// The startup message; TLS is refused on the way. `None`: the client left before it logged in.
