@@ -64,3 +64,22 @@ fn the_wait_ends_at_the_age_at_which_a_query_is_made_anyway() {
     let mut mistakes = Mistakes::new(15 * S, None);
     assert_eq!(waits(&mut mistakes, &[(Compute::Woken, true, HOUR); 40]).last(), Some(&(6 * 3600)));
 }
+
+#[test]
+fn use_that_lasts_is_proven_now_and_then() {
+    use Compute::{Restarted, Unchanged, Woken};
+    let busy = |mistakes: &mut Mistakes| {
+        for _ in 1..6 * 240 {
+            assert_eq!(waits(mistakes, &[(Unchanged, true, 15 * S)]), [0]);
+        }
+        assert_eq!(waits(mistakes, &[(Unchanged, true, 15 * S)]), [360], "after six hours");
+    };
+    for (found, expected) in [(Unchanged, 0), (Restarted, 0), (Woken, 30)] {
+        let mut mistakes = Mistakes::new(15 * S, Some(MINUTE));
+        busy(&mut mistakes);
+        assert_eq!(waits(&mut mistakes, &[(found, true, 6 * MINUTE)]), [expected], "{found:?}");
+        if expected == 0 {
+            busy(&mut mistakes);
+        }
+    }
+}

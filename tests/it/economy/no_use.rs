@@ -69,13 +69,17 @@ fn never_logged_in(tls: bool) {
         ("a wrong password", &|| assert!(log_in(&url.clone().password("wrong")).is_err())),
         ("a role that is not there", &|| assert!(log_in(&url.clone().user(&"n".repeat(63))).is_err())),
     ];
+    let mut causes = Vec::new();
     for (what, disturb) in table {
         let before = postgres.logins_of("sidepulse");
         let times = for_a_while(disturb);
         let deep = postgres.logins_of("sidepulse") - before;
         println!("{what:<26} | TLS {tls:<5} | {times:>2} times | {deep} deep checks");
-        assert_eq!(deep, 0, "{what}: {}", sidecar.log_text());
+        if deep > 0 {
+            causes.push(what);
+        }
     }
+    assert!(causes.is_empty(), "{causes:?}: {}", sidecar.log_text());
     // A login is use, though nothing is asked over it, and held open or not.
     let first = newest(&sidecar);
     drop(log_in(&url).expect("log in"));
@@ -154,8 +158,9 @@ fn one_handshake_that_fails() {
         sidecar.wait_for_check(CHECK, |check| idle(check) && check["consecutiveFailures"] == 0);
     }
     let after = database.counts();
-    println!("one handshake that fails, twice | {} deep checks", after.probes - before.probes);
-    assert_eq!((after.probes, after.wakes), (before.probes, before.wakes), "{}", sidecar.log_text());
+    let [probes, wakes] = [after.probes - before.probes, after.wakes - before.wakes];
+    println!("one handshake that fails, twice | {probes} deep checks | {wakes} wake-ups");
+    assert_eq!([probes, wakes], [0, 0], "{}", sidecar.log_text());
     assert_eq!(failures(&sidecar), 2.0);
     assert_eq!(sidecar.metric(r#"sidepulse_transitions_total{check="database",to="down"}"#), Some(0.0));
 }
