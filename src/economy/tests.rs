@@ -151,19 +151,19 @@ mod over_time {
         async fn decide_after(&mut self, time: Duration) -> Action {
             advance(time).await;
             let found = self.economy.observe().await;
-            self.decide_on(found)
+            self.decide_on(found.as_ref())
         }
 
         /// The same where the app, by all that can be seen, uses the database at that moment.
         async fn decide_on_activity_after(&mut self, time: Duration) -> Action {
             advance(time).await;
-            self.decide_on(Some(Finding { moments: vec![Instant::now()], ..Finding::default() }))
+            self.decide_on(Some(&Finding { moments: vec![Instant::now()], ..Finding::default() }))
         }
 
         /// What it notices is recorded as by the scheduler.
-        fn decide_on(&mut self, found: Option<Finding>) -> Action {
+        fn decide_on(&mut self, found: Option<&Finding>) -> Action {
             self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
-            let noticed = self.economy.decide(found.as_ref(), &self.recorder.snapshot(), &AppChecks::default());
+            let noticed = self.economy.decide(found, &self.recorder.snapshot(), &AppChecks::default());
             noticed.warnings.iter().for_each(|warning| self.recorder.warn(warning));
             self.recorder.idle(noticed.idle);
             noticed.action

@@ -54,10 +54,12 @@ fn thresholds_make_the_level() {
     }
 }
 
-/// Each event has its time, in seconds since the start.
+/// A name, events with their times in seconds since the start, and the level after each.
+type Start<'a> = (&'a str, &'a [(u64, char)], &'a str);
+
 #[test]
 fn starting_ends() {
-    let events: &[(&str, &[(u64, char)], &str)] = &[
+    let table: [Start<'_>; 7] = [
         ("a failure just before the end", &[(1, 'r'), (299, 'c')], "ss"),
         ("the next failure after it", &[(1, 'r'), (299, 'r'), (300, 'r'), (301, 'r')], "ssdd"),
         ("a failure of class C", &[(300, 'c')], "d"),
@@ -66,10 +68,10 @@ fn starting_ends() {
         ("up in time: the threshold decides from then on", &[(299, '+'), (300, 'r'), (301, 'r'), (302, 'r')], "uuud"),
         ("an outage that ends needs as many successes as any", &[(300, 'r'), (301, '+'), (302, '+')], "ddu"),
     ];
-    for (name, events, expected) in events {
+    for (name, events, expected) in table {
         let (start, mut check) = (Instant::now(), check(3, 2));
         let mut told = String::new();
-        for (at, letter) in *events {
+        for (at, letter) in events {
             // The check began a moment after `start`.
             let now = start + Duration::from_secs(*at) + Duration::from_millis(100);
             let from = check.verdict;
@@ -78,7 +80,7 @@ fn starting_ends() {
             assert_eq!(transition, changed, "{name}");
             told.push(check.verdict.as_str().chars().next().unwrap());
         }
-        assert_eq!(told, *expected, "{name}");
+        assert_eq!(told, expected, "{name}");
     }
 }
 

@@ -4,9 +4,14 @@ const S: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// What a query found, whether activity was its cause, and how long after the one before it was made.
+type Found = (Compute, bool, Duration);
+/// A name, what was found, and the waits that follow.
+type Row<'a> = (&'a str, &'a [Found], &'a [u64]);
+
 /// The wait after each of these, in seconds; 0: activity is believed.
-fn waits(mistakes: &mut Mistakes, found: &[(Compute, bool, Duration)]) -> Vec<u64> {
-    let take = |(compute, by_activity, after): &(Compute, bool, Duration)| {
+fn waits(mistakes: &mut Mistakes, found: &[Found]) -> Vec<u64> {
+    let take = |(compute, by_activity, after): &Found| {
         mistakes.take(*compute, *by_activity, *after);
         mistakes.wait().map_or(0, |wait| wait.as_secs())
     };
@@ -16,7 +21,7 @@ fn waits(mistakes: &mut Mistakes, found: &[(Compute, bool, Duration)]) -> Vec<u6
 #[test]
 fn each_mistake_doubles_the_wait_and_proof_of_use_ends_it() {
     use Compute::{Restarted, Unchanged, Woken};
-    let table: [(&str, &[(Compute, bool, Duration)], &[u64]); 7] = [
+    let table: [Row<'_>; 7] = [
         ("an app that uses it", &[(Restarted, true, HOUR), (Unchanged, true, 15 * S)], &[0, 0]),
         ("a query by age wakes it on purpose", &[(Woken, false, 6 * HOUR)], &[0]),
         ("awake, but because of our own query", &[(Woken, true, HOUR), (Unchanged, true, 30 * S)], &[30, 60]),

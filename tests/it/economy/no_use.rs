@@ -63,7 +63,7 @@ fn never_logged_in(tls: bool) {
         ("pg_isready", &|| assert!(postgres.is_ready())),
         ("a TLS handshake alone", &|| {
             if tls {
-                shake_hands(port)
+                shake_hands(port);
             }
         }),
         ("a wrong password", &|| assert!(log_in(&url.clone().password("wrong")).is_err())),
