@@ -32,19 +32,18 @@ mod kernel;
 #[path = "economy/no_kernel.rs"]
 mod kernel;
 mod mistakes;
+mod visibility;
 
 pub use activity::Finding;
 pub use app_connections::AppConnections;
 use app_url::AppChecks;
 use mistakes::{Compute, Mistakes};
+use visibility::Unseen;
 
-/// An app that is up and has not connected to the database by then may do so where we cannot see it.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
-
-/// A server that has said farewell closes the connection when its process ends. It need not be waited for longer than
-/// this part of the interval.
-const FAREWELL: Duration = Duration::from_millis(250);
-const FAREWELL_PART: u32 = 2;
+/// A server that shuts down closes a connection this long after its last message at most, or after this part of the
+/// interval.
+const CLOSE_DELAY: Duration = Duration::from_millis(250);
+const CLOSE_DELAY_PART: u32 = 2;
 /// Between two checks of an app that is suspected of using the database for each.
 const TRIAL: Duration = Duration::from_millis(200);
 
@@ -67,7 +66,7 @@ struct Policy {
     /// `SIDEPULSE_IDLE_HANDSHAKE`: for a handshake.
     idle_handshake: Option<Duration>,
     /// `SIDEPULSE_ECONOMY_INTERVAL`: for the deep query, where the app cannot be seen.
-    blind_interval: Duration,
+    economy_interval: Duration,
 }
 
 /// What a decision rests on.
@@ -82,7 +81,7 @@ struct Situation {
     /// The interval since the newest deep query is over.
     rested: bool,
     /// What the app does cannot be seen.
-    blind: bool,
+    unseen: bool,
     /// Since the newest deep query that passed.
     unverified_for: Duration,
     /// Since the database was last reached, by a query or a handshake.
@@ -95,7 +94,7 @@ fn decide(policy: &Policy, situation: &Situation) -> Action {
     if !situation.healthy
         || (situation.active && situation.rested)
         || due(policy.max_age, situation.unverified_for)
-        || (situation.blind && due(Some(policy.blind_interval), situation.unverified_for))
+        || (situation.unseen && due(Some(policy.economy_interval), situation.unverified_for))
     {
         Action::Query
     } else if situation.handshake_failed || due(policy.idle_handshake, situation.unreached_for) {
@@ -110,31 +109,12 @@ fn settled_for(policy: &Policy, situation: &Situation) -> Option<Duration> {
     let left = |after: Option<Duration>, age: Duration| after.map(|after| after.saturating_sub(age));
     [
         left(policy.max_age, situation.unverified_for),
-        left(Some(policy.blind_interval).filter(|_| situation.blind), situation.unverified_for),
+        left(Some(policy.economy_interval).filter(|_| situation.unseen), situation.unverified_for),
         left(policy.idle_handshake, situation.unreached_for),
     ]
     .into_iter()
     .flatten()
     .min()
-}
-
-/// Why the app cannot be seen at the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blindness {
-    /// The kernel shows no sockets, or none of those that lead to this database.
-    NoDiagnostics,
-    /// The app has been up for long, and was never seen with the database.
-    NeverSeen,
-}
-
-/// Whether the app can be seen at the database: `ever_seen` is whether it was, up to now.
-fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instant>, now: Instant) -> Option<Blindness> {
-    let patient = app_up_since.is_none_or(|since| now.saturating_duration_since(since) < PATIENCE);
-    match diagnostics {
-        false => Some(Blindness::NoDiagnostics),
-        true if ever_seen || patient => None,
-        true => Some(Blindness::NeverSeen),
-    }
 }
 
 /// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
@@ -184,7 +164,7 @@ pub(crate) struct Economy {
     interval: Duration,
     traffic: Traffic,
     connections: io::Result<AppConnections>,
-    blindness: Option<Blindness>,
+    unseen: Option<Unseen>,
     suspicion: app_url::Suspicion,
     /// Use of the database that no deep query has followed yet.
     active: bool,
@@ -199,7 +179,7 @@ pub(crate) struct Economy {
     verified: Instant,
     reached: Instant,
     app_up_since: Option<Instant>,
-    warned_of: Vec<Blindness>,
+    warned_of: Vec<Unseen>,
     warnings: Vec<String>,
 }
 
@@ -223,12 +203,12 @@ impl Economy {
             policy: Policy {
                 max_age: settings.max_age,
                 idle_handshake: settings.idle_handshake,
-                blind_interval: settings.blind_interval,
+                economy_interval: settings.economy_interval,
             },
             interval: settings.interval,
             traffic: traffic.clone(),
             connections,
-            blindness: None,
+            unseen: None,
             suspicion: app_url::Suspicion::default(),
             active: false,
             by_activity: false,
@@ -246,7 +226,7 @@ impl Economy {
 
     /// What the app has done at the database since the last time; `None` where that cannot be seen.
     pub(crate) async fn observe(&mut self) -> Option<Finding> {
-        let pause = FAREWELL.min(self.interval / FAREWELL_PART);
+        let pause = CLOSE_DELAY.min(self.interval / CLOSE_DELAY_PART);
         match &mut self.connections {
             Ok(connections) => connections.compare_twice(pause).await.ok(),
             Err(_) => None,
@@ -266,8 +246,8 @@ impl Economy {
             self.suspicion.grows(found, checks);
         }
         let ever_seen = self.connections.as_ref().is_ok_and(AppConnections::ever_seen);
-        self.blindness = blindness(found.is_some(), ever_seen, self.app_up_since, now);
-        self.warn_of_blindness();
+        self.unseen = visibility::unseen(found.is_some(), ever_seen, self.app_up_since, now);
+        self.warn_of_unseen();
         let query = snapshot.database.as_ref().map(|database| &database.query);
         let healthy =
             query.is_some_and(|check| check.verdict == Verdict::Up && (check.failures == 0 || self.handshake_failed));
@@ -341,20 +321,16 @@ impl Economy {
             handshake_failed: self.handshake_failed,
             active: self.active,
             rested: now >= self.rested_at,
-            blind: self.blindness.is_some(),
+            unseen: self.unseen.is_some(),
             unverified_for: now.saturating_duration_since(self.verified),
             unreached_for: now.saturating_duration_since(self.reached),
         }
     }
 
-    fn warn_of_blindness(&mut self) {
-        let Some(blindness) = self.blindness.filter(|blindness| !self.warned_of.contains(blindness)) else { return };
-        self.warned_of.push(blindness);
-        let why = match blindness {
-            Blindness::NoDiagnostics => "the kernel does not show the app's connections to the database",
-            Blindness::NeverSeen => "the app was never seen connected to the database (another network namespace?)",
-        };
-        let every = humantime::format_duration(self.policy.blind_interval);
+    fn warn_of_unseen(&mut self) {
+        let Some(unseen) = self.unseen.filter(|unseen| !self.warned_of.contains(unseen)) else { return };
+        self.warned_of.push(unseen);
+        let (why, every) = (unseen.as_str(), humantime::format_duration(self.policy.economy_interval));
         self.warnings.push(format!("economy: {why}: one deep query every {every} until one is seen"));
     }
 }

@@ -1,10 +1,10 @@
 //! Is the app using the database? Two dumps of the kernel's sockets, one after the other, show it. Pure.
 //!
 //! - A connection that is held open, and over which nothing comes, is not activity: a suspended compute stays asleep.
-//! - Nor is the server's farewell, which it writes to every pooled connection when it suspends: of the sockets that an
-//!   earlier dump had listed neither those count whose peer has closed, nor the end of one. Between the farewell and the close
-//!   such a socket looks like one in use: where all that was found came over sockets of this kind, a second dump a
-//!   moment later decides.
+//! - Nor is the error (57P01) that a server that suspends sends over every open connection before it closes it: of the
+//!   sockets that an earlier dump had listed neither those count whose peer has closed, nor the end of one. Between the
+//!   error and the close such a socket looks like one in use: where all that was found came over sockets of this kind,
+//!   a second dump a moment later decides.
 //! - Nor is a connection that never logs in (a port that is tried, `pg_isready`, a TLS handshake alone, a wrong
 //!   password): less has come over it than the prober's own login brought.
 
@@ -67,7 +67,7 @@ pub struct Finding {
     pub connections: usize,
     /// When the app's connections received data at the latest, where that is since the dump before.
     pub(crate) moments: Vec<Instant>,
-    /// The same for connections that an earlier dump had listed: perhaps only a farewell.
+    /// The same for connections that an earlier dump had listed: perhaps only the error with which a server shuts down.
     pub(crate) held: Vec<(u64, Instant)>,
     /// More ended than the kernel could report.
     pub(crate) overflow: bool,
@@ -81,12 +81,12 @@ impl Finding {
         self.overflow || !self.moments.is_empty() || !self.held.is_empty()
     }
 
-    /// It may have been the server's farewell instead.
+    /// It may have been a server that shuts down instead.
     pub(crate) fn is_doubtful(&self) -> bool {
         !self.overflow && self.moments.is_empty() && !self.held.is_empty()
     }
 
-    /// Takes a second dump in: a connection over which the server said farewell is closed by now.
+    /// Takes a second dump in: a connection that the server has ended is closed by now.
     pub(crate) fn confirm(&mut self, seen: &[ListedSocket]) {
         let open = |cookie| seen.iter().any(|socket| socket.cookie == cookie && socket.established);
         self.held.retain(|(cookie, _)| open(*cookie));
@@ -95,7 +95,7 @@ impl Finding {
 
 /// What is remembered from dump to dump.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct History {
     /// The last two dumps: the kernel may report an end some milliseconds late, after the next dump.
     dumps: [Dump; 2],
     moments: Vec<Instant>,
@@ -117,7 +117,7 @@ impl Dump {
     }
 }
 
-impl Ledger {
+impl History {
     /// A foreign socket to the database was seen at least once.
     pub(crate) fn ever_seen(&self) -> bool {
         self.ever_seen

@@ -6,7 +6,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// The defaults.
 const POLICY: Policy =
-    Policy { max_age: Some(Duration::from_secs(6 * 3600)), idle_handshake: Some(MINUTE), blind_interval: HOUR };
+    Policy { max_age: Some(Duration::from_secs(6 * 3600)), idle_handshake: Some(MINUTE), economy_interval: HOUR };
 const SILENT: Policy = Policy { max_age: None, idle_handshake: None, ..POLICY };
 
 /// Up, and the app is idle; the newest query and handshake were just now.
@@ -15,7 +15,7 @@ const IDLE: Situation = Situation {
     handshake_failed: false,
     active: false,
     rested: true,
-    blind: false,
+    unseen: false,
     unverified_for: Duration::ZERO,
     unreached_for: Duration::ZERO,
 };
@@ -30,12 +30,12 @@ fn what_the_moment_calls_for() {
     let starting = Situation { healthy: false, ..IDLE };
     let active = Situation { active: true, ..IDLE };
     let restless = Situation { rested: false, ..active };
-    let blind = |situation| Situation { blind: true, ..situation };
+    let unseen = |situation| Situation { unseen: true, ..situation };
     let table = [
         // Failing, down, or not up yet: as in steady mode, whatever else.
         ("starting", POLICY, starting, Query),
         ("starting, silent", SILENT, starting, Query),
-        ("starting, blind", POLICY, blind(starting), Query),
+        ("starting, unseen", POLICY, unseen(starting), Query),
         ("failing soon after a query", POLICY, Situation { rested: false, ..starting }, Query),
         // Within one interval of activity, and no more often.
         ("active", POLICY, active, Query),
@@ -53,11 +53,11 @@ fn what_the_moment_calls_for() {
         // One handshake that failed is made again, not followed by a query.
         ("not reached just now", POLICY, Situation { handshake_failed: true, ..IDLE }, Handshake),
         ("not reached, active", POLICY, Situation { handshake_failed: true, ..active }, Query),
-        // Blind.
-        ("blind", POLICY, blind(later(59 * MINUTE, S)), Nothing),
-        ("blind, not reached", POLICY, blind(later(59 * MINUTE, MINUTE)), Handshake),
-        ("blind for an hour", POLICY, blind(later(HOUR, S)), Query),
-        ("blind and silent for an hour", SILENT, blind(later(HOUR, HOUR)), Query),
+        // What the app does cannot be seen.
+        ("unseen", POLICY, unseen(later(59 * MINUTE, S)), Nothing),
+        ("unseen, not reached", POLICY, unseen(later(59 * MINUTE, MINUTE)), Handshake),
+        ("unseen for an hour", POLICY, unseen(later(HOUR, S)), Query),
+        ("unseen and silent for an hour", SILENT, unseen(later(HOUR, HOUR)), Query),
     ];
     for (name, policy, situation, expected) in table {
         assert_eq!(decide(&policy, &situation), expected, "{name}");
@@ -71,32 +71,15 @@ fn until_the_passing_of_time_changes_the_decision() {
         ("the age is next", POLICY, later(6 * HOUR - S, 10 * S), Some(S)),
         ("overdue", POLICY, later(7 * HOUR, 10 * S), Some(Duration::ZERO)),
         ("silent", SILENT, later(HOUR, HOUR), None),
-        ("blind and silent", SILENT, Situation { blind: true, ..later(HOUR - S, HOUR) }, Some(S)),
+        ("unseen and silent", SILENT, Situation { unseen: true, ..later(HOUR - S, HOUR) }, Some(S)),
     ];
     for (name, policy, situation, expected) in table {
         assert_eq!(settled_for(&policy, &situation), expected, "{name}");
         if let Some(wait) = expected {
             let then = later(situation.unverified_for + wait, situation.unreached_for + wait);
-            let then = Situation { blind: situation.blind, ..then };
+            let then = Situation { unseen: situation.unseen, ..then };
             assert_ne!(decide(&policy, &then), Action::Nothing, "{name}");
         }
-    }
-}
-
-#[test]
-fn where_the_app_cannot_be_seen() {
-    let now = Instant::now() + HOUR;
-    let up_for = |time: Duration| now.checked_sub(time);
-    let table = [
-        ("no diagnostics", false, false, None, Some(Blindness::NoDiagnostics)),
-        ("no diagnostics any more", false, true, up_for(HOUR), Some(Blindness::NoDiagnostics)),
-        ("the app is not up", true, false, None, None),
-        ("the app is up for nine minutes", true, false, up_for(9 * MINUTE), None),
-        ("the app is up for ten minutes", true, false, up_for(10 * MINUTE), Some(Blindness::NeverSeen)),
-        ("seen once", true, true, up_for(HOUR), None),
-    ];
-    for (name, diagnostics, ever_seen, app_up_since, expected) in table {
-        assert_eq!(blindness(diagnostics, ever_seen, app_up_since, now), expected, "{name}");
     }
 }
 
@@ -218,8 +201,8 @@ mod over_time {
             world.query(None);
             assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
         });
-        let (old, blind): (Vec<_>, Vec<_>) = said.iter().partition(|text| text.contains("idle_unverified"));
-        assert_eq!((old.len(), blind.len()), (1, 1), "{said:?}");
+        let (old, unseen): (Vec<_>, Vec<_>) = said.iter().partition(|text| text.contains("idle_unverified"));
+        assert_eq!((old.len(), unseen.len()), (1, 1), "{said:?}");
     }
 
     #[test]

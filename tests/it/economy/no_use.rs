@@ -105,15 +105,15 @@ fn connections_that_never_log_in_over_tls() {
 fn another_project_behind_the_same_address() {
     const WINDOW: Duration = Duration::from_secs(8);
     let sleep = Sleep { after: Duration::from_millis(500), waking: Duration::from_millis(100) };
-    let (database, app) = (Sleepy::start_with_neighbour(sleep), WebApp::start());
+    let (database, app) = (Sleepy::start_beside_another(sleep), WebApp::start());
     let sidecar = economy(database.url(), &app).start();
     sidecar.wait_for_check(CHECK, idle);
     database.wait_until_asleep();
-    let neighbour = session(&database.neighbour_url());
+    let other = session(&database.other_url());
     let (before, started) = (database.counts(), Instant::now());
     let awake_before = database.awake();
     while started.elapsed() < WINDOW {
-        neighbour.sql("SELECT 1").expect("a query");
+        other.sql("SELECT 1").expect("a query");
         pause(PAUSE);
     }
     let (after, awake) = (database.counts(), database.awake() - awake_before);
@@ -150,11 +150,11 @@ fn one_handshake_that_fails() {
     database.wait_until_asleep();
     let before = database.counts();
     for _ in 0..2 {
-        database.close_door(true);
+        database.close_connections(true);
         let failed = sidecar.wait_for_check(CHECK, |check| check["consecutiveFailures"] == 1);
         assert_eq!((&failed["state"], &failed["status"]), (&"up".into(), &"pass".into()));
         // The next one is under way, and gets through: then two in a row they were not.
-        database.close_door(false);
+        database.close_connections(false);
         sidecar.wait_for_check(CHECK, |check| idle(check) && check["consecutiveFailures"] == 0);
     }
     let after = database.counts();

@@ -2,7 +2,7 @@
 //! use, and starts again at the next login. It counts the time awake, which is what Neon bills.
 //!
 //! As at Neon, an open connection over which nothing comes is no use, nor is a connection that never logs in; a login
-//! is, and so is every message of a client. On suspend the server says farewell (57P01) on every connection.
+//! is, and so is every message of a client. On suspend the server ends every connection with 57P01.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ const WATCH: Duration = Duration::from_millis(20);
 /// The request codes of a first message (protocol documentation, "SSLRequest" and "StartupMessage").
 const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
 /// What a client of the other project calls itself.
-const NEIGHBOUR: &str = "neighbour";
+const OTHER: &str = "other-project";
 /// The type byte of Terminate.
 const TERMINATE: u8 = b'X';
 
@@ -83,19 +83,19 @@ pub(crate) struct Counts {
     pub(crate) wakes: usize,
 }
 
-struct House {
+struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     postgres: Mutex<Postgres>,
     _pooler: Option<PgBouncer>,
-    neighbour: Option<Postgres>,
+    other: Option<Postgres>,
     sleep: Sleep,
     backend: u16,
 }
 
 /// The database. Awake at first, if only for the usual time.
 pub(crate) struct Sleepy {
-    house: Arc<House>,
+    inner: Arc<Inner>,
     port: u16,
 }
 
@@ -114,15 +114,15 @@ impl Sleepy {
 
     /// Beside another project's database, which never sleeps, behind the same address: as at Neon the proxy tells them
     /// apart by what the client says.
-    pub(crate) fn start_with_neighbour(sleep: Sleep) -> Sleepy {
+    pub(crate) fn start_beside_another(sleep: Sleep) -> Sleepy {
         Sleepy::launch(Postgres::start_plain(), None, Some(Postgres::start_plain()), sleep)
     }
 
-    fn launch(postgres: Postgres, pooler: Option<PgBouncer>, neighbour: Option<Postgres>, sleep: Sleep) -> Sleepy {
+    fn launch(postgres: Postgres, pooler: Option<PgBouncer>, other: Option<Postgres>, sleep: Sleep) -> Sleepy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let now = Instant::now();
-        let house = Arc::new(House {
+        let inner = Arc::new(Inner {
             state: Mutex::new(State {
                 phase: Phase::Awake,
                 awake_since: Some(now),
@@ -139,21 +139,21 @@ impl Sleepy {
             backend: pooler.as_ref().map_or(postgres.port(), PgBouncer::port),
             postgres: Mutex::new(postgres),
             _pooler: pooler,
-            neighbour,
+            other,
             sleep,
         });
-        let (watching, serving) = (Arc::clone(&house), Arc::clone(&house));
+        let (watching, serving) = (Arc::clone(&inner), Arc::clone(&inner));
         thread::spawn(move || watching.watch());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let house = Arc::clone(&serving);
-                if house.state().over {
+                let inner = Arc::clone(&serving);
+                if inner.state().over {
                     return;
                 }
-                thread::spawn(move || house.serve(client));
+                thread::spawn(move || inner.serve(client));
             }
         });
-        Sleepy { house, port }
+        Sleepy { inner, port }
     }
 
     /// What an app would connect with.
@@ -162,48 +162,48 @@ impl Sleepy {
     }
 
     /// The other project's.
-    pub(crate) fn neighbour_url(&self) -> DatabaseUrl {
-        self.url().param("application_name", NEIGHBOUR)
+    pub(crate) fn other_url(&self) -> DatabaseUrl {
+        self.url().param("application_name", OTHER)
     }
 
     /// How long it has been awake so far.
     pub(crate) fn awake(&self) -> Duration {
-        let state = self.house.state();
+        let state = self.inner.state();
         state.awake + state.awake_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// How long the app's use alone would have kept it awake so far.
     pub(crate) fn explained(&self) -> Duration {
-        let state = self.house.state();
+        let state = self.inner.state();
         state.explained - state.explained_until.saturating_duration_since(Instant::now())
     }
 
     /// What has happened so far.
     pub(crate) fn counts(&self) -> Counts {
-        self.house.state().counts
+        self.inner.state().counts
     }
 
     /// Waits until it sleeps.
     pub(crate) fn wait_until_asleep(&self) {
-        let asleep = poll(SOON, || (self.house.state().phase == Phase::Asleep).then_some(()));
+        let asleep = poll(SOON, || (self.inner.state().phase == Phase::Asleep).then_some(()));
         asleep.expect("the database does not fall asleep");
     }
 
     /// From now on every connection is closed at once, or served again.
-    pub(crate) fn close_door(&self, closed: bool) {
-        self.house.state().closed = closed;
+    pub(crate) fn close_connections(&self, closed: bool) {
+        self.inner.state().closed = closed;
     }
 }
 
 impl Drop for Sleepy {
     fn drop(&mut self) {
-        self.house.state().over = true;
+        self.inner.state().over = true;
         // Wakes the accept.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
 
-impl House {
+impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -269,8 +269,8 @@ impl House {
         }
         let Some(startup) = first_message(&mut client) else { return };
         let says = |name: &str| startup.windows(name.len()).any(|part| part == name.as_bytes());
-        if let Some(neighbour) = self.neighbour.as_ref().filter(|_| says(NEIGHBOUR)) {
-            return converse(client, &startup, neighbour.port(), |_| {}, || {});
+        if let Some(other) = self.other.as_ref().filter(|_| says(OTHER)) {
+            return converse(client, &startup, other.port(), |_| {}, || {});
         }
         let by_app = !says("sidepulse");
         {
