@@ -1,18 +1,24 @@
 //! Everything that the rules judge: what the daemon itself would load, the app's environment, the files.
 
+use std::ffi::OsStr;
+
 use super::read::command::{self, Step};
 use super::read::files::{Files, Mention};
 use super::read::installed::{self, Installed};
 use super::read::layout::Lookup;
 use super::read::server::{self, Server};
+use super::read::shell::Word;
 use super::read::start::{self, Found, Start};
-use crate::config::ports::Ports;
-use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
-use crate::config::{BadSetting, Config, Lookup as Variables, Need};
+use crate::config::ports::{Ports, fill_in};
+use crate::config::settings::{DATABASE_URL, LISTEN, OWN_DATABASE_URL, PORT, SETTINGS};
+use crate::config::{BadSetting, Config, DEFAULT_PORT, Given, Lookup as Variables, Need};
 use crate::dsn::Plan;
 
 /// Stages that are nobody's production; the backend holds any other name to what production is held to.
 const RELAXED: [&str; 2] = ["development", "test"];
+
+/// What decides on the ports of sidepulse and the app.
+pub(super) const DECIDE_PORTS: [&str; 4] = [PORT, LISTEN, "SIDEPULSE_APP_PORT", "SIDEPULSE_APP_URL"];
 
 /// Variables by which servers are told what else their options say.
 const SERVERS_READ: [&str; 7] = [
@@ -31,6 +37,8 @@ pub(super) struct Deployment<'a> {
     pub(super) config: Result<Config, Vec<BadSetting>>,
     /// What does not depend on the database, where the rest cannot be loaded.
     pub(super) ports: Option<Ports>,
+    /// Settings to which the start command gives a value that is not known here; they count as unset.
+    pub(super) untold: Vec<String>,
     pub(super) variables: Variables<'a>,
     /// The names of all variables.
     pub(super) names: &'a [String],
@@ -64,23 +72,43 @@ pub(super) enum Code {
     Mentions(Mention),
 }
 
+/// `PORT=8000` in the command; `PORT=${PORT:-8080}` leaves it as it is.
+pub(super) fn sets_port((name, value): &command::Variable) -> bool {
+    name == PORT && !value.text.contains(PORT)
+}
+
+/// A variable without blanks around it; a blank one counts as unset.
+fn text(variables: Variables<'_>, variable: &str) -> Option<String> {
+    let text = variables(variable)?.text?;
+    Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 impl<'a> Deployment<'a> {
     /// `names` are those of all environment variables.
     pub(super) fn read(variables: Variables<'a>, names: &'a [String], files: Option<Files>) -> Deployment<'a> {
-        let config = Config::load(variables, Need::Everything);
+        let app = files.map(|files| App::read(files, &|name| text(variables, name)));
+        let (told, untold) = app.as_ref().map(|app| app.told(variables)).unwrap_or_default();
+        let lookup = |name: &str| match told.iter().rev().find(|(known, _)| known == name) {
+            Some((_, value)) if value.is_empty() => None,
+            Some((_, value)) => Some(Given { text: Some(value.clone()), named: name.to_owned() }),
+            None => variables(name),
+        };
+        let config = Config::load(&lookup, Need::Everything);
         let ports = match &config {
             Ok(config) => Some(Ports::of(config)),
-            Err(_) => Config::load(variables, Need::App).ok().map(|config| Ports::of(&config)),
+            Err(_) => Config::load(&lookup, Need::App).ok().map(|config| Ports::of(&config)),
         };
-        let mut deployment = Deployment { config, ports, variables, names, app: None };
-        deployment.app = files.map(|files| App::read(files, &|name| deployment.text(name)));
-        deployment
+        Deployment { config, ports, untold, variables, names, app }
+    }
+
+    /// The start command decides which ports sidepulse and the app take, by what is not known here.
+    pub(super) fn untold_port(&self) -> bool {
+        self.untold.iter().any(|variable| DECIDE_PORTS.contains(&variable.as_str()))
     }
 
     /// A variable without blanks around it; a blank one counts as unset.
     pub(super) fn text(&self, variable: &str) -> Option<String> {
-        let text = (self.variables)(variable)?.text?;
-        Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
+        text(self.variables, variable)
     }
 
     /// Why [`Deployment::text`] has nothing.
@@ -138,12 +166,48 @@ impl App {
                     };
                 // Railway's own variables win over the image's, PORT among them.
                 let given = SERVERS_READ.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
-                let of_image = start.layout.variables().iter().filter(|(name, _)| name != "PORT").cloned();
-                command::steps(&start.form, of_image.chain(given).collect(), &script)
+                let given = given.map(|(name, value)| (name, Word::literal(value)));
+                let mut all = start.layout.variables();
+                all.retain(|(name, _)| name != PORT && variable(name).is_none());
+                all.extend(given);
+                command::steps(&start.form, all, &script)
             }
             Found::Unknown(..) | Found::Broken(..) | Found::Nothing => Vec::new(),
         };
         App { files, installed, start, steps }
+    }
+
+    /// What the start command and the image tell sidepulse, over the environment; and what of it is not known. A setting
+    /// that may hold a secret is not among them.
+    fn told(&self, variables: Variables<'_>) -> (Vec<(String, String)>, Vec<String>) {
+        let told = self.steps.iter().find_map(|step| match step {
+            Step::Program(launch) if launch.under_run => Some(&launch.told),
+            Step::Daemon { told, .. } => Some(told),
+            Step::Program(_) | Step::Unknown(_) => None,
+        });
+        let port = text(variables, PORT).unwrap_or_else(|| DEFAULT_PORT.to_string());
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for variable in told.into_iter().flatten() {
+            let (name, value) = variable;
+            if sets_port(variable) {
+                unknown.push(PORT.to_owned());
+            }
+            if !SETTINGS.iter().any(|setting| setting.variable == name && !setting.secret) {
+                continue;
+            }
+            let filled = match value.expands_port {
+                true => fill_in(OsStr::new(&value.text), &port).to_string_lossy().into_owned(),
+                false => value.text.clone(),
+            };
+            unknown.retain(|other| other != name);
+            if value.expands_other || value.expands_port && filled.contains('$') {
+                unknown.push(name.clone());
+                known.push((name.clone(), String::new()));
+            } else {
+                known.push((name.clone(), filled));
+            }
+        }
+        (known, unknown)
     }
 
     /// The server that the start command starts, where it is one of those that are known.

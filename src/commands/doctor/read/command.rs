@@ -40,7 +40,7 @@ const WITH_VALUE: &str = "--directory --project --with --extra --group --env-fil
     --only-group -C";
 /// What prepares, and ends by itself.
 const PREPARES: &str = "echo cd export set alembic sleep true : mkdir cp mv rm chmod chown ls pwd cat printf test [ \
-    wait trap pip source . ulimit umask date aerich unset";
+    wait trap pip source . ulimit umask date aerich";
 
 /// One program that is started, and what surrounds it.
 #[derive(Clone, Debug, Default)]
@@ -55,17 +55,22 @@ pub(crate) struct Launch {
     pub(crate) expanded_too_early: bool,
     /// What each `cd` before it names, in order.
     pub(crate) directories: Vec<Word>,
-    /// `NAME=value` before it, what was exported, and what the image and the environment set.
-    pub(crate) variables: Vec<(String, String)>,
+    /// `NAME=value` before it, what was exported, and what the image and the environment set; empty where it was unset.
+    pub(crate) variables: Vec<Variable>,
+    /// What `sidepulse run` above it is told by its options and these variables.
+    pub(crate) told: Vec<Variable>,
 }
+
+/// A variable's name and its value; a value that the shell expands is as it was written.
+pub(crate) type Variable = (String, Word);
 
 /// What a start command does, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A program that may be the server.
     Program(Launch),
-    /// sidepulse itself beside it; false where it is given another place to listen.
-    Daemon { on_port: bool },
+    /// sidepulse itself beside it: false where it is given another place to listen, and what it is told.
+    Daemon { on_port: bool, told: Vec<Variable> },
     /// What is not known: a script that cannot be found, or that branches.
     Unknown(String),
 }
@@ -74,7 +79,7 @@ pub(crate) enum Step {
 pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<String>;
 
 /// Everything that a start command starts. `variables` are there before it.
-pub(crate) fn steps(form: &Form, variables: Vec<(String, String)>, script: Script<'_>) -> Vec<Step> {
+pub(crate) fn steps(form: &Form, variables: Vec<Variable>, script: Script<'_>) -> Vec<Step> {
     let begin = Launch { variables, ..Launch::default() };
     let mut reader = Reader { script, steps: Vec::new(), commands: 0, scripts: 0 };
     match form {
@@ -104,8 +109,12 @@ impl Reader<'_> {
             match words.first().map(|word| word.text.as_str()).unwrap_or_default() {
                 "cd" => here.directories.extend(words.get(1).cloned()),
                 "export" => here.variables.extend(words[1..].iter().filter_map(assignment)),
+                "unset" => {
+                    let unset = |word: &Word| (word.text.clone(), Word::default());
+                    here.variables.extend(words[1..].iter().map(unset));
+                }
                 _ if words.iter().all(|word| assignment(word).is_some()) => {
-                    here.variables.extend(words.iter().filter_map(assignment));
+                    here.variables.extend(words.iter().filter_map(assignment).map(not_exported));
                 }
                 _ => self.program(&words, here.clone(), arguments, depth),
             }
@@ -171,13 +180,14 @@ impl Reader<'_> {
             let child = words[dashes + 1..].to_vec();
             let expanded = launch.by_shell && child.iter().any(|word| word.expands_port);
             let expanded_too_early = launch.expanded_too_early || expanded;
-            let launch = Launch { by_shell: false, under_run: true, expanded_too_early, ..launch };
+            let told = told(&words[run + 1..dashes], &launch);
+            let launch = Launch { by_shell: false, under_run: true, expanded_too_early, told, ..launch };
             return self.program(&child, launch, &[], depth + 1);
         }
         if !words[1..].iter().any(|word| ["check", "ping", "doctor", "run"].iter().any(|other| is(word, other))) {
             let elsewhere = words.iter().any(|word| word.text.starts_with("--listen"))
                 || launch.variables.iter().any(|(name, _)| name == "SIDEPULSE_LISTEN" || name == "PORT");
-            self.steps.push(Step::Daemon { on_port: !elsewhere });
+            self.steps.push(Step::Daemon { on_port: !elsewhere, told: told(&words[1..], &launch) });
         }
     }
 
@@ -221,9 +231,31 @@ fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
     rest
 }
 
+/// What sidepulse is told: its variables, and over them its options, each of which stands for one.
+fn told(words: &[Word], launch: &Launch) -> Vec<Variable> {
+    let mut told = launch.variables.clone();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let Some(option) = word.text.strip_prefix("--") else { continue };
+        let (option, value) = match option.split_once('=') {
+            Some((option, value)) => (option, Some(Word { text: value.to_owned(), ..word.clone() })),
+            None => (option, rest.next().cloned()),
+        };
+        let variable = format!("SIDEPULSE_{}", option.to_ascii_uppercase().replace('-', "_"));
+        told.extend(value.map(|value| (variable, value)));
+    }
+    told
+}
+
+/// Only a variable that was exported before reaches sidepulse, which is not known here.
+fn not_exported((name, value): Variable) -> Variable {
+    let expands_other = value.expands_other || name.starts_with("SIDEPULSE_");
+    (name, Word { expands_other, ..value })
+}
+
 /// `NAME=value`.
-fn assignment(word: &Word) -> Option<(String, String)> {
+fn assignment(word: &Word) -> Option<Variable> {
     let (name, value) = word.text.split_once('=')?;
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    is_name.then(|| (name.to_owned(), value.to_owned()))
+    is_name.then(|| (name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::command::Variable;
 use super::dockerfile::{Image, absolute};
 use super::files::{File, Files};
 use super::shell::Word;
@@ -51,11 +52,14 @@ impl Layout {
     }
 
     /// What the image sets.
-    pub(crate) fn variables(&self) -> &[(String, String)] {
-        match self {
-            Layout::Source(_) => &[],
-            Layout::Image { image, .. } => &image.variables,
-        }
+    pub(crate) fn variables(&self) -> Vec<Variable> {
+        let image = match self {
+            Layout::Source(_) => return Vec::new(),
+            Layout::Image { image, .. } => image,
+        };
+        // What is not known of a value stands in it as a dollar sign.
+        let word = |value: &String| Word { expands_other: value.contains('$'), ..Word::literal(value) };
+        image.variables.iter().map(|(name, value)| (name.clone(), word(value))).collect()
     }
 
     /// The directories of the repository that may be the service's root.

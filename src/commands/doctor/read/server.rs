@@ -210,8 +210,7 @@ impl Options<'_> {
     /// A variable that the server reads: from before the command, an `export`, the image, or the environment.
     fn variable(&self, name: &str) -> Option<Word> {
         let (_, value) = self.launch.variables.iter().rev().find(|(known, _)| known == name)?;
-        let expands = self.launch.by_shell && value.starts_with('$');
-        Some(Word { text: value.clone(), expands_port: expands && value.contains("PORT"), expands_other: false })
+        Some(value.clone()).filter(|value| !value.text.is_empty())
     }
 
     /// A configuration file decides as well.

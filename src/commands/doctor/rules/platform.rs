@@ -1,6 +1,6 @@
 //! The environment's stage, ports, draining, sidepulse's own settings, and doctor's own limits.
 
-use super::super::deployment::{Code, Deployment, Stage};
+use super::super::deployment::{Code, DECIDE_PORTS, Deployment, Stage};
 use super::super::finding::Finding;
 use crate::config;
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
@@ -23,6 +23,10 @@ pub(super) fn stage(deployment: &Deployment<'_>) -> Vec<Finding> {
 
 /// sidepulse and the app do not take the same port.
 pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
+    if deployment.untold_port() {
+        let message = "the start command gives the ports by a variable that is not known here";
+        return vec![Finding::unknown(message, "look that sidepulse and the app take two ports")];
+    }
     let Some(ports) = deployment.ports else { return Vec::new() };
     if ports.clash() {
         return vec![Finding::error(
@@ -41,6 +45,10 @@ pub(super) fn draining(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Ok(config) = &deployment.config else { return Vec::new() };
     let sum = config.drain_delay + config.child.stop_timeout;
     let needed = sum.as_secs() + u64::from(sum.subsec_nanos() > 0);
+    if deployment.untold.iter().any(|name| name.ends_with("_DRAIN_DELAY") || name.ends_with("_STOP_TIMEOUT")) {
+        let message = "the start command gives the time of a stop by a variable that is not known here";
+        return vec![Finding::unknown(message, format!("look that {VARIABLE} is no shorter"))];
+    }
     let given = deployment.text(VARIABLE);
     if given.is_none() && !config.railway.present {
         return vec![Finding::ok(format!("this is not Railway; there, set {VARIABLE}={needed}"))];
@@ -62,12 +70,19 @@ pub(super) fn draining(deployment: &Deployment<'_>) -> Vec<Finding> {
 /// sidepulse itself would start with these settings.
 pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
     // The rule about the URL tells those.
-    let others = deployment.faults(|named| ![DATABASE_URL, OWN_DATABASE_URL].contains(&named));
+    let is_other = |named: &str| ![DATABASE_URL, OWN_DATABASE_URL].contains(&named);
+    // Two equal ports are a fault only where both are known.
+    let is_untold = |named: &str| deployment.untold_port() && DECIDE_PORTS.contains(&named);
+    let others = deployment.faults(|named| is_other(named) && !is_untold(named));
     let found: Vec<Finding> = others
         .map(|fault| Finding::error(format!("{}: {}", fault.named, fault.fault), format!("e.g. {}", fault.example)))
         .collect();
     if !found.is_empty() {
         return found;
+    }
+    if let Some(variable) = deployment.untold.first() {
+        let message = format!("the start command gives {variable} a value that is not known here");
+        return vec![Finding::unknown(message, "look that sidepulse can use it")];
     }
     match &deployment.config {
         Ok(_) => vec![Finding::ok("sidepulse's own settings can be used")],

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::super::deployment::{App as AppFiles, Deployment};
+use super::super::deployment::{self, App as AppFiles, Deployment};
 use super::super::finding::Finding;
 use super::super::read::command::Step;
 use super::super::read::layout::Lookup;
@@ -107,7 +107,7 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
 fn paths(server: &Server, module: &str) -> Vec<String> {
     let mut roots = vec![server.app_dir.as_ref().map_or_else(String::new, |dir| dir.text.clone())];
     let python_path = server.launch.variables.iter().rev().find(|(name, _)| name == "PYTHONPATH");
-    let python_path = python_path.map_or("", |(_, value)| value.as_str());
+    let python_path = python_path.map_or("", |(_, value)| value.text.as_str());
     roots.extend(python_path.split(':').filter(|root| !root.is_empty()).map(str::to_owned));
     let module = module.replace('.', "/");
     let join = |root: &str, below: String| if root.is_empty() { below } else { format!("{root}/{below}") };
@@ -203,17 +203,19 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some((start, server)) = app.server() else { return Vec::new() };
     let Listens::Tcp { port, .. } = &server.listens else { return Vec::new() };
     let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
-    // `PORT=${PORT:-8080}` leaves it as it is.
-    let is_set_again = |(name, value): &(String, String)| name == "PORT" && !value.contains("PORT");
-    if server.launch.variables.iter().any(is_set_again) {
+    if server.launch.variables.iter().any(deployment::sets_port) {
         let message = "the script gives PORT a value of its own before it starts the app";
         return vec![place(start, Finding::unknown(message, "look that the app listens where it is asked"))];
     }
     let finding = if server.launch.under_run {
+        if deployment.untold_port() {
+            let message = "a variable that is not known here decides which port sidepulse takes, or asks the app on";
+            return vec![place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it"))];
+        }
         let Some(ports) = deployment.ports else { return Vec::new() };
         below_run(&server, port, ports)
     } else {
-        let beside = app.steps.iter().any(|step| matches!(step, Step::Daemon { on_port: true }));
+        let beside = app.steps.iter().any(|step| matches!(step, Step::Daemon { on_port: true, .. }));
         alone(&server, port, asked, beside)
     };
     vec![place(start, finding)]
