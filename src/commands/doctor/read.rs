@@ -37,7 +37,7 @@ pub(super) fn every_reader(bytes: &[u8]) -> usize {
         + usize::from(shell::is_simple(&text))
         + image.map_or(0, |image| image.sources("/app/main.py").len())
         + usize::from(procfile::read(&text).is_ok())
-        + usize::from(railway::toml(&text, "deploy", "startCommand").is_some())
+        + usize::from(railway::toml(&text).is_ok())
         + usize::from(python::binding(&text, "app") != python::Binding::Missing)
         + secret::lines(&text, true, &[]).len()
         + secret::lines(&text, false, &["known-to-us-4711".into()]).len()

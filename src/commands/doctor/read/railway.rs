@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::files::Files;
+use serde_json::{Map, Value};
+
+use super::files::{Files, Unreadable};
 
 /// What decides about the start.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) dir: PathBuf,
     pub(crate) start: Option<(Option<u32>, String)>,
     pub(crate) dockerfile: Option<String>,
+    /// `RAILPACK`, `DOCKERFILE`, `NIXPACKS`, in capitals.
+    pub(crate) builder: Option<String>,
 }
 
 /// The nearest of the two.
@@ -21,76 +25,127 @@ pub(crate) struct Settings {
 /// Its name, and why nothing is known of it.
 pub(crate) fn read(files: &Files) -> Result<Option<Settings>, (String, String)> {
     for dir in files.above() {
-        if let Ok(file) = files.file(&dir.join("railway.toml")) {
-            let start = toml(&file.text, "deploy", "startCommand").map(|(line, value)| (Some(line), value));
-            let dockerfile = toml(&file.text, "build", "dockerfilePath").map(|(_, value)| value);
-            return Ok(Some(Settings { name: file.name, dir: dir.to_owned(), start, dockerfile }));
-        }
-        if let Ok(file) = files.file(&dir.join("railway.json")) {
-            let Ok(json) = serde_json::from_str::<serde_json::Value>(&file.text) else {
-                return Err((file.name, "it is not JSON".into()));
+        for name in ["railway.toml", "railway.json"] {
+            let path = dir.join(name);
+            let file = match files.file(&path) {
+                Ok(file) => file,
+                Err(Unreadable::Missing) => continue,
+                Err(Unreadable::Unfit(what)) => return Err((files.name_of(&path), format!("it {what}"))),
             };
-            let text = |value: &serde_json::Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-            let start = text(&json["deploy"]["startCommand"]).map(|value| (line_of(&file.text, "startCommand"), value));
-            let dockerfile = text(&json["build"]["dockerfilePath"]);
-            return Ok(Some(Settings { name: file.name, dir: dir.to_owned(), start, dockerfile }));
+            let content = if name == "railway.toml" { toml(&file.text) } else { json(&file.text) };
+            let of_content = content.and_then(|content| Content::read(&content));
+            let Content { start, dockerfile, builder } = of_content.map_err(|what| (file.name.clone(), what))?;
+            let start = start.map(|command| (line_of(&file.text, "startCommand"), command));
+            return Ok(Some(Settings { name: file.name, dir: dir.to_owned(), start, dockerfile, builder }));
         }
     }
     Ok(None)
 }
 
+/// What stands in either of them.
+#[derive(Debug, PartialEq, Eq)]
+struct Content {
+    start: Option<String>,
+    dockerfile: Option<String>,
+    builder: Option<String>,
+}
+
+impl Content {
+    fn read(content: &Value) -> Result<Content, String> {
+        let own = Content::of(content)?;
+        let environments = table(content, "environments")?;
+        for environment in environments.into_iter().flat_map(|environments| environments.values()) {
+            if Content::of(environment)? != (Content { start: None, dockerfile: None, builder: None }) {
+                return Err("a part for one environment decides how the app is built or started there".into());
+            }
+        }
+        Ok(own)
+    }
+
+    fn of(content: &Value) -> Result<Content, String> {
+        let start = text(content, "deploy", "startCommand")?;
+        let dockerfile = text(content, "build", "dockerfilePath")?;
+        let builder = text(content, "build", "builder")?.map(|builder| builder.to_ascii_uppercase());
+        Ok(Content { start, dockerfile, builder })
+    }
+}
+
+fn table<'a>(content: &'a Value, name: &str) -> Result<Option<&'a Map<String, Value>>, String> {
+    let Value::Object(content) = content else { return Err("it holds no table where one is expected".into()) };
+    match content.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(table)) => Ok(Some(table)),
+        Some(_) => Err(format!("{name} is no table in it")),
+    }
+}
+
+/// An empty one counts as none.
+fn text(content: &Value, name: &str, key: &str) -> Result<Option<String>, String> {
+    match table(content, name)?.and_then(|table| table.get(key)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(_) => Err(format!("{key} is no text in it")),
+    }
+}
+
+/// TOML as a value.
+///
+/// # Errors
+/// That it is none.
+pub(crate) fn toml(text: &str) -> Result<Value, String> {
+    toml::from_str(text).map_err(|_| "it is not TOML".into())
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|_| "it is not JSON".into())
+}
+
 /// The line in which a key stands.
 pub(crate) fn line_of(text: &str, key: &str) -> Option<u32> {
-    let quoted = format!("\"{key}\"");
-    (1..).zip(text.lines()).find(|(_, line)| line.contains(&quoted)).map(|(number, _)| number)
-}
-
-/// One value of a table, as far as TOML's strings of one line go.
-pub(crate) fn toml(text: &str, table: &str, key: &str) -> Option<(u32, String)> {
-    let mut here = "";
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-            here = name.trim();
-            continue;
-        }
-        let Some((name, value)) = line.split_once('=') else { continue };
-        if here == table && name.trim().trim_matches('"') == key {
-            return Some((number, string(value.trim())?));
-        }
-    }
-    None
-}
-
-/// A basic or a literal string of TOML, with one or three quotes, in one line.
-fn string(value: &str) -> Option<String> {
-    let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| value.starts_with(quotes))?;
-    let inner = &value[quotes.len()..];
-    if quotes.starts_with('\'') {
-        return inner.find(quotes).map(|end| inner[..end].to_owned());
-    }
-    let mut done = String::new();
-    let mut characters = inner.char_indices();
-    while let Some((at, c)) = characters.next() {
-        match c {
-            '\\' => done.push(characters.next().map_or('\\', |(_, c)| c)),
-            '"' if inner[at..].starts_with(quotes) => return Some(done),
-            c => done.push(c),
-        }
-    }
-    None
+    let holds = |line: &str| line.contains(key) && !line.trim_start().starts_with('#');
+    (1..).zip(text.lines()).find(|(_, line)| holds(line)).map(|(number, _)| number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of_toml(text: &str) -> Result<(Option<String>, Option<String>, Option<String>), String> {
+        let content = Content::read(&toml(text)?)?;
+        Ok((content.start, content.dockerfile, content.builder))
+    }
+
     #[test]
-    fn values_of_a_table() {
-        let text = "[build]\nstartCommand = 'no'\n[deploy] # why\nstartCommand = \"a \\\"b\\\" $PORT\" # c\nx = '''y'''\nz = 1\n";
-        assert_eq!(toml(text, "deploy", "startCommand"), Some((4, "a \"b\" $PORT".into())));
-        assert_eq!(toml(text, "deploy", "x"), Some((5, "y".into())));
-        assert_eq!(toml(text, "deploy", "z"), None);
-        assert_eq!(toml("[deploy]\na = \"open", "deploy", "a"), None);
+    fn every_form_of_toml() {
+        for text in [
+            "[deploy]\nstartCommand = \"a \\\"b\\\" $PORT\" # c\n",
+            "deploy.startCommand = 'a \"b\" $PORT'\n",
+            "deploy = { startCommand = 'a \"b\" $PORT' }\n",
+            "[ deploy ]\n\"startCommand\" = \"\"\"\na \"b\" \\\n   $PORT\"\"\"\n",
+        ] {
+            assert_eq!(of_toml(text).unwrap().0.as_deref(), Some("a \"b\" $PORT"), "{text}");
+        }
+        let (start, dockerfile, builder) =
+            of_toml("[build]\nbuilder = 'nixpacks'\ndockerfilePath = 'x'\nstartCommand = 'no'\n").unwrap();
+        assert_eq!((start, dockerfile.as_deref(), builder.as_deref()), (None, Some("x"), Some("NIXPACKS")));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        for (text, what) in [
+            ("[deploy]\nstartCommand = \"open", "not TOML"),
+            ("[deploy]\nstartCommand = a\n", "not TOML"),
+            ("[deploy]\nstartCommand = 1\n", "startCommand is no text"),
+            ("[deploy]\nstartCommand = ['a']\n", "startCommand is no text"),
+            ("deploy = 'a'\n", "deploy is no table"),
+            ("[[deploy]]\nstartCommand = 'a'\n", "deploy is no table"),
+            ("[environments.production.deploy]\nstartCommand = 'a'\n", "one environment"),
+            ("environments.pr.build.builder = 'NIXPACKS'\n", "one environment"),
+            ("environments.pr = 1\n", "no table"),
+        ] {
+            assert!(of_toml(text).is_err_and(|fault| fault.contains(what)), "{text}");
+        }
+        assert!(of_toml("[environments.production.deploy]\nnumReplicas = 2\n").is_ok());
+        assert!(Content::read(&json("[]").unwrap()).is_err());
     }
 }

@@ -41,11 +41,14 @@ pub(crate) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
     for dir in files.above() {
         for name in ["railway.ts", "railway.py", "railway.go"] {
-            if let Ok(file) = files.file(&dir.join(".railway").join(name))
-                && ["start:", "start=", "startCommand"].iter().any(|word| file.text.contains(word))
-            {
-                let why = "it names a start command, which is code and wins over Dockerfile and Procfile";
-                return Found::Unknown(file.name, why.into());
+            let path = dir.join(".railway").join(name);
+            match files.file(&path) {
+                Ok(file) if ["start:", "start=", "startCommand"].iter().any(|word| file.text.contains(word)) => {
+                    let why = "it names a start command, which is code and wins over Dockerfile and Procfile";
+                    return Found::Unknown(file.name, why.into());
+                }
+                Err(Unreadable::Unfit(what)) => return Found::Unknown(files.name_of(&path), format!("it {what}")),
+                Ok(_) | Err(Unreadable::Missing) => {}
             }
         }
     }
@@ -56,6 +59,9 @@ pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
     let given = settings.as_ref().and_then(|settings| settings.start.clone());
     let dockerfile = settings.as_ref().and_then(|settings| settings.dockerfile.clone());
     let dockerfile = dockerfile.or_else(|| variable("RAILWAY_DOCKERFILE_PATH"));
+    if let Some(found) = without_its_builder(files, settings.as_ref(), dockerfile.as_deref()) {
+        return found;
+    }
     if let Some((line, command)) = given
         && let Some(settings) = settings
     {
@@ -65,13 +71,17 @@ pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
             Some(_) => files.roots(),
             None => vec![settings.dir.as_path()],
         };
-        let place = Some((settings.name, line));
+        let place = Some((settings.name.clone(), line));
         return Found::Start(match image(files, &places, dockerfile.as_deref()) {
             // Railway runs it in place of the ENTRYPOINT, without a shell.
             Some(layout) => {
                 let words = shell::commands(&command).into_iter().next().unwrap_or_default();
                 let form = Form::Exec(words.into_iter().map(|word| Word::literal(word.text)).collect());
                 Start { place, form, layout }
+            }
+            None if places.iter().any(|dir| dockerfile_at(files, dir, dockerfile.as_deref())) => {
+                let why = "it gives a start command beside a Dockerfile that cannot be read";
+                return Found::Unknown(settings.name, why.into());
             }
             None => {
                 let beside = std::iter::once(settings.dir.as_path()).chain(files.roots());
@@ -95,6 +105,28 @@ pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
         }
     }
     guess(files)
+}
+
+/// What the settings say of the build cannot be followed here, and what comes after it would be a guess.
+fn without_its_builder(files: &Files, settings: Option<&railway::Settings>, dockerfile: Option<&str>) -> Option<Found> {
+    let name = settings.map_or_else(|| "RAILWAY_DOCKERFILE_PATH".to_owned(), |settings| settings.name.clone());
+    let builder = settings.and_then(|settings| settings.builder.as_deref());
+    let beside = settings.map(|settings| settings.dir.as_path());
+    let mut places = files.roots().into_iter().chain(beside);
+    let is_there = places.any(|dir| dockerfile_at(files, dir, dockerfile));
+    if !is_there && (dockerfile.is_some() || builder == Some("DOCKERFILE")) {
+        return Some(Found::Unknown(name, "it names a Dockerfile, which is not there".into()));
+    }
+    if builder == Some("NIXPACKS") && settings.is_some_and(|settings| settings.start.is_none()) {
+        return Some(Found::Unknown(name, "Nixpacks is to build, whose own guess is not known here".into()));
+    }
+    None
+}
+
+/// There is something by that name, whether or not it can be read.
+fn dockerfile_at(files: &Files, dir: &Path, dockerfile: Option<&str>) -> bool {
+    let path = dir.join(dockerfile.unwrap_or("Dockerfile").trim_start_matches('/'));
+    !matches!(files.file(&path), Err(Unreadable::Missing))
 }
 
 /// The Dockerfile that would be built.
@@ -147,14 +179,33 @@ fn of_railpack(files: &Files, root: &Path, variable: Variable<'_>) -> Option<Fou
     if let Some(command) = variable("RAILPACK_START_CMD") {
         return Some(start("RAILPACK_START_CMD".into(), None, command));
     }
-    if let Ok(file) = files.file(&root.join("railpack.json")) {
-        let Ok(json) = serde_json::from_str::<serde_json::Value>(&file.text) else {
-            return Some(Found::Broken(file.name, None, "is not JSON: the build ends with that".into()));
-        };
-        if let Some(command) = json["deploy"]["startCommand"].as_str().filter(|command| !command.is_empty()) {
-            let line = railway::line_of(&file.text, "startCommand");
-            return Some(start(file.name, line, command.to_owned()));
+    let path = root.join("railpack.json");
+    match files.file(&path) {
+        Ok(file) => {
+            let Ok(json) = serde_json::from_str::<serde_json::Value>(&file.text) else {
+                return Some(Found::Broken(file.name, None, "is not JSON: the build ends with that".into()));
+            };
+            match &json["deploy"]["startCommand"] {
+                serde_json::Value::Null => {}
+                serde_json::Value::String(command) if command.is_empty() => {}
+                serde_json::Value::String(command) => {
+                    let line = railway::line_of(&file.text, "startCommand");
+                    return Some(start(file.name, line, command.clone()));
+                }
+                _ => return Some(Found::Unknown(file.name, "startCommand is no text in it".into())),
+            }
         }
+        Err(Unreadable::Unfit(what)) => return Some(Found::Unknown(files.name_of(&path), format!("it {what}"))),
+        Err(Unreadable::Missing) => {}
+    }
+    let path = root.join("nixpacks.toml");
+    match files.file(&path) {
+        Ok(file) if railway::toml(&file.text).map_or(true, |toml| !toml["start"].is_null()) => {
+            let why = "it decides on the start command where the service is still built by Nixpacks";
+            return Some(Found::Unknown(file.name, why.into()));
+        }
+        Err(Unreadable::Unfit(what)) => return Some(Found::Unknown(files.name_of(&path), format!("it {what}"))),
+        Ok(_) | Err(Unreadable::Missing) => {}
     }
     let path = root.join("Procfile");
     match files.file(&path) {
