@@ -37,6 +37,8 @@ pub(super) struct Deployment<'a> {
     pub(super) config: Result<Config, Vec<BadSetting>>,
     /// What does not depend on the database, where the rest cannot be loaded.
     pub(super) ports: Option<Ports>,
+    /// What the daemon would say of them.
+    pub(super) warnings: Vec<String>,
     /// Settings to which the start command gives a value that is not known here; they count as unset.
     pub(super) untold: Vec<String>,
     pub(super) variables: Variables<'a>,
@@ -94,11 +96,11 @@ impl<'a> Deployment<'a> {
             None => variables(name),
         };
         let config = Config::load(&lookup, Need::Everything);
-        let ports = match &config {
-            Ok(config) => Some(Ports::of(config)),
-            Err(_) => Config::load(&lookup, Need::App).ok().map(|config| Ports::of(&config)),
-        };
-        Deployment { config, ports, untold, variables, names, app }
+        let without_database = Config::load(&lookup, Need::App);
+        let loaded = config.as_ref().or(without_database.as_ref()).ok();
+        let ports = loaded.map(Ports::of);
+        let warnings = loaded.map(|config| config.warnings.clone()).unwrap_or_default();
+        Deployment { config, ports, warnings, untold, variables, names, app }
     }
 
     /// The start command decides which ports sidepulse and the app take, by what is not known here.
@@ -161,7 +163,7 @@ impl App {
             Found::Start(start) => {
                 let script =
                     |path: &str, directories: &[_]| match start.layout.find(&files, directories, &[path.to_owned()]) {
-                        Lookup::Found(file) => Some(file.text),
+                        Lookup::Found(file) => Some((file.name, file.text)),
                         Lookup::Missing | Lookup::Unknown(_) => None,
                     };
                 // Railway's own variables win over the image's, PORT among them.

@@ -3,7 +3,7 @@
 pub(super) mod command;
 pub(super) mod dockerfile;
 pub(super) mod files;
-mod ignored;
+pub(super) mod ignored;
 pub(super) mod installed;
 pub(super) mod layout;
 mod lock;
@@ -25,7 +25,8 @@ pub(super) fn every_reader(bytes: &[u8]) -> usize {
         dockerfile::Form::Shell(text.to_string()),
         dockerfile::Form::Exec(text.split(' ').map(shell::Word::literal).collect()),
     ];
-    let script = |_: &str, _: &[shell::Word]| Some(text.to_string()).filter(|text| text.len() < 2000);
+    let script =
+        |_: &str, _: &[shell::Word]| Some((String::new(), text.to_string())).filter(|(_, text)| text.len() < 2000);
     let steps: Vec<_> = forms.iter().flat_map(|form| command::steps(form, Vec::new(), &script)).collect();
     let servers = steps.iter().filter(|step| match step {
         command::Step::Program(launch) => server::read(launch).is_some(),

@@ -38,9 +38,11 @@ pub(super) const RULES: &[Rule] = &[
         judge: start::command,
         why: "Railway runs one command, looked for in this order: the start command of railway.toml, railway.json or \
               .railway/railway.ts (and of the service's settings, which no file shows); a Dockerfile's ENTRYPOINT and CMD; \
-              RAILPACK_START_CMD; railpack.json; the Procfile's web; Railpack's own guess. doctor looks in DIR, then in the \
+              RAILPACK_START_CMD; railpack.json; nixpacks.toml, where it is still Nixpacks that builds (unknown); the \
+              Procfile's web; Railpack's own guess. doctor looks in DIR, then in the \
               repository's root. It knows uvicorn, gunicorn with uvicorn's workers, fastapi run, hypercorn and granian; \
-              unknown is any other program, `python main.py`, and a script that branches.",
+              unknown is any other program, `python main.py`, a script that branches, and a file that is not understood or \
+              decides otherwise for one environment.",
         source: "https://docs.railway.com/config-as-code/reference, https://docs.railway.com/builds/dockerfiles, \
                  https://docs.railway.com/deployments/start-command; railwayapp/railpack: core/core.go, \
                  core/providers/procfile/procfile.go, core/providers/python/python.go",
@@ -68,7 +70,9 @@ pub(super) const RULES: &[Rule] = &[
         judge: start::port,
         why: "Railway's edge asks the port in PORT. A shell expands $PORT; the exec form of a Dockerfile does not, and the \
               server would be given those five characters. Below `sidepulse run` it is the other way round: sidepulse takes \
-              PORT, and a literal $PORT in CMD becomes the app's port, so that no shell may expand it before.",
+              PORT, and a literal $PORT in CMD becomes the app's port, so that no shell may expand it before. What sidepulse \
+              is told by its options, by variables before it and by the image's ENV counts over the environment here; \
+              unknown is a value that a variable decides.",
         source: "https://docs.railway.com/networking/public-networking; https://docs.docker.com/reference/dockerfile/ (shell \
                  and exec form); https://docs.railway.com/deployments/start-command",
     },
@@ -228,7 +232,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "settings",
         subject: PLATFORM,
         judge: platform::settings,
-        why: "sidepulse would not start with a setting that it cannot use; doctor loads the same configuration as the daemon.",
+        why: "sidepulse would not start with a setting that it cannot use; doctor loads the same configuration as the daemon, \
+              with what the start command and the image tell it, and repeats what the daemon would warn of: keys that it \
+              ignores, a variable of Kubernetes with a setting's name.",
         source: "sidepulse --help",
     },
     Rule {

@@ -176,3 +176,55 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_daemon_would_warn_of_is_a_warning() {
+    for (variable, value) in [
+        ("SIDEPULSE_APP_PORT", "tcp://10.0.0.1:80"),
+        ("DATABASE_URL", "postgresql://u:p@db.acme.com/d?sslmode=verify-full&pool_size=5"),
+    ] {
+        let found = findings(&[(variable, value)], None);
+        assert_eq!(levels(&found, "settings"), [Severity::Warning], "{variable}={value}");
+    }
+    // Also where the rest cannot be loaded.
+    let found = findings(&[("SIDEPULSE_APP_PORT", "tcp://10.0.0.1:80"), ("DATABASE_URL", "")], None);
+    let of_settings = found.iter().find(|finding| finding.id == "settings").unwrap();
+    assert_eq!(of_settings.remedy.as_deref(), Some("set enableServiceLinks: false in the pod's spec"));
+    // Another rule tells of it.
+    let found = findings(&[("DATABASE_URL", "postgresql://u:p@db.acme.com/d?sslmode=disable")], None);
+    assert_eq!(levels(&found, "settings"), [Severity::Ok]);
+}
+
+#[test]
+fn a_file_that_decides_and_cannot_be_read_is_unknown() {
+    let main = "from fastapi import FastAPI\napp = FastAPI()\n";
+    let outside = TempDir::new().unwrap();
+    fs::write(outside.path().join("railway.toml"), "").unwrap();
+    for (name, is_link) in [("railway.toml", true), ("railway.json", false), ("nixpacks.toml", false)] {
+        let root = TempDir::new().unwrap();
+        fs::write(root.path().join("main.py"), main).unwrap();
+        fs::write(root.path().join("requirements.txt"), "fastapi\nuvicorn\n").unwrap();
+        match is_link {
+            true => std::os::unix::fs::symlink(outside.path().join("railway.toml"), root.path().join(name)).unwrap(),
+            false => fs::write(root.path().join(name), " ".repeat(1024 * 1024 + 1)).unwrap(),
+        }
+        let found = findings(&[], Some(root.path()));
+        assert_eq!(levels(&found, "start-command"), [Severity::Unknown], "{name}");
+        assert_eq!(levels(&found, "left-out"), [Severity::Unknown], "{name}");
+    }
+}
+
+#[test]
+fn a_broken_file_is_corrected_where_it_is() {
+    for (name, text, remedy) in [
+        ("Dockerfile", "CMD a\n", "begin it with FROM"),
+        ("Procfile", "web: a: b\n", "write web:"),
+        ("railpack.json", "{", "correct it"),
+    ] {
+        let root = TempDir::new().unwrap();
+        fs::write(root.path().join(name), text).unwrap();
+        let found = findings(&[], Some(root.path()));
+        let of_start = found.iter().find(|finding| finding.id == "start-command").unwrap();
+        assert!(of_start.remedy.as_ref().is_some_and(|said| said.starts_with(remedy)), "{name}: {of_start:?}");
+    }
+}

@@ -53,6 +53,8 @@ pub(crate) struct Launch {
     pub(crate) under_run: bool,
     /// The shell before `sidepulse run` expands a `$PORT` that is meant for the app.
     pub(crate) expanded_too_early: bool,
+    /// The start script in which it stands, as it is shown.
+    pub(crate) script: Option<String>,
     /// What each `cd` before it names, in order.
     pub(crate) directories: Vec<Word>,
     /// `NAME=value` before it, what was exported, and what the image and the environment set; empty where it was unset.
@@ -75,8 +77,8 @@ pub(crate) enum Step {
     Unknown(String),
 }
 
-/// Reads a start script by the path that the command names.
-pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<String>;
+/// Finds a start script by the path that the command names: its name as it is shown, and its text.
+pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<(String, String)>;
 
 /// Everything that a start command starts. `variables` are there before it.
 pub(crate) fn steps(form: &Form, variables: Vec<Variable>, script: Script<'_>) -> Vec<Step> {
@@ -131,7 +133,7 @@ impl Reader<'_> {
                 rest = others;
             } else if first.text == "$@" && !arguments.is_empty() {
                 let words = [arguments, others].concat();
-                return self.program(&words, Launch { by_shell: false, ..launch }, &[], depth + 1);
+                return self.program(&words, Launch { by_shell: false, script: None, ..launch }, &[], depth + 1);
             } else if first.expands_other || first.expands_port {
                 return self.unknown("a program that a variable names");
             } else if let Some((_, skipped)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name) {
@@ -200,10 +202,13 @@ impl Reader<'_> {
         let text = (self.script)(&path.text, &launch.directories).filter(|_| !path.expands_other);
         match text {
             None => self.unknown(&format!("{script} could not be read")),
-            Some(text) if text.len() > LONGEST_SCRIPT || !shell::is_simple(&text) => {
+            Some((_, text)) if text.len() > LONGEST_SCRIPT || !shell::is_simple(&text) => {
                 self.unknown(&format!("{script} is more than a list of commands"));
             }
-            Some(text) => self.line(&text, launch, arguments, depth + 1),
+            Some((name, text)) => {
+                let launch = Launch { script: Some(name), ..launch.clone() };
+                self.line(&text, &launch, arguments, depth + 1);
+            }
         }
     }
 

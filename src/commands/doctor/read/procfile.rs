@@ -1,21 +1,27 @@
 //! A Procfile → its process. Railpack reads it as YAML and takes `web`, else `worker`, else any
 //! (railwayapp/railpack, `core/providers/procfile/procfile.go`).
 
+use std::collections::HashSet;
+
 /// The line and its command; `None` where there is none.
 ///
 /// # Errors
 /// The line that is no YAML, and why.
 pub(crate) fn read(text: &str) -> Result<Option<(u32, String)>, (u32, &'static str)> {
     let mut processes: Vec<(&str, u32, String)> = Vec::new();
+    let mut names = HashSet::new();
     for (number, line) in (1..).zip(text.lines()) {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
         let Some((name, value)) = line.split_once(':') else {
-            return Err((number, "this line has no colon, and the build ends with that"));
+            return Err((number, "has a line without a colon, and the build ends with that"));
         };
         if !(value.is_empty() || value.starts_with([' ', '\t'])) {
-            return Err((number, "a blank must follow the colon: Railpack reads this file as YAML"));
+            return Err((number, "has no blank behind the colon, as YAML wants it: Railpack reads it as such"));
+        }
+        if !names.insert(name.trim()) {
+            return Err((number, "names a process twice, which ends the build: Railpack reads it as YAML"));
         }
         let value = scalar(value.trim()).map_err(|what| (number, what))?;
         if !value.is_empty() {
@@ -37,7 +43,7 @@ fn scalar(value: &str) -> Result<String, &'static str> {
     }
     let bare = value.find(" #").map_or(value, |at| &value[..at]).trim_end();
     if bare.contains(": ") {
-        return Err("Railpack reads this file as YAML, where a colon and a blank within a value end the build");
+        return Err("has a colon and a blank within a value, which end the build: Railpack reads it as YAML");
     }
     Ok(bare.to_owned())
 }
@@ -59,7 +65,7 @@ mod tests {
             let found = read(text).unwrap();
             assert_eq!(found.as_ref().map(|(line, command)| (*line, command.as_str())), expected, "{text}");
         }
-        for (text, line) in [("web a\n", 1), ("\nweb: echo a: b\n", 2), ("web:a\n", 1)] {
+        for (text, line) in [("web a\n", 1), ("\nweb: echo a: b\n", 2), ("web:a\n", 1), ("web: a\nweb: b\n", 2)] {
             assert_eq!(read(text).unwrap_err().0, line, "{text}");
         }
     }

@@ -80,14 +80,33 @@ pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
     if !found.is_empty() {
         return found;
     }
+    let mut found: Vec<Finding> = deployment.warnings.iter().filter_map(|said| warning(said)).collect();
     if let Some(variable) = deployment.untold.first() {
         let message = format!("the start command gives {variable} a value that is not known here");
-        return vec![Finding::unknown(message, "look that sidepulse can use it")];
+        found.push(Finding::unknown(message, "look that sidepulse can use it"));
+    }
+    if !found.is_empty() {
+        return found;
     }
     match &deployment.config {
         Ok(_) => vec![Finding::ok("sidepulse's own settings can be used")],
         Err(_) => Vec::new(),
     }
+}
+
+/// What the daemon says of a setting that it can use. The rule about TLS tells of logins without it.
+fn warning(said: &str) -> Option<Finding> {
+    if said.contains("without TLS") {
+        return None;
+    }
+    // The URL's keys are for the app's driver as well, which may refuse those of libpq.
+    if let Some((message, _)) = said.split_once(": add sslmode") {
+        let remedy = "set SIDEPULSE_DATABASE_URL to this URL with sslmode=verify-full, which sidepulse alone reads";
+        return Some(Finding::warning(message, remedy));
+    }
+    let look = "look that it is meant for the app alone";
+    let (message, remedy) = said.rsplit_once("; ").unwrap_or((said, look));
+    Some(Finding::warning(message, remedy))
 }
 
 /// No `SIDEPULSE_*` variable is misspelt.

@@ -3,6 +3,7 @@
 use super::super::deployment::{Code, Deployment, Stage};
 use super::super::finding::Finding;
 use super::super::read::files::{File, Files};
+use super::super::read::ignored::Ignored;
 use super::super::read::placeholder;
 use super::super::read::secret::{self, Secret};
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
@@ -73,7 +74,11 @@ pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
         );
     }
     if found.is_empty() {
-        found.push(Finding::ok(format!("no secret was seen in the {count} files that git would commit")));
+        let which = match &app.files.ignored {
+            Ignored::Known(_) => "that git would commit",
+            Ignored::Unknown => "that were read; git was not there to say which of them it would commit",
+        };
+        found.push(Finding::ok(format!("no secret was seen in the {count} files {which}")));
     }
     found
 }

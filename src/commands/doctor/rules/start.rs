@@ -1,6 +1,7 @@
 //! Does what Railway runs start the app, where Railway and sidepulse expect it?
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use super::super::deployment::{self, App as AppFiles, Deployment};
 use super::super::finding::Finding;
@@ -33,7 +34,12 @@ pub(super) fn command(deployment: &Deployment<'_>) -> Vec<Finding> {
             return vec![Finding::unknown(message, format!("look there that it is {SEED}")).at(name, None)];
         }
         Found::Broken(name, line, what) => {
-            return vec![Finding::error(format!("this file {what}"), format!("write web: {SEED}")).at(name, *line)];
+            let remedy = match Path::new(name).file_name().and_then(OsStr::to_str) {
+                Some("Procfile") => format!("write web: {SEED}"),
+                Some("railpack.json") => "correct it, or delete it".to_owned(),
+                _ => "begin it with FROM, as in FROM python:3.13-slim".to_owned(),
+            };
+            return vec![Finding::error(format!("this file {what}"), remedy).at(name, *line)];
         }
     };
     let place = |finding: Finding| place(start, finding);
@@ -77,7 +83,7 @@ fn no_server(app: &AppFiles) -> Finding {
 pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(app) = &deployment.app else { return Vec::new() };
     let Some((start, server)) = app.server() else { return Vec::new() };
-    let place = |finding: Finding| place(start, finding);
+    let place = |finding: Finding| place_of(start, &server, finding);
     let (paths, attribute, factory) = match &server.app {
         App::Unknown => {
             let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
@@ -181,7 +187,7 @@ pub(super) fn host(deployment: &Deployment<'_>) -> Vec<Finding> {
         }
         Listens::Tcp { host: Some(host), .. } => judged_host(host, remedy),
     };
-    vec![place(start, finding)]
+    vec![place_of(start, &server, finding)]
 }
 
 fn judged_host(host: &Word, remedy: &str) -> Finding {
@@ -205,7 +211,8 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
     let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
     if server.launch.variables.iter().any(deployment::sets_port) {
         let message = "the script gives PORT a value of its own before it starts the app";
-        return vec![place(start, Finding::unknown(message, "look that the app listens where it is asked"))];
+        let finding = Finding::unknown(message, "look that the app listens where it is asked");
+        return vec![place_of(start, &server, finding)];
     }
     let finding = if server.launch.under_run {
         if deployment.untold_port() {
@@ -218,7 +225,7 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
         let beside = app.steps.iter().any(|step| matches!(step, Step::Daemon { on_port: true, .. }));
         alone(&server, port, asked, beside)
     };
-    vec![place(start, finding)]
+    vec![place_of(start, &server, finding)]
 }
 
 /// The port below `sidepulse run`, which fills it in.
@@ -311,8 +318,9 @@ pub(super) fn request_limit(deployment: &Deployment<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let message = "--limit-max-requests ends the app after so many requests, and nothing starts it again";
-    vec![place(
+    vec![place_of(
         start,
+        &server,
         Finding::warning(message, "leave it out, or add --workers 2: then uvicorn starts its workers again"),
     )]
 }
@@ -327,7 +335,15 @@ pub(super) fn railway_file(deployment: &Deployment<'_>) -> Vec<Finding> {
     files.map(|path| warning().at(&app.files.name_of(&path), None)).collect()
 }
 
-/// Where the command stands.
+/// Where the server's own command stands: in the start command, or in a script that it runs.
+fn place_of(start: &Start, server: &Server, finding: Finding) -> Finding {
+    match &server.launch.script {
+        Some(script) => finding.at(script, None),
+        None => place(start, finding),
+    }
+}
+
+/// Where the start command stands.
 fn place(start: &Start, finding: Finding) -> Finding {
     match &start.place {
         Some((name, line)) => finding.at(name, *line),
