@@ -13,7 +13,7 @@ use crate::dsn::{Plan, Secret};
 use crate::log;
 use crate::redact::Redactor;
 
-pub mod app_target;
+pub(crate) mod app_target;
 pub(crate) mod parse;
 pub(crate) mod ports;
 mod read;
@@ -25,7 +25,7 @@ mod warn_at;
 use app_target::AppTarget;
 use read::{Reader, read_app, read_child, read_database, read_listen, read_log, read_railway, read_thresholds};
 use settings::SETTINGS;
-pub use warn_at::WarnAt;
+pub(crate) use warn_at::WarnAt;
 
 /// The port without `PORT`.
 pub(crate) const DEFAULT_PORT: u16 = 9900;
@@ -35,7 +35,7 @@ const SHORTEST_SECRET: usize = 8;
 
 /// What `/readyz` asks of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// It answered once since start.
     Startup,
     /// It is up now.
@@ -46,7 +46,7 @@ pub enum Gate {
 
 impl Gate {
     /// The word of the setting.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Gate::Startup => "startup",
             Gate::Always => "always",
@@ -57,7 +57,7 @@ impl Gate {
 
 /// Whether the database may be kept awake by the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseMode {
+pub(crate) enum DatabaseMode {
     /// A deep query every interval.
     Steady,
     /// Deep queries only while the app itself keeps the database awake.
@@ -84,55 +84,55 @@ pub(crate) enum OnUnresponsive {
 
 /// How one app check is made.
 #[derive(Clone, Debug)]
-pub struct AppSettings {
+pub(crate) struct AppSettings {
     /// Where and what to request.
-    pub target: AppTarget,
+    pub(crate) target: AppTarget,
     /// Statuses that count as alive.
-    pub statuses: Vec<RangeInclusive<u16>>,
+    pub(crate) statuses: Vec<RangeInclusive<u16>>,
     /// Extra request headers; values are marked sensitive.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// From the end of one check to the start of the next.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// For the whole check.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// How one database check is made.
 #[derive(Clone, Debug)]
-pub struct DatabaseSettings {
+pub(crate) struct DatabaseSettings {
     /// Where and how to connect.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// From the end of one check to the start of the next.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// For the whole check.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// For one attempt.
-    pub attempt_timeout: Duration,
+    pub(crate) attempt_timeout: Duration,
     /// One statement that returns at least one row.
-    pub query: String,
+    pub(crate) query: String,
     /// What `/readyz` asks.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
     /// May the checks keep it awake?
-    pub mode: DatabaseMode,
+    pub(crate) mode: DatabaseMode,
     /// Name and SQL of each further check.
-    pub sql_checks: Vec<(Arc<str>, String)>,
+    pub(crate) sql_checks: Vec<(Arc<str>, String)>,
     /// Economy: a deep query after this time even while idle; `None` = never.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// Economy: how often to make a handshake without logging in; `None` = total silence.
-    pub idle_handshake: Option<Duration>,
+    pub(crate) idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to query.
-    pub blind_interval: Duration,
+    pub(crate) blind_interval: Duration,
     /// After a deep query that passed, look for what will hurt soon.
-    pub early_warnings: Option<WarnAt>,
+    pub(crate) early_warnings: Option<WarnAt>,
 }
 
 /// How many results in a row change a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     /// Failures that turn an up check down.
-    pub failure: u32,
+    pub(crate) failure: u32,
     /// Successes that turn a down check up.
-    pub success: u32,
+    pub(crate) success: u32,
 }
 
 /// How `run` treats its child.
@@ -171,11 +171,11 @@ pub struct Config {
     /// Where to serve.
     pub(crate) listen: SocketAddr,
     /// The app check.
-    pub app: AppSettings,
+    pub(crate) app: AppSettings,
     /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
-    pub database: Option<DatabaseSettings>,
+    pub(crate) database: Option<DatabaseSettings>,
     /// Results in a row.
-    pub thresholds: Thresholds,
+    pub(crate) thresholds: Thresholds,
     /// Bearer token for the details.
     pub(crate) token: Option<Secret>,
     /// From SIGTERM to stopping.
@@ -185,7 +185,7 @@ pub struct Config {
     /// The platform.
     pub(crate) railway: Railway,
     /// Replaces every known secret in a text.
-    pub redactor: Arc<Redactor>,
+    pub(crate) redactor: Arc<Redactor>,
     /// What is odd but does not prevent a start; each a sentence without values.
     pub warnings: Vec<String>,
 }
@@ -203,20 +203,20 @@ pub enum Need {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Given {
     /// The text; `None` where it is not UTF-8.
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// `--database-timeout` or `SIDEPULSE_DATABASE_TIMEOUT`.
-    pub named: String,
+    pub(crate) named: String,
 }
 
 /// One thing that is wrong with the configuration. Its text is one line, and never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadSetting {
     /// The variable or flag that the value came from.
-    pub named: String,
+    pub(crate) named: String,
     /// What is wrong.
-    pub fault: String,
+    pub(crate) fault: String,
     /// How it looks when it is right.
-    pub example: String,
+    pub(crate) example: String,
 }
 
 impl fmt::Display for BadSetting {

@@ -41,11 +41,11 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 
 /// A value that is never shown: `Debug` and `Display` print `***`.
 #[derive(Clone)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 /// Where the server listens. Its `Debug` shows the kind alone: an address is for `check` and the debug log.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// TCP.
     Tcp {
         /// What to resolve and dial: lower case, an IP literal without brackets, a trailing dot (no DNS search) kept.
@@ -62,7 +62,7 @@ pub enum Endpoint {
 
 /// How to connect and log in, as the URL says. Built once at start; cheap enough to clone.
 #[derive(Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Where the server listens.
     pub(crate) endpoint: Endpoint,
     /// Whether and how to encrypt.
@@ -86,11 +86,11 @@ pub struct Plan {
 
 /// Something in the URL that was ignored or changed: one sentence that names keys, never values. Said once in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning(String);
+pub(crate) struct Warning(String);
 
 /// Why a URL cannot be used, to be shown after the name of the variable it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// What is wrong and what is accepted, on one line, without any part of the value.
     pub(crate) fault: String,
     /// A correct value.
@@ -141,7 +141,7 @@ impl Plan {
     /// # Errors
     ///
     /// One fault, the first found; it never shows any part of the text.
-    pub fn parse(text: &str) -> Result<(Plan, Vec<Warning>), Fault> {
+    pub(crate) fn parse(text: &str) -> Result<(Plan, Vec<Warning>), Fault> {
         let mut warnings = Vec::new();
         let given = split::split(paste::after_scheme(text)?, &mut warnings)?;
         let keys = keys::read(given.query, &mut warnings)?;
@@ -184,7 +184,7 @@ impl Plan {
 
     /// What tokio-postgres needs to log in over a stream that we opened (`connect_raw`). It holds no address to dial:
     /// resolving and connecting are ours. Its `Debug` shows user, database and host, so it must never be printed.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = Config::new();
         config
             .user(&self.user)
@@ -219,7 +219,7 @@ impl Plan {
     /// Everything that must not appear in a text we show: the password and the key's passphrase as they are, as pasted
     /// and as software encodes them anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the
     /// password.
-    pub fn secrets(&self) -> Vec<Secret> {
+    pub(crate) fn secrets(&self) -> Vec<Secret> {
         let mut found: Vec<String> = self.pasted.iter().map(|pasted| pasted.0.clone()).collect();
         let whole = self.password.as_ref().map(|password| password.0.as_str());
         let passphrase = self.tls.client.as_ref().and_then(|client| client.passphrase.as_ref()).map(Secret::expose);

@@ -34,7 +34,7 @@ pub(crate) const ALL: [Reason; 4] =
 
 /// What the looks so far have shown.
 #[derive(Clone, Debug, Default)]
-pub struct EarlyWarnings {
+pub(crate) struct EarlyWarnings {
     newest: Option<Vitals>,
     seen: Vec<Reason>,
     standing: Vec<Reason>,
@@ -48,7 +48,7 @@ impl EarlyWarnings {
     }
 
     /// Takes a look in. The size is not asked at every look: what was known of it stands until it is.
-    pub fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
+    pub(crate) fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
         if vitals.stored.is_none() && vitals.storage_limit.is_some() {
             vitals.stored = self.newest.as_ref().and_then(|known| known.stored);
         }
@@ -59,17 +59,17 @@ impl EarlyWarnings {
     }
 
     /// Forgets everything: the server was restarted, or does not answer any more.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = EarlyWarnings::default();
     }
 
     /// The numbers of the newest look.
-    pub fn vitals(&self) -> Option<&Vitals> {
+    pub(crate) fn vitals(&self) -> Option<&Vitals> {
         self.newest.as_ref()
     }
 
     /// Whether two looks in a row have seen it.
-    pub fn shows(&self, warning: Reason) -> bool {
+    pub(crate) fn shows(&self, warning: Reason) -> bool {
         self.standing.contains(&warning)
     }
 }

@@ -30,8 +30,8 @@ mod kernel;
 #[path = "economy/no_kernel.rs"]
 mod kernel;
 
-pub use activity::Finding;
-pub use app_connections::AppConnections;
+pub(crate) use activity::Finding;
+pub(crate) use app_connections::AppConnections;
 use app_url::AppChecks;
 
 /// An app that is up and has not connected to the database by then may do so where we cannot see it.

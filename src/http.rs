@@ -36,15 +36,15 @@ mod headers;
 mod health;
 mod page;
 mod reply;
-pub mod routes;
+pub(crate) mod routes;
 mod view;
 
 use body::Pieces;
 use client::Client;
 use connections::{Connections, Place};
-pub use reply::{Body, Reply};
+pub(crate) use reply::{Body, Reply};
 use routes::{Ask, OTHER, respond};
-pub use view::View;
+pub(crate) use view::View;
 
 /// The least that hyper allows; a probe's request has a few hundred bytes.
 const HEAD_BYTES: usize = 8 * 1024;

@@ -30,7 +30,7 @@ pub enum Level {
 
 impl Level {
     /// Lower case, as Railway reads it.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Level::Error => "error",
             Level::Warn => "warn",
@@ -42,7 +42,7 @@ impl Level {
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Text on a terminal, else JSON.
     Auto,
     /// For people.
@@ -55,9 +55,9 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Lines above this level are not written.
-    pub level: Level,
+    pub(crate) level: Level,
     /// How they look.
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 enum Message {
@@ -116,17 +116,17 @@ impl Log {
     }
 
     /// Whether lines of this level are written: spares the work of putting one together.
-    pub fn wants(&self, level: Level) -> bool {
+    pub(crate) fn wants(&self, level: Level) -> bool {
         level <= self.level
     }
 
     /// Lines that did not fit into the queue so far.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
     /// Waits until everything queued so far is written, or the time is over.
-    pub fn flush(&self, at_most: Duration) {
+    pub(crate) fn flush(&self, at_most: Duration) {
         let (done, written) = mpsc::sync_channel(1);
         if self.queue.try_send(Message::Flush(done)).is_ok() {
             let _ = written.recv_timeout(at_most);
@@ -136,13 +136,13 @@ impl Log {
 
 impl Line<'_> {
     /// Adds a field.
-    pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+    pub(crate) fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
     /// Adds a field if there is a value.
-    pub fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+    pub(crate) fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.field(name, value),
             None => self,
@@ -189,7 +189,7 @@ impl Line<'_> {
 }
 
 /// RFC 3339, UTC, milliseconds.
-pub fn timestamp(at: SystemTime) -> String {
+pub(crate) fn timestamp(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 

@@ -11,7 +11,7 @@ const MASK: &str = "***";
 const LIMIT: usize = 300;
 
 /// Knows the secrets of this process, and how they may be spelled. Shared by everything that shows a foreign text.
-pub struct Redactor {
+pub(crate) struct Redactor {
     secrets: Vec<Vec<Spellings>>,
 }
 
@@ -25,7 +25,7 @@ struct Spellings {
 impl Redactor {
     /// Takes every secret there is; empty ones are ignored.
     #[expect(clippy::needless_pass_by_value, reason = "the last owner of the secrets: the caller has no use for them")]
-    pub fn new(secrets: Vec<Secret>) -> Redactor {
+    pub(crate) fn new(secrets: Vec<Secret>) -> Redactor {
         let secrets = secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
         Redactor { secrets: secrets.map(|secret| secret.chars().map(Spellings::of).collect()).collect() }
     }
@@ -36,7 +36,7 @@ impl Redactor {
     /// A secret is found as it is, percent-encoded in whole or in part, and as Rust's `{:?}` writes it. Where secrets
     /// overlap all of it goes. The cut comes last and never divides a `***` or an escape, so no part of a secret is
     /// left at the end either.
-    pub fn clean(&self, text: &str) -> String {
+    pub(crate) fn clean(&self, text: &str) -> String {
         let mut clean = String::new();
         let mut room = LIMIT;
         let mut hidden_until = 0;

@@ -32,7 +32,7 @@ pub(crate) const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_
 
 /// Makes app checks.
 #[derive(Debug)]
-pub struct AppProbe {
+pub(crate) struct AppProbe {
     settings: AppSettings,
     resolver: Resolver,
     connector: Option<tokio_native_tls::TlsConnector>,
@@ -44,7 +44,7 @@ pub struct AppProbe {
 
 impl AppProbe {
     /// A prober that has not connected to anything yet.
-    pub fn new(settings: AppSettings, on_railway: bool) -> Self {
+    pub(crate) fn new(settings: AppSettings, on_railway: bool) -> Self {
         let reach_unproven = match &settings.target.reach {
             Reach::Tcp { host, port } if on_railway && host.eq_ignore_ascii_case("localhost") => Some(*port),
             _ => None,
@@ -53,7 +53,7 @@ impl AppProbe {
     }
 
     /// One check: one request, no retry.
-    pub async fn check(&mut self) -> Outcome {
+    pub(crate) async fn check(&mut self) -> Outcome {
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let mut progress = Progress::default();

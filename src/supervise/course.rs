@@ -74,9 +74,9 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// From the signal to us to the signal to the child.
-    pub drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
     /// From the signal to the child to SIGKILL.
-    pub stop_timeout: Duration,
+    pub(crate) stop_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

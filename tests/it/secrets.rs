@@ -2,7 +2,7 @@
 //! the server's.
 
 use rustix::process::Signal;
-use sidepulse::probe::Reason;
+use sidepulse::without_daemon::Reason;
 
 use crate::faults::table::cases;
 use crate::faults::{Channel, server_certificate, side_by_side};
