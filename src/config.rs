@@ -121,7 +121,7 @@ pub(crate) struct DatabaseSettings {
     /// Economy: how often to make a handshake without logging in; `None` = total silence.
     pub(crate) idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to query.
-    pub(crate) blind_interval: Duration,
+    pub(crate) economy_interval: Duration,
     /// After a deep query that passed, look for what will hurt soon.
     pub(crate) early_warnings: Option<WarnAt>,
 }

@@ -153,6 +153,7 @@ impl Recorder {
             return self.log_first_ready();
         }
         self.metrics.ran(&CheckId::Database, outcome.ended.1);
+        self.change_database(|database| database.query.reached());
         self.certificate(certificate);
     }
 

@@ -14,11 +14,13 @@ use crate::probe::{CheckId, Class, Failure, Outcome, Reason, Refusal};
 
 /// Results kept for the status page. Failures are kept in a list of their own, so that successes never push them out.
 pub(crate) const KEPT: usize = 30;
+/// A check that still fails this long after the start is down: a restart in the middle of an outage is an outage.
+pub(crate) const STARTING_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// What the thresholds make of the results so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Never up, and nothing permanent is wrong.
+    /// Never up, nothing permanent is wrong, and the start is not [`STARTING_FOR`] ago.
     Starting,
     /// Passing.
     Up,
@@ -93,6 +95,8 @@ pub(crate) struct CheckState {
     /// The newest failures, oldest first.
     pub(crate) recent_failures: VecDeque<Mark>,
     thresholds: Thresholds,
+    /// From when on a failure ends the start.
+    starting_until: Instant,
 }
 
 impl CheckState {
@@ -115,6 +119,7 @@ impl CheckState {
             recent: VecDeque::with_capacity(KEPT),
             recent_failures: VecDeque::with_capacity(KEPT),
             thresholds,
+            starting_until: now + STARTING_FOR,
         }
     }
 
@@ -143,13 +148,23 @@ impl CheckState {
                 self.failures = self.failures.saturating_add(1);
                 self.newest_failure = Some(failure.reason);
                 let permanent = failure.reason.class() == Class::Permanent;
-                if permanent || (self.verdict == Verdict::Up && self.failures >= self.thresholds.failure) {
+                let enough = match self.verdict {
+                    Verdict::Starting => outcome.ended.0 >= self.starting_until,
+                    Verdict::Up => self.failures >= self.thresholds.failure,
+                    Verdict::Down => false,
+                };
+                if permanent || enough {
                     self.verdict = Verdict::Down;
                 }
             }
         }
         self.newest = Some(outcome);
         (from != self.verdict).then_some(Transition { from, to: self.verdict })
+    }
+
+    /// The database was reached without a login (economy): failures to reach it are no longer in a row.
+    pub(crate) fn reached(&mut self) {
+        self.failures = 0;
     }
 
     /// Whether the next result is overdue.

@@ -42,7 +42,7 @@ impl DeepCheck {
             sql_checks: vec![(Arc::from("check"), "SELECT true".to_owned()); sql_checks],
             max_age: None,
             idle_handshake: None,
-            blind_interval: timeout,
+            economy_interval: timeout,
             early_warnings: Some(WarnAt::default()),
         };
         DeepCheck { probe: DatabaseProbe::new(settings, redactor), password: password.to_owned(), timeout }

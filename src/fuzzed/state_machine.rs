@@ -11,7 +11,7 @@ use crate::http::routes::{Ask, respond};
 use crate::probe::{Class, Failure, Outcome, Phase, Phases, Reason};
 use crate::readiness::{Judgement, Now, Scope, State, Status, health, judge};
 use crate::schedule::Rhythm;
-use crate::state::{CheckState, KEPT, Snapshot, Verdict};
+use crate::state::{CheckState, KEPT, STARTING_FOR, Snapshot, Verdict};
 use hyper::Method;
 use tokio::time::Instant;
 
@@ -34,7 +34,7 @@ struct Model {
 }
 
 impl Model {
-    fn take(&mut self, failure: Option<Reason>, thresholds: (u32, u32)) {
+    fn take(&mut self, failure: Option<Reason>, thresholds: (u32, u32), since_start: Duration) {
         self.results += 1;
         match failure {
             None => {
@@ -48,7 +48,9 @@ impl Model {
                 self.in_a_row = (self.in_a_row.0 + 1, 0);
                 (self.last, self.failures) = (Some(reason), self.failures + 1);
                 let enough = self.up == Some(true) && self.in_a_row.0 >= thresholds.0;
-                if enough || reason.class() == Class::Permanent {
+                // A start that lasts is an outage.
+                let late = self.up.is_none() && since_start >= STARTING_FOR;
+                if enough || late || reason.class() == Class::Permanent {
                     self.up = Some(false);
                 }
             }
@@ -71,6 +73,7 @@ struct World {
     snapshot: Snapshot,
     models: Vec<Model>,
     rhythms: [Rhythm; 2],
+    start: Instant,
     now: Now,
     draining: bool,
     ever_ready: bool,
@@ -102,7 +105,7 @@ impl World {
         let interval = config.database.as_ref().map_or(config.app.interval, |database| database.interval);
         let rhythms = [Rhythm::of_app(config.app.interval, now.instant), Rhythm::of_database(interval)];
         let models = vec![Model::default(); snapshot.checks().count()];
-        World { config, gate, snapshot, models, rhythms, now, draining: false, ever_ready: false }
+        World { config, gate, snapshot, models, rhythms, start: now.instant, now, draining: false, ever_ready: false }
     }
 
     /// Overdue: now > due + timeout + 2 × interval.
@@ -139,7 +142,8 @@ impl World {
         };
         let thresholds = (self.config.thresholds.failure, self.config.thresholds.success);
         let before = self.models[index].verdict();
-        self.models[index].take(failure, thresholds);
+        let since_start = self.now.instant.duration_since(self.start);
+        self.models[index].take(failure, thresholds, since_start);
         let after = self.models[index].verdict();
         let change = self.check_mut(index).record(outcome);
         if failure.is_none()

@@ -35,6 +35,8 @@ pub(crate) struct ServerFacts {
     pub(crate) version: Option<String>,
     /// From the check's start to ReadyForQuery of the attempt that passed.
     pub(crate) ready_after: Duration,
+    /// The server was started after the check began: the check has woken it, by all that can be told.
+    pub(crate) woken: bool,
     /// The login went over the network without TLS, because the server has none.
     pub(crate) plaintext: bool,
 }
@@ -198,9 +200,11 @@ impl DatabaseProbe {
     ) -> Attempt<Passed> {
         let mut asker = Asker::new(session, self.refusals.current(Instant::now()), self.after_cut);
         progress.enter(Phase::Query);
+        let ready = Instant::now();
         let asked = timeout_at(deadline, asker.deep(&self.settings.query, deadline)).await;
         progress.leave();
         let ended = Instant::now();
+        let woken = asker.server_up_for().is_some_and(|up_for| up_for < ready_after + (ended - ready));
         let end = if asked.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
         let result = match asked {
             Err(_) if asker.has_passed() => Ok(()),
@@ -210,7 +214,7 @@ impl DatabaseProbe {
         let result = match result {
             Ok(()) => {
                 let sql = self.sql_checks(&mut asker, deadline).await;
-                Ok(Passed { facts: ServerFacts { ready_after, ..asker.facts() }, sql })
+                Ok(Passed { facts: ServerFacts { ready_after, woken, ..asker.facts() }, sql })
             }
             Err(failure) => {
                 asker.roll_back(deadline).await;
@@ -254,6 +258,9 @@ impl DatabaseProbe {
         let config = self.settings.plan.config();
         let opened = Session::open(&config, wire, tls, meter.clone(), Arc::clone(&self.redactor)).await;
         settle(progress, meter);
+        if opened.is_ok() {
+            self.traffic.logged_in(meter.seen().received);
+        }
         opened
     }
 

@@ -117,6 +117,11 @@ impl Asker {
         self.facts.of(&self.session)
     }
 
+    /// How long the server had been running at the last deep query, by its own clock.
+    pub(super) fn server_up_for(&self) -> Option<Duration> {
+        self.facts.up_for()
+    }
+
     /// Leaves no transaction behind, not even for a pooler to find.
     pub(super) async fn roll_back(&mut self, deadline: Instant) {
         let until = deadline.min(Instant::now() + GOODBYE);
