@@ -1,7 +1,7 @@
 //! The URL as pasted → a plan for connecting; with its submodules the only place that sees the password.
 //!
 //! [`Plan::parse`] never hands the text to a driver: tokio-postgres quotes what it cannot parse, password included,
-//! in its error. Of the URL, no `Debug`, `Display`, [`Fault`] or [`Warning`] here shows more than its keys' names.
+//! in its error. Of the URL, no `Debug`, `Display`, [`BadUrl`] or [`Warning`] here shows more than its keys' names.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ pub(crate) struct Warning(String);
 
 /// Why a URL cannot be used, to be shown after the name of the variable it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct BadUrl {
     /// What is wrong and what is accepted, on one line, without any part of the value.
     pub(crate) fault: String,
     /// A correct value.
@@ -141,7 +141,7 @@ impl Plan {
     /// # Errors
     ///
     /// One fault, the first found; it never shows any part of the text.
-    pub(crate) fn parse(text: &str) -> Result<(Plan, Vec<Warning>), Fault> {
+    pub(crate) fn parse(text: &str) -> Result<(Plan, Vec<Warning>), BadUrl> {
         let mut warnings = Vec::new();
         let given = split::split(paste::after_scheme(text)?, &mut warnings)?;
         let keys = keys::read(given.query, &mut warnings)?;
@@ -154,7 +154,7 @@ impl Plan {
         let place = host::place(&host, keys.hostaddr.as_deref(), port)?;
 
         let Some(user) = merge("user", given.user, keys.user, &mut warnings) else {
-            return Err(Fault::new("the user name is missing", EXAMPLE));
+            return Err(BadUrl::new("the user name is missing", EXAMPLE));
         };
         let pasted = given.password_as_pasted.into_iter().chain(keys.secrets_as_pasted).map(Secret::new).collect();
         let password = merge("password", given.password, keys.password, &mut warnings).map(Secret::new);
@@ -162,7 +162,7 @@ impl Plan {
         let channel_binding = keys.channel_binding.unwrap_or(ChannelBinding::Prefer);
         let tls = policy::decide(keys.tls, &place, channel_binding, &mut warnings)?;
 
-        let host::Place { endpoint, name, neon, pooled, scale_to_zero, private, .. } = place;
+        let host::Destination { endpoint, name, neon, pooled, scale_to_zero, private, .. } = place;
         let options = keys.options;
         let plan = Plan {
             endpoint,
@@ -264,19 +264,19 @@ impl fmt::Display for Warning {
     }
 }
 
-impl Fault {
-    fn new(fault: impl Into<String>, example: &'static str) -> Fault {
-        Fault { fault: fault.into(), example }
+impl BadUrl {
+    fn new(fault: impl Into<String>, example: &'static str) -> BadUrl {
+        BadUrl { fault: fault.into(), example }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for BadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, e.g. {}", self.fault, self.example)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for BadUrl {}
 
 /// A thing that may stand before the `?` and as a query key: the key wins, as in libpq, and a difference is said.
 fn merge<T: PartialEq>(key: &str, before: Option<T>, query: Option<T>, warnings: &mut Vec<Warning>) -> Option<T> {

@@ -12,7 +12,7 @@ use crate::probe::{Class, Outcome, Reason};
 pub use crate::commands::doctor::read_anything;
 pub use crate::probe::fuzzed::{Duplex, Stream, serve};
 pub use app::AppCheck;
-pub use database::{Checked, DeepCheck};
+pub use database::{Checked, DatabaseCheck};
 pub use dsn::database_url;
 pub use state_machine::state_machine;
 
@@ -20,21 +20,21 @@ pub use state_machine::state_machine;
 pub const TICK: Duration = Duration::from_millis(5);
 
 /// The result of a check.
-pub struct Seen {
+pub struct CheckResult {
     /// How many attempts it took.
     pub attempts: u32,
     /// Why it failed, as the program writes it.
     pub reason: Option<&'static str>,
 }
 
-impl Seen {
+impl CheckResult {
     /// Checks what holds of every outcome.
-    fn of(outcome: &Outcome, limit: Duration, secret: &str) -> Seen {
+    fn of(outcome: &Outcome, limit: Duration, secret: &str) -> CheckResult {
         assert!(outcome.attempts >= 1);
         assert!(outcome.duration <= limit + TICK, "{:?} of {limit:?}", outcome.duration);
         let phases: Duration = outcome.phases.iter().map(|(_, took)| took).sum();
         assert!(phases <= outcome.duration + TICK, "{phases:?} of {:?}", outcome.duration);
-        let seen = Seen { attempts: outcome.attempts, reason: outcome.reason().map(Reason::as_str) };
+        let seen = CheckResult { attempts: outcome.attempts, reason: outcome.reason().map(Reason::as_str) };
         let Err(failure) = &outcome.result else { return seen };
         assert_ne!(failure.reason, Reason::Internal, "the prober broke: {failure:?}");
         assert_ne!(failure.reason.class(), Class::NotAFailure, "{failure:?}");

@@ -41,7 +41,7 @@ mod view;
 
 use body::Pieces;
 use client::Client;
-use connections::{Connections, Place};
+use connections::{Connections, Slot};
 pub(crate) use reply::{Body, Reply};
 use routes::{Ask, OTHER, respond};
 pub(crate) use view::View;
@@ -157,8 +157,8 @@ pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl F
         match accepted {
             Ok((stream, _)) => {
                 let watcher = graceful.watcher();
-                connections.admit(|place, client| {
-                    let connection = serve(stream, Arc::clone(&site), place, client, watcher);
+                connections.admit(|slot, client| {
+                    let connection = serve(stream, Arc::clone(&site), slot, client, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
                 // A client that has asked is answered before so many are let in that it would have to go again, and
@@ -199,7 +199,7 @@ impl AcceptErrors {
 async fn serve(
     stream: TcpStream,
     site: Arc<Site>,
-    place: Place,
+    slot: Slot,
     client: Client,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
@@ -232,7 +232,7 @@ async fn serve(
         .serve_connection(stream, answer);
     // An error here is the client's: it left, or sent what is not HTTP.
     served.serve(watcher.watch(connection)).await;
-    drop(place);
+    drop(slot);
 }
 
 impl Site {

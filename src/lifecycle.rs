@@ -152,7 +152,7 @@ impl Daemon {
             misdirected: Misdirected::of(config),
             log: log.clone(),
         });
-        let checks = Checks {
+        let checks = CheckThread {
             config: config.clone(),
             board: sender,
             process: Arc::clone(&site.process),
@@ -274,7 +274,7 @@ async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration,
 }
 
 /// What the check thread needs.
-struct Checks {
+struct CheckThread {
     config: Config,
     board: watch::Sender<Arc<Snapshot>>,
     process: Arc<ProcessState>,
@@ -283,7 +283,7 @@ struct Checks {
     log: Log,
 }
 
-impl Checks {
+impl CheckThread {
     /// Takes what it needs of the machine and tells whether it got that, then runs the checks.
     fn start(self, address: SocketAddr, tell: &mpsc::SyncSender<Result<(), StartError>>) {
         match runtime().and_then(|runtime| spare_files(FILES_AT_WORK).map(|()| runtime)) {

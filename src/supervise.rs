@@ -29,7 +29,7 @@ mod request_limit;
 mod silence;
 
 use child::Child;
-use course::{Course, Rest, Step, Times};
+use course::{Action, Course, Rest, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
 /// A shell that has not ended so long after the signal waits for its command, which was not told.
@@ -41,8 +41,8 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         log.line(Level::Error, "stopped", why).send();
         ExitCode::from(code)
     };
-    if let Err(refusal) = command::check_ports(&command, &config) {
-        return refuse(refusal);
+    if let Err(fault) = command::check_ports(&command, &config) {
+        return refuse(fault);
     }
     warn_of_short_draining(&config, &log);
     if let Some(warning) = request_limit::warning(&command, config.app.interval) {
@@ -61,7 +61,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
     let name = command::name(&command);
     let child = match command::start(&command, &config, leads) {
         Ok(process) => Child::new(process, leads),
-        Err(refusal) => return refuse(refusal),
+        Err(fault) => return refuse(fault),
     };
     let started = format!("started {name} as process {}, with PORT={}", child.pid(), config.child.app_port);
     log.line(Level::Info, "child_started", started).send();
@@ -158,18 +158,18 @@ impl Supervisor {
         }
     }
 
-    fn perform(&mut self, step: Step) {
+    fn perform(&mut self, step: Action) {
         match step {
-            Step::Wait => {}
-            Step::Send(signal) => {
+            Action::Wait => {}
+            Action::Send(signal) => {
                 if matches!(signal, Signal::TERM | Signal::INT) {
                     self.child.note_asked(signal);
                     self.shell_waits = self.child.is_shell().then(|| Instant::now() + SHELL_WAITS);
                 }
                 self.tell_failure(signal, self.child.send(signal));
             }
-            Step::AskRest => self.child.ask_rest(),
-            Step::Kill => self.tell_failure(Signal::KILL, self.child.kill()),
+            Action::AskRest => self.child.ask_rest(),
+            Action::Kill => self.tell_failure(Signal::KILL, self.child.kill()),
         }
     }
 
@@ -188,7 +188,7 @@ impl Supervisor {
     }
 
     /// What follows from an event; `Err` is an exit code.
-    fn take(&mut self, event: Event) -> Result<Step, u8> {
+    fn take(&mut self, event: Event) -> Result<Action, u8> {
         let now = Instant::now();
         match event {
             Event::Heard(Heard::Stop(came)) => Ok(self.stop(came, now)),
@@ -200,15 +200,15 @@ impl Supervisor {
                 if !self.course.has_ended() {
                     self.child.ask_behind_shell();
                 }
-                Ok(Step::Wait)
+                Ok(Action::Wait)
             }
             Event::Checked => {
                 self.look_at_app();
-                Ok(Step::Wait)
+                Ok(Action::Wait)
             }
             Event::Silent => {
                 self.last_request = Some(ask_once_more(&self.app));
-                Ok(Step::Wait)
+                Ok(Action::Wait)
             }
             Event::LastRequest(found) => {
                 self.last_request = None;
@@ -217,13 +217,13 @@ impl Supervisor {
         }
     }
 
-    fn pass_on(&mut self, came: Came, now: Instant) -> Step {
-        let Some(signal) = Signal::from_named_raw(came.number) else { return Step::Wait };
+    fn pass_on(&mut self, came: Came, now: Instant) -> Action {
+        let Some(signal) = Signal::from_named_raw(came.number) else { return Action::Wait };
         self.course.passed_on(signal, self.child.is_shell(), now);
-        if came.from_terminal { Step::Wait } else { Step::Send(signal) }
+        if came.from_terminal { Action::Wait } else { Action::Send(signal) }
     }
 
-    fn stop(&mut self, came: Came, now: Instant) -> Step {
+    fn stop(&mut self, came: Came, now: Instant) -> Action {
         let signal = Signal::from_named_raw(came.number).unwrap_or(Signal::TERM);
         let already_sent = came.from_terminal;
         if already_sent {
@@ -235,9 +235,9 @@ impl Supervisor {
         self.process.draining.store(true, Ordering::Relaxed);
         let (came, name) = (signal_name(came.number), &self.name);
         let said = match step {
-            Step::Kill => format!("{came} again: {name} is killed"),
+            Action::Kill => format!("{came} again: {name} is killed"),
             _ if !was_running => format!("{came}: {name} is being stopped already"),
-            Step::Wait if already_sent => format!("{came}: readiness is red from now on; the terminal told {name}"),
+            Action::Wait if already_sent => format!("{came}: readiness is red from now on; the terminal told {name}"),
             _ => {
                 let delay = format_duration(self.times.drain_delay);
                 format!("{came}: readiness is red from now on; it goes on to {name} in {delay}")
@@ -254,7 +254,7 @@ impl Supervisor {
         }
     }
 
-    fn reap(&mut self, now: Instant) -> Result<Step, u8> {
+    fn reap(&mut self, now: Instant) -> Result<Action, u8> {
         match self.child.reap() {
             Ok(None) => Ok(self.course.orphaned()),
             Ok(Some(how)) => {
@@ -289,11 +289,11 @@ impl Supervisor {
     }
 
     /// The last request has ended.
-    fn judge(&mut self, found: LastRequest, now: Instant) -> Step {
+    fn judge(&mut self, found: LastRequest, now: Instant) -> Action {
         if found == LastRequest::NotMade {
             self.log.warning("the app is silent, but a last request could not be made: counting begins anew");
         }
-        let Some((silent, reason)) = self.silence.judge(found, now) else { return Step::Wait };
+        let Some((silent, reason)) = self.silence.judge(found, now) else { return Action::Wait };
         let silent = format_duration(Duration::from_secs(silent.as_secs()));
         let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
         let (step, consequence) = match self.settings.on_unresponsive {
@@ -301,7 +301,7 @@ impl Supervisor {
                 self.process.draining.store(true, Ordering::Relaxed);
                 (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
             }
-            OnUnresponsive::Report => (Step::Wait, "SIDEPULSE_ON_UNRESPONSIVE=exit would end it"),
+            OnUnresponsive::Report => (Action::Wait, "SIDEPULSE_ON_UNRESPONSIVE=exit would end it"),
         };
         let line = self.log.line(Level::Error, "warning", format!("{what}: {consequence}")).field("check", "app");
         line.field("reason", reason.as_str()).send();

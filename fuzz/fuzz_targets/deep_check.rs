@@ -10,7 +10,7 @@ use std::sync::{LazyLock, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use sidepulse::fuzzed::DeepCheck;
+use sidepulse::fuzzed::DatabaseCheck;
 use sidepulse_fuzz::postgres;
 use sidepulse_fuzz::script::{Conversation, Opening};
 use sidepulse_fuzz::world::{run, runtime};
@@ -50,9 +50,9 @@ impl Plot {
         }
     }
 
-    fn probe(self) -> DeepCheck {
+    fn probe(self) -> DatabaseCheck {
         let url = format!("postgresql://probe:{}@127.0.0.1/db?sslmode={}", PASSWORD.replace(' ', "%20"), self.sslmode);
-        DeepCheck::new(&url, PASSWORD, self.sql_checks, CHECK, ATTEMPT)
+        DatabaseCheck::new(&url, PASSWORD, self.sql_checks, CHECK, ATTEMPT)
     }
 }
 
@@ -60,7 +60,7 @@ static ANSWERS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(postgres::answers);
 thread_local! {
     static RUNTIME: Runtime = runtime();
     /// Loading the roots takes longer than everything else: each is used again, as in the daemon.
-    static PROBES: RefCell<HashMap<Plot, DeepCheck>> = RefCell::default();
+    static PROBES: RefCell<HashMap<Plot, DatabaseCheck>> = RefCell::default();
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -79,7 +79,7 @@ fuzz_target!(|input: &[u8]| {
     });
 });
 
-fn check(runtime: &Runtime, server: Conversation, probe: &mut DeepCheck, plot: Plot) {
+fn check(runtime: &Runtime, server: Conversation, probe: &mut DatabaseCheck, plot: Plot) {
     let run = run(runtime, server, CHECK, probe.check());
     let (query, sql) = (&run.result.query, &run.result.sql);
     assert_eq!((query.attempts, sql.len()), (run.connections, plot.sql_checks));
@@ -91,7 +91,7 @@ fn check(runtime: &Runtime, server: Conversation, probe: &mut DeepCheck, plot: P
     assert!(!sent.windows(PASSWORD.len()).any(|part| part == PASSWORD.as_bytes()), "the password in the clear");
 }
 
-fn handshake(runtime: &Runtime, server: Conversation, probe: &mut DeepCheck) {
+fn handshake(runtime: &Runtime, server: Conversation, probe: &mut DatabaseCheck) {
     let run = run(runtime, server, CHECK, probe.handshake());
     // A plan without TLS has nothing to shake hands for.
     assert!(run.connections >= run.result.attempts);

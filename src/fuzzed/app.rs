@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Seen;
+use super::CheckResult;
 use crate::config::AppSettings;
 use crate::config::app_target::AppTarget;
 use crate::probe::app::AppProbe;
@@ -27,7 +27,7 @@ impl AppCheck {
     }
 
     /// Nothing of a response's text may be shown: `secret` stands for it.
-    pub async fn check(&mut self, secret: &str) -> Seen {
-        Seen::of(&self.probe.check().await, self.timeout, secret)
+    pub async fn check(&mut self, secret: &str) -> CheckResult {
+        CheckResult::of(&self.probe.check().await, self.timeout, secret)
     }
 }

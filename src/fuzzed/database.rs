@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Seen;
+use super::CheckResult;
 use crate::config::{DatabaseMode, DatabaseSettings, Gate, WarnAt};
 use crate::dsn::Plan;
 use crate::probe::database::DatabaseProbe;
 use crate::redact::Redactor;
 
 /// A probe of a database, with SQL checks.
-pub struct DeepCheck {
+pub struct DatabaseCheck {
     probe: DatabaseProbe,
     password: String,
     timeout: Duration,
@@ -19,14 +19,14 @@ pub struct DeepCheck {
 /// The results of one deep check.
 pub struct Checked {
     /// Of the query.
-    pub query: Seen,
+    pub query: CheckResult,
     /// Of each SQL check.
-    pub sql: Vec<Seen>,
+    pub sql: Vec<CheckResult>,
     /// Of a query that passed: whether it went without TLS although the URL asks for it if possible.
     pub plaintext: Option<bool>,
 }
 
-impl DeepCheck {
+impl DatabaseCheck {
     /// `password` is the one in `url`, without percent encoding.
     pub fn new(url: &str, password: &str, sql_checks: usize, timeout: Duration, attempt_timeout: Duration) -> Self {
         let (plan, _) = Plan::parse(url).expect("a URL");
@@ -45,7 +45,7 @@ impl DeepCheck {
             economy_interval: timeout,
             early_warnings: Some(WarnAt::default()),
         };
-        DeepCheck { probe: DatabaseProbe::new(settings, redactor), password: password.to_owned(), timeout }
+        DatabaseCheck { probe: DatabaseProbe::new(settings, redactor), password: password.to_owned(), timeout }
     }
 
     /// What earlier checks learned of the server.
@@ -57,7 +57,7 @@ impl DeepCheck {
     pub async fn check(&mut self) -> Checked {
         let report = self.probe.check().await;
         self.probe.vitals().await;
-        let seen = |outcome| Seen::of(outcome, self.timeout, &self.password);
+        let seen = |outcome| CheckResult::of(outcome, self.timeout, &self.password);
         let (query, sql) = (seen(&report.query), report.sql.iter().map(seen).collect());
         if query.reason.is_none() {
             let facts = report.facts.as_ref().expect("facts");
@@ -72,7 +72,7 @@ impl DeepCheck {
     }
 
     /// The check without a login.
-    pub async fn handshake(&mut self) -> Seen {
-        Seen::of(&self.probe.handshake().await.outcome, self.timeout, &self.password)
+    pub async fn handshake(&mut self) -> CheckResult {
+        CheckResult::of(&self.probe.handshake().await.outcome, self.timeout, &self.password)
     }
 }

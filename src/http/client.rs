@@ -140,12 +140,12 @@ impl Watched {
     fn note_read(&mut self, bytes: &[u8]) {
         let before = self.head.is_under_way;
         match self.head.take(bytes) {
-            Progress::SameHead if before => {}
-            Progress::SameHead | Progress::NewHead => {
+            HeadProgress::SameHead if before => {}
+            HeadProgress::SameHead | HeadProgress::NewHead => {
                 let now = self.client.millis(Instant::now());
                 self.client.0.head_began.store(now, Ordering::Relaxed);
             }
-            Progress::Between => self.client.0.head_began.store(NONE, Ordering::Relaxed),
+            HeadProgress::Between => self.client.0.head_began.store(NONE, Ordering::Relaxed),
         }
     }
 
@@ -197,7 +197,7 @@ struct Head {
 
 /// What some more bytes have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum HeadProgress {
     /// They end where a head ends.
     Between,
     /// They end in a head whose first byte is among them.
@@ -207,21 +207,21 @@ enum Progress {
 }
 
 impl Head {
-    fn take(&mut self, bytes: &[u8]) -> Progress {
-        let mut progress = Progress::SameHead;
+    fn take(&mut self, bytes: &[u8]) -> HeadProgress {
+        let mut progress = HeadProgress::SameHead;
         for byte in bytes {
             self.is_under_way = true;
             match byte {
                 b'\n' if self.has_begun && self.at_line_start => {
                     *self = Head::default();
-                    progress = Progress::NewHead;
+                    progress = HeadProgress::NewHead;
                 }
                 b'\n' => self.at_line_start = true,
                 b'\r' => {}
                 _ => (self.has_begun, self.at_line_start) = (true, false),
             }
         }
-        if self.is_under_way { progress } else { Progress::Between }
+        if self.is_under_way { progress } else { HeadProgress::Between }
     }
 }
 
@@ -231,8 +231,8 @@ mod tests {
 
     #[test]
     fn where_the_bytes_end() {
-        use Progress::{Between, NewHead, SameHead};
-        let rows: [(&[&str], Progress); 11] = [
+        use HeadProgress::{Between, NewHead, SameHead};
+        let rows: [(&[&str], HeadProgress); 11] = [
             (&["GET / HTTP/1.1\r\nHost: a\r\n\r\n"], Between),
             (&["GET / HTTP/1.1\nHost: a\n\n"], Between),
             (&["GET / HTTP/1.1\r\nHost: a\r\n", "\r", "\n"], Between),

@@ -30,12 +30,12 @@ struct Open {
 
 /// Takes a connection off the list when its task ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     number: u64,
     connections: Connections,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.connections.lock().by_number.remove(&self.number);
     }
@@ -53,9 +53,9 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a connection's task, which `start` makes from its place. Closes another if there are
+    /// Starts a connection's task, which `start` makes from its slot. Closes another if there are
     /// too many: its socket is free again once its task has had a turn.
-    pub(super) fn admit(&self, start: impl FnOnce(Place, Client) -> AbortHandle) {
+    pub(super) fn admit(&self, start: impl FnOnce(Slot, Client) -> AbortHandle) {
         if self.lock().by_number.len() >= self.most {
             self.close_quietest();
         }
@@ -65,7 +65,7 @@ impl Connections {
             open.next += 1;
             open.next
         };
-        let task = start(Place { number, connections: self.clone() }, client.clone());
+        let task = start(Slot { number, connections: self.clone() }, client.clone());
         // The task cannot have ended: it runs on this thread, which is here.
         self.lock().by_number.insert(number, (client, task));
     }

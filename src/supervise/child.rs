@@ -17,7 +17,7 @@ pub(super) struct Child {
     /// The kernel has given its number back.
     reaped: bool,
     /// Those that were asked to stop and have not ended: the child itself, then what it left behind.
-    asked: Vec<Asked>,
+    asked: Vec<AskedToStop>,
     /// A server that was asked to stop has done so: what is left now is what it did not care for.
     server_has_ended: bool,
     /// The whole group was asked, since the kernel does not say who is in it.
@@ -26,7 +26,7 @@ pub(super) struct Child {
 
 /// A process that was asked to stop.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct AskedToStop {
     pid: Pid,
     /// It handles the signal itself, and so ends when it has done all that it wanted to do. A shell ends at once, and
     /// the server that it started goes on.
@@ -58,7 +58,7 @@ impl Child {
     /// Notes that it is asked to stop by this signal, before it can have ended.
     pub(super) fn note_asked(&mut self, signal: Signal) {
         if !self.reaped && self.asked.is_empty() {
-            self.asked.push(Asked { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
+            self.asked.push(AskedToStop { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
         }
     }
 
@@ -102,7 +102,7 @@ impl Child {
             // What a server left behind is not waited for like a server.
             let is_server = !self.server_has_ended && processes::stops_by_itself(pid, Signal::TERM);
             let _ = kill_process(pid, Signal::TERM);
-            self.asked.push(Asked { pid, is_server });
+            self.asked.push(AskedToStop { pid, is_server });
         }
     }
 

@@ -18,13 +18,13 @@ const WITHHELD: [&str; 2] = ["SIDEPULSE_TOKEN", OWN_DATABASE_URL];
 const LONGEST_NAME: usize = 60;
 
 /// Why CMD was not started: the exit code, and one line.
-pub(super) type Refusal = (u8, String);
+pub(super) type NotStarted = (u8, String);
 
 /// Both must not take the same port, and the shell must have left `$PORT` to us.
 ///
 /// # Errors
 /// Exit code 2, and how to write it instead.
-pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), Refusal> {
+pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), NotStarted> {
     let ports = Ports::of(config);
     let Ports { own, app, .. } = ports;
     if ports.clash() {
@@ -54,7 +54,7 @@ pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), R
 ///
 /// # Errors
 /// 127 where there is no such program, 126 where it cannot be executed, 1 where the machine has nothing left.
-pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> Result<Child, Refusal> {
+pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> Result<Child, NotStarted> {
     let port = config.child.app_port.to_string();
     let Some((program, arguments)) = command.split_first() else {
         return Err((2, "no CMD; e.g. sidepulse run -- uvicorn main:app --port '$PORT'".into()));
@@ -67,7 +67,7 @@ pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> R
     if own_group {
         process.process_group(0);
     }
-    lifecycle::with_none_held(|| process.spawn()).map_err(|error| refusal(program, &error))
+    lifecycle::with_none_held(|| process.spawn()).map_err(|error| not_started(program, &error))
 }
 
 /// The program's name for messages: a path or arguments may say more than a log should.
@@ -77,7 +77,7 @@ pub(super) fn name(command: &[OsString]) -> String {
 }
 
 /// Why the system would not start the program.
-fn refusal(program: &OsStr, error: &io::Error) -> Refusal {
+fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     use io::ErrorKind::{
         ArgumentListTooLong, ExecutableFileBusy, IsADirectory, NotADirectory, NotFound, PermissionDenied,
     };
