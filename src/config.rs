@@ -45,7 +45,7 @@ pub(crate) enum Gate {
 }
 
 impl Gate {
-    /// The word of the setting.
+    /// As the setting is written.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Gate::Startup => "startup",
@@ -64,19 +64,19 @@ pub(crate) enum DatabaseMode {
     Economy,
 }
 
-/// What `run` makes of a 0 of CMD that nobody asked for.
+/// How `run` exits when CMD ends with 0 on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnCleanExit {
-    /// Leave with 1: CMD is a server, and after 0 no platform restarts it.
+    /// Exit with 1: CMD is a server, and after 0 no platform restarts it.
     Fail,
-    /// Leave with 0.
+    /// Exit with 0.
     Pass,
 }
 
-/// What `run` does about an app that gives no HTTP answer any more.
+/// What `run` does about an app that no longer answers HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnUnresponsive {
-    /// Say so and go on.
+    /// Log it and go on.
     Report,
     /// Stop it and exit 70, so that the platform restarts the container.
     Exit,
@@ -112,7 +112,7 @@ pub(crate) struct DatabaseSettings {
     pub(crate) query: String,
     /// What `/readyz` asks.
     pub(crate) gate: Gate,
-    /// May the checks keep it awake?
+    /// Whether the checks may keep it awake.
     pub(crate) mode: DatabaseMode,
     /// Name and SQL of each further check.
     pub(crate) sql_checks: Vec<(Arc<str>, String)>,
@@ -122,7 +122,7 @@ pub(crate) struct DatabaseSettings {
     pub(crate) idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to query.
     pub(crate) economy_interval: Duration,
-    /// After a deep query that passed, look for what will hurt soon.
+    /// After a deep query that passed, read the numbers that warn of trouble to come; `None` = off.
     pub(crate) early_warnings: Option<WarnAt>,
 }
 
@@ -142,11 +142,11 @@ pub(crate) struct ChildSettings {
     pub(crate) app_port: u16,
     /// From the forwarded signal to SIGKILL.
     pub(crate) stop_timeout: Duration,
-    /// What to make of a 0 that nobody asked for.
+    /// The exit when CMD ends with 0 on its own.
     pub(crate) on_clean_exit: OnCleanExit,
-    /// What to do when it answers no more.
+    /// What to do when it no longer answers.
     pub(crate) on_unresponsive: OnUnresponsive,
-    /// After how long.
+    /// How long it must have been silent.
     pub(crate) unresponsive_after: Duration,
 }
 
@@ -186,11 +186,11 @@ pub struct Config {
     pub(crate) railway: Railway,
     /// Replaces every known secret in a text.
     pub(crate) redactor: Arc<Redactor>,
-    /// What is odd but does not prevent a start; each a sentence without values.
+    /// What is odd but does not prevent a start: one sentence each, without values.
     pub warnings: Vec<String>,
 }
 
-/// What a command needs to know.
+/// Which settings a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// All settings; a missing database URL is a fault.
@@ -260,8 +260,7 @@ impl Config {
     }
 }
 
-/// Where the daemon listens, by its own rules; no other setting is read, so that a fault there does not keep `ping` from
-/// asking.
+/// The address on which the daemon listens. No other setting is read, so that a fault elsewhere does not stop `ping`.
 ///
 /// # Errors
 /// What is wrong with `PORT` and `SIDEPULSE_LISTEN`.
@@ -271,13 +270,13 @@ pub fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, Vec<BadSetting>>
     if r.faults.is_empty() { Ok(listen) } else { Err(r.faults) }
 }
 
-/// The log settings alone: wanted before everything else, so that faults of the rest are already logged properly.
+/// The log settings alone: they are needed first, so that faults in the other settings are logged as configured.
 pub fn log_settings(lookup: Lookup<'_>) -> log::Settings {
     read_log(&mut Reader::new(lookup))
 }
 
-/// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does. What Kubernetes sets for
-/// a Service is nobody's mistake.
+/// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does. Variables that
+/// Kubernetes sets for a Service are left out.
 pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Lookup<'_>) -> Vec<String> {
     let of_a_service = |name: &str| {
         let text = lookup(name).and_then(|given| given.text);

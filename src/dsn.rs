@@ -67,9 +67,9 @@ pub(crate) struct Plan {
     pub(crate) endpoint: Endpoint,
     /// Whether and how to encrypt.
     pub(crate) tls: TlsPlan,
-    /// Neon's proxy answers, whoever sells it: it wakes a suspended compute while the login waits.
+    /// Neon's proxy answers, resold or not: it wakes a suspended compute while the login waits.
     pub(crate) neon: bool,
-    /// Whether the compute is suspended while nobody uses it.
+    /// Whether the compute is suspended while idle.
     pub(crate) scale_to_zero: ScaleToZero,
     /// Neon's pooled name, `<endpoint>-pooler.…`: PgBouncer in transaction mode is in between.
     pub(crate) pooled: bool,
@@ -84,7 +84,7 @@ pub(crate) struct Plan {
     channel_binding: ChannelBinding,
 }
 
-/// Something in the URL that was ignored or changed: one sentence that names keys, never values. Said once in the log.
+/// Something in the URL that was ignored or changed: one sentence that names keys, never values. Logged once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Warning(String);
 

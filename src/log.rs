@@ -1,5 +1,5 @@
 //! What happened, as lines on stderr: transitions, not ticks. Lines go through a bounded queue to a writer thread, so
-//! that a reader who never reads blocks nothing; what does not fit is dropped and counted.
+//! that a reader that never reads blocks nothing; what does not fit is dropped and counted.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub enum Level {
     Error,
     /// Something will break, or is odd.
     Warn,
-    /// What an operator wants to know.
+    /// For the operator.
     Info,
     /// Every result, with host and server message (redacted).
     Debug,
@@ -99,7 +99,7 @@ impl Log {
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let writer = std::thread::Builder::new().name("log".into()).stack_size(WRITER_STACK);
         if writer.spawn(move || write_lines(&lines, out)).is_err() {
-            // Said here, or never: without the writer even the reason for leaving is lost.
+            // Without the writer even the reason for the exit would be lost.
             let _ = io::stderr().write_all(b"sidepulse: no thread for the log (limit of processes?): no log lines\n");
         }
         Log { queue, dropped: Arc::default(), level, json }
@@ -110,7 +110,7 @@ impl Log {
         Line { log: self, level, event, message: message.into(), fields: Vec::new() }
     }
 
-    /// An oddity that does not stop anything.
+    /// Logs something odd that does not stop anything.
     pub fn warning(&self, message: impl Into<String>) {
         self.line(Level::Warn, "warning", message).send();
     }
@@ -261,7 +261,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_reader_who_never_reads_blocks_nothing_and_lines_are_counted() {
+    fn a_reader_that_never_reads_blocks_nothing_and_lines_are_counted() {
         struct Stuck(mpsc::Receiver<()>);
         impl Write for Stuck {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

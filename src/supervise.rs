@@ -1,5 +1,5 @@
-//! `sidepulse run`: beside uvicorn in one container. Railway restarts a container only when its process ends, so that
-//! sidepulse ends when its child does, and with its code.
+//! `sidepulse run`: beside uvicorn in one container. Railway restarts a container only when its process ends, so
+//! sidepulse exits when its child does, with the same code.
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -32,7 +32,7 @@ use child::Child;
 use course::{Action, Course, Rest, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
-/// A shell that has not ended so long after the signal waits for its command, which was not told.
+/// A shell that has not ended this long after the signal is waiting for its command, which did not get the signal.
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
 /// Serves, with CMD as the child. Ends when the child does.
@@ -81,7 +81,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         signals,
         log: log.clone(),
     };
-    // Served until the child is gone, and not a moment longer.
+    // Serve exactly until the child is gone.
     let code = tokio::select! {
         code = supervisor.supervise() => code,
         () = daemon.serve(pending()) => 1,
@@ -104,15 +104,15 @@ fn warn_of_short_draining(config: &Config, log: &Log) {
     }
 }
 
-/// What can happen to a child.
+/// What the supervisor reacts to.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Heard(Heard),
-    /// The time of the present phase is over.
+    /// The deadline of the current state has passed.
     Due,
     /// The board has changed.
     Checked,
-    /// The shell that was told has not ended.
+    /// The shell that got the signal has not ended.
     ShellWaits,
     /// The app was silent for too long.
     Silent,
@@ -137,9 +137,9 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Until the child is gone; returns the exit code.
+    /// Runs until the child is gone; returns the exit code.
     async fn supervise(mut self) -> u8 {
-        // It may have ended before anybody listened for it.
+        // It may have ended before the first wait.
         let mut event = Event::Heard(Heard::Child);
         loop {
             match self.take(event) {
@@ -187,7 +187,7 @@ impl Supervisor {
         }
     }
 
-    /// What follows from an event; `Err` is an exit code.
+    /// Takes an event; returns what to do, or as `Err` the exit code.
     fn take(&mut self, event: Event) -> Result<Action, u8> {
         let now = Instant::now();
         match event {
@@ -231,7 +231,7 @@ impl Supervisor {
         }
         let was_running = self.course.is_running();
         let step = self.course.stop(signal, already_sent, now);
-        // First of all: from here on nobody is to be sent to us.
+        // First of all: from here on no traffic is to come.
         self.process.draining.store(true, Ordering::Relaxed);
         let (came, name) = (signal_name(came.number), &self.name);
         let said = match step {
@@ -283,7 +283,7 @@ impl Supervisor {
             self.silence.take(app.ever_up, outcome);
         }
         if self.silence.due().is_none() {
-            // It answered while we asked once more.
+            // It answered while the last request was under way.
             self.last_request = None;
         }
     }
@@ -318,7 +318,7 @@ async fn until(moment: Option<Instant>) {
 
 async fn answer(last_request: &mut Option<oneshot::Receiver<LastRequest>>) -> LastRequest {
     match last_request {
-        // Nothing on the channel: there was no thread or runtime for it.
+        // The sender is gone: there was no thread or runtime for it.
         Some(found) => found.await.unwrap_or(LastRequest::NotMade),
         None => pending().await,
     }

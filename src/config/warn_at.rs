@@ -1,8 +1,8 @@
-//! When an early warning is given, and how often the database is asked for its numbers.
+//! When an early warning is given, and how often the numbers behind it are queried.
 
 use std::time::Duration;
 
-/// When to warn, and how often to look.
+/// The thresholds, and how often to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WarnAt {
     /// `connections_scarce`: fewer free sessions than the limit divided by this.
@@ -15,9 +15,9 @@ pub(crate) struct WarnAt {
     pub(crate) lock_wait_after: Duration,
     /// `storage_scarce`: at least this percentage of the limit is used.
     pub(crate) storage_percent: u64,
-    /// From one look to the next, at least.
+    /// The least time between two queries of the numbers.
     pub(crate) look_every: Duration,
-    /// From one question for the size to the next, at least: it is the dear one.
+    /// The least time between two queries of the size, which is the expensive one.
     pub(crate) storage_every: Duration,
 }
 

@@ -77,7 +77,7 @@ const IGNORED: [&str; 40] = [
     "timeout",
 ];
 
-/// A longer name is not shown: it is no key.
+/// A longer name is not a key, and is not shown.
 const LONGEST_KEY: usize = 40;
 
 /// What the keys say; what none of them says is `None`.

@@ -35,7 +35,7 @@ const OTHERS: [(&str, &str); 13] = [
 const QUOTES: [(char, char); 9] =
     [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”'), ('„', '“'), ('”', '”'), ('’', '’'), ('«', '»')];
 
-/// Takes off blanks, quotes, a `psql` command and the scheme; what is left begins with `user:password@` or the host.
+/// Strips blanks, quotes, a `psql` command and the scheme; what is left begins with `user:password@` or the host.
 pub(super) fn after_scheme(text: &str) -> Result<&str, BadUrl> {
     let mut url = unquote(text);
     if let Some(arguments) = psql_arguments(url) {
@@ -109,7 +109,7 @@ fn psql_url(arguments: &str) -> Result<&str, BadUrl> {
     }
     let quoted = QUOTES.iter().find_map(|&(open, close)| argument.strip_prefix(open)?.split_once(close));
     let (url, more) = quoted.or_else(|| argument.split_once(char::is_whitespace)).unwrap_or((argument, ""));
-    // A leading quote that nothing closes is left for the caller to refuse.
+    // An unclosed leading quote is left for the caller to refuse.
     if trim(more).trim_matches(';').is_empty() {
         Ok(trim(url))
     } else {

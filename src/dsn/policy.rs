@@ -12,10 +12,10 @@ use super::{BadUrl, EXAMPLE, Endpoint, Secret, Warning};
 const WITH_CERTIFICATE: &str =
     "postgresql://user@host/dbname?sslmode=verify-full&sslcert=/certs/client.crt&sslkey=/certs/client.key";
 
-/// What of the server's certificate is verified.
+/// How much of the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verify {
-    /// Nothing: encryption alone, which whoever sits in between can undo.
+    /// Nothing: encryption alone, which an active attacker can undo.
     None,
     /// That one of the roots signed it (libpq's `verify-ca`).
     Chain,
@@ -39,7 +39,7 @@ pub(crate) struct ClientCertificate {
     pub(crate) certificate: PathBuf,
     /// PEM: its private key. Whether the files exist is seen when the connector is built.
     pub(crate) key: PathBuf,
-    /// Opens the key where it is encrypted.
+    /// The passphrase, where the key is encrypted.
     pub(crate) passphrase: Option<Secret>,
 }
 
@@ -112,8 +112,8 @@ impl fmt::Debug for Roots {
     }
 }
 
-/// One policy out of the wish and the place. Where they disagree the stronger one wins, with a warning; where a weaker
-/// one was asked for in so many words and cannot be had, it is a fault.
+/// Combines the URL's request with what the destination requires. Where they disagree the stronger one wins, with a
+/// warning; where a weaker one was asked for explicitly and is not possible, it is a fault.
 pub(super) fn decide(
     wish: Wish,
     place: &Destination,
@@ -168,7 +168,7 @@ pub(super) fn decide(
             None
         }
         (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key, passphrase }),
-        // libpq then looks into the home directory, where a container has no key.
+        // libpq would look in the home directory, where a container has no key.
         _ => return Err(BadUrl::new("sslcert and sslkey belong together: one of them is missing", WITH_CERTIFICATE)),
     };
     let roots = roots.unwrap_or(Roots::System);

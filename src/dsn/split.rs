@@ -22,10 +22,10 @@ pub(super) struct Parts<'a> {
 
 /// Splits `[user[:password]@][host][:port][/dbname][?query]`.
 ///
-/// No guess is ever made where a password ends: it ends at the first `@`, as in libpq and SQLAlchemy, and a second one
-/// is allowed only in the value of a known key. So a password that holds an unescaped `@` is refused, and cannot end
-/// up in the host or the database's name. What else it holds unescaped is taken where SQLAlchemy takes it, so that an
-/// app which logs in is checked; where psql (libpq) would not, a warning says so.
+/// Where a password ends is never guessed: it ends at the first `@`, as in libpq and SQLAlchemy, and a second one is
+/// allowed only in the value of a known key. So a password that holds an unescaped `@` is refused, and cannot end up in
+/// the host or the database's name. What else it holds unescaped is taken where SQLAlchemy takes it, so that an app
+/// which logs in is checked; where psql (libpq) would not, a warning says so.
 pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Parts<'a>, BadUrl> {
     let (userinfo, rest) = userinfo(text)?;
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -102,7 +102,7 @@ pub(super) fn decode(part: &str, text: &str, warnings: &mut Vec<Warning>) -> Res
     decoded(part, text)
 }
 
-/// Percent-decoding that forgives nothing, for what is shown: a stray `%` there is a password's.
+/// Strict percent-decoding, for what is shown: a stray `%` there is a password's.
 pub(super) fn decode_strictly(part: &str, text: &str) -> Result<String, BadUrl> {
     if is_well_encoded(text) {
         decoded(part, text)

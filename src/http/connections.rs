@@ -1,4 +1,4 @@
-//! How many clients are served at once, and who has to go when there are more: the one that has been silent longest,
+//! How many clients are served at once, and which is closed when there are more: the one that has been silent longest,
 //! so that a flood of idle connections cannot keep Railway's healthcheck or a kubelet out.
 
 use std::collections::HashMap;
@@ -42,7 +42,6 @@ impl Drop for Slot {
 }
 
 impl Connections {
-    /// None yet.
     pub(super) fn new() -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let most = files.map_or(MOST, |files| usize::try_from(files).unwrap_or(MOST).saturating_sub(OTHER_FILES));
@@ -53,8 +52,8 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a connection's task, which `start` makes from its slot. Closes another if there are
-    /// too many: its socket is free again once its task has had a turn.
+    /// Starts a connection's task, which `start` makes from its slot. Closes another if there are too many: its socket
+    /// is freed once its task has had a turn.
     pub(super) fn admit(&self, start: impl FnOnce(Slot, Client) -> AbortHandle) {
         if self.lock().by_number.len() >= self.most {
             self.close_quietest();
@@ -66,7 +65,7 @@ impl Connections {
             open.next
         };
         let task = start(Slot { number, connections: self.clone() }, client.clone());
-        // The task cannot have ended: it runs on this thread, which is here.
+        // The task cannot have ended: it runs on this thread.
         self.lock().by_number.insert(number, (client, task));
     }
 

@@ -1,12 +1,12 @@
-//! One line for the person on call for every reason, and for each cause that has a cure of its own: what it means, and
+//! One line for the person on call for every reason, and for each cause that has its own remedy: what it means, and
 //! what to try first.
 
 use super::Reason;
 
 macro_rules! causes {
     ($($variant:ident $doc:literal $remedy:literal;)*) => {
-        /// What of a reason is known to be the matter, where the cure depends on it. The set is closed, and shows as the
-        /// remedy alone.
+        /// What is known to cause a reason, where the remedy depends on it. The set is closed, and only its remedies
+        /// are shown.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Cause { $(#[doc = $doc] $variant,)* }
 
@@ -103,7 +103,7 @@ causes! {
 pub(crate) struct Diagnosis {
     /// The closed reason.
     pub(crate) reason: Reason,
-    /// What of it is known to be the matter.
+    /// What is known to have caused it.
     pub(crate) cause: Option<Cause>,
 }
 

@@ -1,5 +1,5 @@
-//! What comes next, from the first signal to the exit code. Pure: events go in, the next step comes out; the clock, the
-//! process and the wait are the caller's.
+//! What comes next, from the first signal to the exit code. Pure: events go in, the next action comes out; the caller
+//! has the clock and the process.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::config::OnCleanExit;
 use crate::lifecycle::{code_of, signal_name};
 use crate::log::Level;
 
-/// What the child left behind has this long after SIGTERM where nobody asked for a stop: the platform is to restart the
-/// container, and waits for us alone.
+/// What the child left behind gets this long after SIGTERM where no stop was requested: the platform is to restart the
+/// container, and waits only for us.
 const REST_TIME: Duration = Duration::from_secs(1);
-/// What a server left behind, such as the idle workers of a process pool, has this long after SIGTERM: the server ended
-/// when it had done all that it wanted to do.
+/// What a server left behind, such as the idle workers of a process pool, gets this long after SIGTERM: the server
+/// ended once it had finished its work.
 const LEFT_BY_SERVER_TIME: Duration = Duration::from_millis(250);
-/// The kernel ends what got SIGKILL at once, unless it hangs in the kernel itself: then nothing helps, and we leave.
+/// SIGKILL ends a process at once, unless it hangs in the kernel: then nothing helps, and we exit.
 const KILLED_TIME: Duration = Duration::from_secs(2);
-/// The exit code instead of a 0 that nobody asked for.
+/// The exit code when the child ends with 0 on its own.
 const CLEAN_BUT_UNASKED: u8 = 1;
 /// The exit code where sidepulse ended an unresponsive child (`EX_SOFTWARE` of sysexits.h).
 const UNRESPONSIVE: u8 = 70;
@@ -26,14 +26,14 @@ const UNRESPONSIVE: u8 = 70;
 /// How the child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// By itself.
+    /// On its own.
     Code(u8),
     /// By a signal.
     Signal(u8),
 }
 
 impl Ended {
-    /// The code that a shell would give.
+    /// The code that a shell would report.
     pub(super) fn code(self) -> u8 {
         match self {
             Ended::Code(code) => code,
@@ -49,11 +49,12 @@ impl Ended {
 /// What is left of the child's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// Nobody.
+    /// Nothing.
     Nobody,
-    /// What a shell or another program that does not handle the signal left behind: it may be the server, and drain.
+    /// What a shell or another program that does not handle the signal left behind: it may be the server, still
+    /// draining.
     OfShell,
-    /// What a server left behind that has ended as it was asked to.
+    /// What a server left behind that ended when asked to.
     OfServer,
 }
 
@@ -70,7 +71,7 @@ pub(super) enum Action {
     Kill,
 }
 
-/// How long things may take.
+/// The time limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// From the signal to us to the signal to the child.
@@ -95,16 +96,16 @@ enum ChildState {
     Killed {
         until: Instant,
     },
-    /// Not even that helped.
+    /// It did not help.
     GivenUp,
 }
 
 /// Why the child is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WhyStopped {
-    /// A signal to us.
+    /// By a signal to us.
     Asked(Signal),
-    /// It gave no HTTP answer any more.
+    /// It no longer answered HTTP.
     Unresponsive,
 }
 
@@ -115,11 +116,11 @@ pub(super) struct Course {
     on_clean_exit: OnCleanExit,
     state: ChildState,
     why: Option<WhyStopped>,
-    /// A stop signal has come, whatever the cause.
+    /// A stop signal has come, whether or not it caused the stop.
     asked: bool,
     /// The signal that cut the stop short.
     cut_short: Option<Signal>,
-    /// It was still there when its time was over.
+    /// It was still running at its deadline.
     overdue: bool,
     /// When SIGQUIT was passed on, at which some servers end.
     quit: Option<Instant>,
@@ -150,12 +151,12 @@ impl Course {
         self.ended.is_some()
     }
 
-    /// Nobody wants it to stop, and it has not ended.
+    /// No stop was requested, and it has not ended.
     pub(super) fn is_running(&self) -> bool {
         self.state == ChildState::Running
     }
 
-    /// SIGTERM or SIGINT came. `already_sent`: the terminal gave it to the child as well.
+    /// SIGTERM or SIGINT came. `already_sent`: the terminal sent it to the child as well.
     pub(super) fn stop(&mut self, signal: Signal, already_sent: bool, now: Instant) -> Action {
         if self.asked {
             self.cut_short = Some(signal);
@@ -178,7 +179,7 @@ impl Course {
         Action::Wait
     }
 
-    /// A signal that is no stop goes on to the child.
+    /// Any other signal is passed on to the child.
     pub(super) fn passed_on(&mut self, signal: Signal, is_shell: bool, now: Instant) {
         if signal == Signal::QUIT {
             self.quit = Some(now);
@@ -188,7 +189,7 @@ impl Course {
         }
     }
 
-    /// It gave no answer for too long.
+    /// It has not answered for too long.
     pub(super) fn unresponsive(&mut self, now: Instant) -> Action {
         if !self.is_running() {
             return Action::Wait;
@@ -197,7 +198,7 @@ impl Course {
         self.send(Signal::TERM, now)
     }
 
-    /// The child has ended. What it left behind in its group is asked to go as well, and after a stop it has the rest of
+    /// The child has ended. What it left behind in its group is asked to stop too, and after a stop it has the rest of
     /// the time: a shell ends at once, and the server that it started is asked only now.
     pub(super) fn end(&mut self, how: Ended, now: Instant) -> Action {
         self.ended = Some(how);
@@ -222,7 +223,7 @@ impl Course {
         }
     }
 
-    /// What is left once it was asked to go.
+    /// What is left once it was asked to stop.
     pub(super) fn left(&mut self, rest: Rest, now: Instant) {
         if let ChildState::Stopping { until } = &mut self.state
             && rest == Rest::OfServer
@@ -241,7 +242,7 @@ impl Course {
         }
     }
 
-    /// The time of the present phase is over.
+    /// The deadline of the current state has passed.
     pub(super) fn pass(&mut self, now: Instant) -> Action {
         match self.state {
             ChildState::Draining { then, .. } => self.send(then, now),
@@ -257,7 +258,7 @@ impl Course {
         }
     }
 
-    /// The exit code, as soon as there is nothing left to wait for.
+    /// The exit code, once there is nothing left to wait for.
     pub(super) fn exit_code(&self, rest: Rest) -> Option<u8> {
         let ended = match self.ended {
             Some(ended) if rest == Rest::Nobody || self.state == ChildState::GivenUp => ended,
@@ -320,7 +321,7 @@ impl Course {
     }
 }
 
-/// What to know about an end that nobody asked for.
+/// What to add about an end that was not requested.
 fn unasked(ended: Ended, on_clean_exit: OnCleanExit) -> &'static str {
     match ended {
         Ended::Code(0) if on_clean_exit == OnCleanExit::Fail => {

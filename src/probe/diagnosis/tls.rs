@@ -1,4 +1,4 @@
-//! What an error of TLS means, in the handshake or after it.
+//! What a TLS error means, in the handshake or after it.
 //!
 //! The libraries' error types differ and tell little; their texts are stable. These are OpenSSL's (`ssl/ssl_stat.c`,
 //! `crypto/x509/x509_txt.c`, `ssl/ssl_err.c`), then those of Apple's Security framework.
@@ -7,7 +7,7 @@ use crate::probe::Diagnosis;
 use crate::probe::{Cause, Reason};
 use crate::tls;
 
-/// The verification of the server's certificate failed, and what of it.
+/// Why the server's certificate could not be verified.
 const UNTRUSTED: [(&str, Option<Cause>); 10] = [
     ("certificate has expired", Some(Cause::CertificateExpired)),
     ("certificate is not yet valid", Some(Cause::CertificateExpired)),
@@ -51,7 +51,7 @@ pub(crate) fn diagnose_app(error: &native_tls::Error) -> Diagnosis {
     }
 }
 
-/// What an alert in the text of an error means, where there is one that names its cause.
+/// What the alert in an error's text means, if it names a cause.
 pub(crate) fn alert(text: &str) -> Option<Diagnosis> {
     let text = text.to_ascii_lowercase();
     let (_, cause) = ALERTS.iter().find(|(alert, _)| text.contains(alert))?;
