@@ -82,7 +82,7 @@ def sql_checks(table: Table, postgres: Postgres) -> None:
 
 
 def scrapes(table: Table, postgres: Postgres) -> None:
-    """The client is slow, and the same for bare hyper: what it makes of that is told beside."""
+    """With a slow client; the figures of bare hyper with the same client stand beside."""
     table.title("1 to 1,000 scrapes a second")
     rows, cpus, tails = [], [], []
     with (

@@ -65,7 +65,7 @@ def requests(table: Table, floor: Server, sidepulse: Server, connections: int) -
 
 def back_to_back(table: Table, postgres: Postgres) -> None:
     """/readyz without checks, with deep checks as fast as allowed, and with the same checks made by another process:
-    what those cost the machine, PostgreSQL's share included, is no fault of sidepulse's."""
+    what those cost the machine, PostgreSQL's share included, is not sidepulse's cost."""
     off, on, beside = [], [], []
     every = "100"
     with servers.floor().running() as app:

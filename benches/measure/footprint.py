@@ -42,7 +42,7 @@ def measure(table: Table, postgres: Postgres, work: Path) -> None:
     with servers.backend(postgres).running() as app:
 
         def everyone(every: str) -> list[Server]:
-            """At intervals of their own, or `every` so often."""
+            """At their own intervals, or every `every` seconds."""
             intervals = {"app_interval": every, "database_interval": every} if every else {}
             return [
                 servers.sidepulse(app.port, postgres.url, "/health", **intervals),

@@ -20,14 +20,14 @@ def free_port() -> int:
 
 
 def raise_file_limit() -> int:
-    """As many open files as allowed, for a crowd of clients; gives the number. Children inherit it."""
+    """As many open files as allowed, for many clients; returns the number. Children inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
 
 
 def wait_for(what: str, ready: Callable[[], object], limit: float = 30) -> float:
-    """Polls as fast as is sensible; gives the seconds it took."""
+    """Polls as fast as is sensible; returns the seconds it took."""
     since = time.perf_counter()
     while not ready():
         if time.perf_counter() - since > limit:

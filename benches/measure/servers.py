@@ -54,7 +54,7 @@ class Server:
             yield self
 
     def load(self, connections: int, seconds: int = SECONDS) -> Load:
-        """Green answers only: nothing is wrong while this is called, so that red ones are a false alarm."""
+        """Accepts green answers only: nothing is wrong meanwhile, so a red one is a false alarm."""
         for _ in range(ATTEMPTS):
             progress.now(f"{self.name} {self.path.split('?')[0]}, {connections} connections at once")
             wait_for(f"{self.name}, green,", self.is_green, 60)

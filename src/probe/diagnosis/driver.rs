@@ -76,7 +76,7 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
 
 /// Why the driver itself ended the login (tokio-postgres: `src/connect_raw.rs`).
 fn refused_login(text: &str, seen: &Seen) -> Option<Cause> {
-    // The server offers a mechanism that the driver refuses: its certificate allows no channel binding.
+    // Where the server offers channel binding and the driver does not use it, its certificate does not allow it.
     let unbound = if seen.offers_binding() { Cause::ChannelBindingImpossible } else { Cause::ChannelBindingNotOffered };
     let causes = [
         ("server did not use channel binding", unbound),

@@ -216,7 +216,7 @@ async fn converse(client: &mut TcpStream, upstream: &mut TcpStream, trouble: Tro
     let up = async {
         let mut part = [0; 4096];
         while let Ok(length @ 1..) = from_client.read(&mut part).await {
-            // A server that ended may still have said something: the client shall read it.
+            // A server that ended may still have said something: the client is to read it.
             let _ = to_server.write_all(&part[..length]).await;
         }
     };

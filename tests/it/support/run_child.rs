@@ -193,7 +193,7 @@ impl Run {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     }
 
-    /// Waits until CMD was started; gives back its number.
+    /// Waits until CMD was started; returns its process ID.
     pub(crate) fn child(&self) -> i32 {
         let started = self.wait_for_event("child_started");
         let message = started["message"].as_str().expect("a message");
@@ -210,7 +210,7 @@ impl Run {
         status
     }
 
-    /// Waits for its end by itself; gives back the exit code.
+    /// Waits for its end by itself; returns the exit code.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let status = self.end();
         status.code().unwrap_or_else(|| panic!("ended by signal {:?}:\n{}", status.signal(), self.text()))
