@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::dsn::Endpoint;
+use crate::probe::ServerFacts;
 use crate::probe::app::AppProbe;
-use crate::probe::database::ServerFacts;
 use crate::probe::traffic::Traffic;
 use crate::retry;
 use crate::state::{Snapshot, Verdict};

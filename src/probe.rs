@@ -18,6 +18,7 @@ mod query;
 mod reason;
 mod refusal;
 mod remedies;
+mod server_facts;
 mod session;
 pub(crate) mod traffic;
 mod trouble;
@@ -30,6 +31,7 @@ pub(crate) use refusal::{Addition, Refusal};
 
 pub(crate) use remedies::Cause;
 use remedies::Diagnosis;
+pub(crate) use server_facts::ServerFacts;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -9,8 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, DatabaseSettings, Thresholds};
 use crate::early_warnings::EarlyWarnings;
-use crate::probe::database::ServerFacts;
-use crate::probe::{CheckId, Class, Failure, Outcome, Reason, Refusal};
+use crate::probe::{CheckId, Class, Failure, Outcome, Reason, Refusal, ServerFacts};
 
 /// Results kept for the status page. Failures are kept in a list of their own, so that successes never push them out.
 pub(crate) const KEPT: usize = 30;

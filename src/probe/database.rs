@@ -16,7 +16,7 @@ use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
 use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
-use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
+use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, ServerFacts, diagnosis};
 use crate::config::DatabaseSettings;
 use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
@@ -24,22 +24,6 @@ use crate::tls;
 
 /// The 8 bytes that ask a PostgreSQL server for TLS (protocol documentation, "SSLRequest").
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-/// What the server tells of itself in a deep query that passed; what it does not tell is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ServerFacts {
-    /// In recovery, or `default_transaction_read_only`.
-    pub(crate) read_only: Option<bool>,
-    /// `pg_postmaster_start_time()` as the server wrote it; a change means a restart.
-    pub(crate) started: Option<String>,
-    /// The `server_version` parameter, e.g. `16.4`.
-    pub(crate) version: Option<String>,
-    /// From the check's start to ReadyForQuery of the attempt that passed.
-    pub(crate) ready_after: Duration,
-    /// The server was started after the check began: the check has woken it, by all that can be told.
-    pub(crate) woken: bool,
-    /// The login went over the network without TLS, because the server has none.
-    pub(crate) plaintext: bool,
-}
 
 /// The result of one database check.
 #[derive(Debug)]

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::database::ServerFacts;
 use super::diagnosis::server::is_catch_all;
 use super::refusal::{Addition, Refusal};
 use super::session::{GOODBYE, Rows, Session};
 use super::trouble::{CUT, Trouble};
-use super::{Failure, Phase, Reason};
+use super::{Failure, Phase, Reason, ServerFacts};
 
 mod facts;
 mod steps;

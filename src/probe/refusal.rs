@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::database::ServerFacts;
+use super::ServerFacts;
 
 /// A server is asked again after this long, though it was not seen to restart.
 const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);

@@ -1,4 +1,4 @@
-//! Early warnings on real PostgreSQL: what hurts soon is told while the deep check is green.
+//! Early warnings on real PostgreSQL: trouble to come is reported while the deep check is green.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::support::sidecar::Sidecar;
 /// For tests of what takes long.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// The daemon's checks and looks, as often as the test wants them.
+/// The daemon's checks and readings, as often as the test wants them.
 struct Watcher {
     runtime: Runtime,
     check: DeepCheck,
@@ -44,7 +44,7 @@ impl Watcher {
         })
     }
 
-    /// Whether two looks in a row see it, the first at once or soon.
+    /// Whether two readings in a row see it, the first at once or soon.
     fn warns_of(&mut self, warning: Reason) -> bool {
         eventually(SOON, || {
             self.look();
@@ -254,7 +254,7 @@ fn thousands_of_sessions_are_one_row() {
     }
 }
 
-/// The whole program with its own thresholds: the second look comes after a minute.
+/// The whole program with its own thresholds: the second reading comes after a minute.
 #[test]
 fn the_daemon_warns_at_its_second_look_while_every_check_passes() {
     let postgres =

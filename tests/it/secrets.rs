@@ -11,7 +11,7 @@ use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::PASSWORD;
 use crate::support::sidecar::{Builder, Sidecar};
 
-/// What only whoever configured it may know.
+/// What only the person who configured it may know.
 const TOKEN: &str = "marktoken7q-0123456789";
 const HEADER: &str = "markheader7q";
 const QUERY: &str = "SELECT 1 AS markquery7q";

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::probe::Addition;
-use crate::probe::database::ServerFacts;
 use crate::probe::session::{Rows, Session};
+use crate::probe::{Addition, ServerFacts};
 
 /// All of it, in the order of the columns.
 pub(super) const ALL: [Addition; 3] = [Addition::StartTime, Addition::Recovery, Addition::ReadOnlyDefault];

@@ -61,7 +61,7 @@ impl Builder {
         self
     }
 
-    /// Nobody reads stdout and stderr any more once CMD was started.
+    /// Stdout and stderr are no longer read once CMD was started.
     pub(crate) fn deaf(mut self) -> Builder {
         self.deaf = true;
         self
@@ -216,7 +216,7 @@ impl Run {
         status.code().unwrap_or_else(|| panic!("ended by signal {:?}:\n{}", status.signal(), self.text()))
     }
 
-    /// GETs a path. `None` where nobody answers.
+    /// GETs a path. `None` without an answer.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         self.get_as("sidepulse.test", path)
     }
