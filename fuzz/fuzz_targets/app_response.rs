@@ -58,8 +58,10 @@ fuzz_target!(|input: &[u8]| {
         server = server.after(pause, head);
     }
     let run = PROBE.with_borrow_mut(|probe| RUNTIME.with(|runtime| run(runtime, server, CHECK, probe.check(TOKEN))));
-    assert_eq!((run.result.attempts, run.connections), (1, 1));
     let found = run.result.reason;
+    // A second connection asks whether a server that closed without an answer wants TLS.
+    let most = if found == Some("connection_lost") { 2 } else { 1 };
+    assert!(run.result.attempts == 1 && (1..=most).contains(&run.connections), "{} connections", run.connections);
     if let Some((head, verdict)) = head {
         assert_eq!(found, *verdict, "after {}", String::from_utf8_lossy(head));
     }
