@@ -104,7 +104,6 @@ impl CommandLine {
     }
 }
 
-/// The whole command line.
 pub(crate) fn command() -> Command {
     let about = "Health and readiness probe sidecar: checks the app shallowly and the database deeply, and tells it to\n\
                  Railway's healthcheck, uptime monitors and Prometheus.";

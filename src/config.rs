@@ -170,11 +170,9 @@ pub(crate) struct Railway {
 pub struct Config {
     /// Where to serve.
     pub(crate) listen: SocketAddr,
-    /// The app check.
     pub(crate) app: AppSettings,
     /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
     pub(crate) database: Option<DatabaseSettings>,
-    /// Results in a row.
     pub(crate) thresholds: Thresholds,
     /// Bearer token for the details.
     pub(crate) token: Option<Secret>,
@@ -182,7 +180,6 @@ pub struct Config {
     pub(crate) drain_delay: Duration,
     /// The child of `run`.
     pub(crate) child: ChildSettings,
-    /// The platform.
     pub(crate) railway: Railway,
     /// Replaces every known secret in a text.
     pub(crate) redactor: Arc<Redactor>,

@@ -74,7 +74,6 @@ pub(crate) struct Site {
     pub(crate) token: Option<Secret>,
     /// Notices visitors of the app that come here.
     pub(crate) misdirected: Option<Misdirected>,
-    /// For accept errors.
     pub(crate) log: Log,
 }
 
@@ -236,7 +235,6 @@ async fn serve(
 }
 
 impl Site {
-    /// The answer to a request.
     fn reply(&self, request: &Request<Incoming>, now: Now) -> Reply {
         let ask = Ask {
             method: request.method(),
@@ -254,7 +252,6 @@ impl Site {
         reply
     }
 
-    /// An answer as HTTP.
     async fn response(&self, reply: Reply, now: Now) -> Response<Pieces> {
         let headers = headers::of(&reply.body, reply.code);
         let bytes = match reply.body {
@@ -267,7 +264,6 @@ impl Site {
         response
     }
 
-    /// The text of `/metrics`.
     async fn scrape(&self, now: Now) -> Bytes {
         let snapshot = Arc::clone(&self.board.borrow());
         let gauges = || {

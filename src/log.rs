@@ -135,7 +135,6 @@ impl Log {
 }
 
 impl Line<'_> {
-    /// Adds a field.
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.fields.push((name, value.into()));
         self

@@ -4,12 +4,10 @@ use bytes::Bytes;
 
 use crate::metrics::Answer;
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
     /// The path of the route, or `other`: for the request counter.
     pub(crate) path: &'static str,
-    /// The status.
     pub(crate) code: u16,
     /// What follows the head.
     pub(crate) body: Body,

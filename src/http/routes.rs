@@ -25,7 +25,6 @@ pub(crate) struct Ask<'a> {
     pub(crate) path: &'a str,
     /// What follows the `?`.
     pub(crate) query: &'a str,
-    /// The `Authorization` header.
     pub(crate) authorization: Option<&'a HeaderValue>,
 }
 

@@ -19,7 +19,6 @@ pub(crate) struct View<'a> {
     pub(crate) live: bool,
     /// The token that `/` and `/metrics` ask for.
     pub(crate) token: Option<&'a str>,
-    /// The moment.
     pub(crate) now: Now,
 }
 

@@ -48,7 +48,6 @@ pub struct Signals {
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Came {
-    /// Its number.
     pub(crate) number: i32,
     /// The terminal sent it, to everyone in the foreground.
     pub(crate) from_terminal: bool,
@@ -182,7 +181,6 @@ pub(crate) fn code_of(signal: i32) -> u8 {
     SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0))
 }
 
-/// A signal's name.
 pub(crate) fn signal_name(number: i32) -> String {
     const NAMES: [(Known, &str); 14] = [
         (Known::HUP, "SIGHUP"),

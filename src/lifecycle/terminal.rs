@@ -83,7 +83,6 @@ mod on_linux {
             Ok(Some(TerminalSignals(told)))
         }
 
-        /// The next one.
         pub(in super::super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Came> {
             match self.0.poll_recv(context) {
                 Poll::Ready(Some(came)) => Poll::Ready(came),

@@ -44,25 +44,22 @@ pub(super) fn is_shell(pid: Pid) -> bool {
     program.file_name().and_then(|name| name.to_str()).is_some_and(|name| SHELLS.contains(&name))
 }
 
-/// Elsewhere nothing is known.
+// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn children() -> Option<Vec<Pid>> {
     None
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn stops_by_itself(_: Pid, _: Signal) -> bool {
     false
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn children_of(_: Pid) -> Vec<Pid> {
     Vec::new()
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_shell(_: Pid) -> bool {
     false
