@@ -13,7 +13,7 @@ from table import Table, at_most
 SQL_CHECKS = (1, 2, 4, 8, 16, 32)
 SCRAPES = (1, 10, 100, 1000)
 IDLE_CLIENTS = (1, 10, 100, 1000, 5000)
-IDLE_SECONDS = 5  # hyper closes a silent connection after 10
+IDLE_SECONDS = 5  # sidepulse closes a silent connection after 80
 MEGABYTES = ["RSS MB", "anonymous", "PSS"]
 FRESH = 1.1  # the metrics are encoded once a second
 # Of one step of a curve, over the growth of the work; above 1 is noise, or the beginning of a cliff.
