@@ -16,6 +16,9 @@ mod file;
 
 /// A connector that can be had only once the roots are loaded: 40 to 75 ms of CPU, so it is built once and cloned.
 ///
+/// native-tls loads the system's bundle in any case, and disabling it afterwards frees it without a page going back to the
+/// system: 1.5 MB that only `SSL_CERT_FILE=/dev/null` spares.
+///
 /// # Errors
 /// Text for the log at level debug; [`check_files`] has already found what an operator can mend.
 pub(crate) fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
