@@ -255,6 +255,11 @@ impl Config {
         let redactor = Arc::new(Redactor::new(secrets));
         Ok(Config { listen, app, database, thresholds, token, drain_delay, child, railway, redactor, warnings })
     }
+
+    /// Whether there is a database to check.
+    pub fn has_database(&self) -> bool {
+        self.database.is_some()
+    }
 }
 
 /// The address on which the daemon listens. No other setting is read, so that a fault elsewhere does not stop `ping`.

@@ -52,6 +52,11 @@ impl AppProbe {
         AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven, spoke_http: false }
     }
 
+    /// How long the next check may take.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.settings.timeout = timeout;
+    }
+
     /// One check: one request, no retry.
     pub(crate) async fn check(&mut self) -> Outcome {
         let started = Instant::now();
