@@ -59,7 +59,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let run = PROBE.with_borrow_mut(|probe| RUNTIME.with(|runtime| run(runtime, server, CHECK, probe.check(TOKEN))));
     let found = run.result.reason;
-    // A second connection asks whether a server that closed without an answer wants TLS.
+    // An app that closes without an answer is asked once whether it waits for TLS.
     let most = if found == Some("connection_lost") { 2 } else { 1 };
     assert!(run.result.attempts == 1 && (1..=most).contains(&run.connections), "{} connections", run.connections);
     if let Some((head, verdict)) = head {
