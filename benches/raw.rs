@@ -19,7 +19,8 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 
 /// What sidepulse sends for `SELECT 1`, at an attempt timeout of 8 s.
 const DEEP: &str = "BEGIN READ ONLY\n;SET LOCAL statement_timeout = 7740\n;SET LOCAL lock_timeout = 1000\n;SELECT 1\n;\
-                    SELECT extract(epoch FROM pg_postmaster_start_time()), pg_is_in_recovery(), \
+                    SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || extract(epoch FROM \
+                    clock_timestamp()), pg_is_in_recovery(), \
                     current_setting('default_transaction_read_only')\n;ROLLBACK";
 
 /// Checks as one would write them without sidepulse.

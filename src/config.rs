@@ -121,7 +121,7 @@ pub struct DatabaseSettings {
     /// Economy: how often to make a handshake without logging in; `None` = total silence.
     pub idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to query.
-    pub blind_interval: Duration,
+    pub economy_interval: Duration,
     /// After a deep query that passed, look for what will hurt soon.
     pub early_warnings: Option<WarnAt>,
 }

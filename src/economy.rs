@@ -5,7 +5,8 @@
 //! that the database is reachable. That the app uses the database is seen from outside, at the kernel's sockets: the app need not be changed.
 //!
 //! - While the app is idle no query is sent, except once in `SIDEPULSE_ECONOMY_MAX_AGE`.
-//! - What we do ourselves is never taken for the app's doing.
+//! - What we do ourselves is never taken for the app's doing, nor is what wakes nothing: a connection without a login.
+//! - A query that had to wake the compute itself was a mistake, and the next ones wait longer.
 //! - Where nothing can be seen, the log warns of that, and the database is asked once in `SIDEPULSE_ECONOMY_INTERVAL`.
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::dsn::Endpoint;
+use crate::probe::ServerFacts;
 use crate::probe::app::AppProbe;
 use crate::probe::traffic::Traffic;
 use crate::retry;
@@ -29,18 +31,19 @@ mod kernel;
 #[cfg(not(target_os = "linux"))]
 #[path = "economy/no_kernel.rs"]
 mod kernel;
+mod mistakes;
+mod visibility;
 
 pub use activity::Finding;
 pub use app_connections::AppConnections;
 use app_url::AppChecks;
+use mistakes::{Compute, Mistakes};
+use visibility::Unseen;
 
-/// An app that is up and has not connected to the database by then may do so where we cannot see it.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
-
-/// A server that has said farewell closes the connection when its process ends. It need not be waited for longer than
-/// this part of the interval.
-const FAREWELL: Duration = Duration::from_millis(250);
-const FAREWELL_PART: u32 = 2;
+/// A server that shuts down closes a connection this long after its last message at most, or after this part of the
+/// interval.
+const CLOSE_DELAY: Duration = Duration::from_millis(250);
+const CLOSE_DELAY_PART: u32 = 2;
 /// Between two checks of an app that is suspected of using the database for each.
 const TRIAL: Duration = Duration::from_millis(200);
 
@@ -63,20 +66,22 @@ struct Policy {
     /// `SIDEPULSE_IDLE_HANDSHAKE`: for a handshake.
     idle_handshake: Option<Duration>,
     /// `SIDEPULSE_ECONOMY_INTERVAL`: for the deep query, where the app cannot be seen.
-    blind_interval: Duration,
+    economy_interval: Duration,
 }
 
 /// What a decision rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Situation {
-    /// The database check is up, and its newest result is good.
+    /// The database check is up, and its newest deep query has passed.
     healthy: bool,
+    /// The newest handshake has failed, after that query.
+    handshake_failed: bool,
     /// The app has used the database since the newest deep query began.
     active: bool,
     /// The interval since the newest deep query is over.
     rested: bool,
     /// What the app does cannot be seen.
-    blind: bool,
+    unseen: bool,
     /// Since the newest deep query that passed.
     unverified_for: Duration,
     /// Since the database was last reached, by a query or a handshake.
@@ -89,10 +94,10 @@ fn decide(policy: &Policy, situation: &Situation) -> Action {
     if !situation.healthy
         || (situation.active && situation.rested)
         || due(policy.max_age, situation.unverified_for)
-        || (situation.blind && due(Some(policy.blind_interval), situation.unverified_for))
+        || (situation.unseen && due(Some(policy.economy_interval), situation.unverified_for))
     {
         Action::Query
-    } else if due(policy.idle_handshake, situation.unreached_for) {
+    } else if situation.handshake_failed || due(policy.idle_handshake, situation.unreached_for) {
         Action::Handshake
     } else {
         Action::Nothing
@@ -104,31 +109,12 @@ fn settled_for(policy: &Policy, situation: &Situation) -> Option<Duration> {
     let left = |after: Option<Duration>, age: Duration| after.map(|after| after.saturating_sub(age));
     [
         left(policy.max_age, situation.unverified_for),
-        left(Some(policy.blind_interval).filter(|_| situation.blind), situation.unverified_for),
+        left(Some(policy.economy_interval).filter(|_| situation.unseen), situation.unverified_for),
         left(policy.idle_handshake, situation.unreached_for),
     ]
     .into_iter()
     .flatten()
     .min()
-}
-
-/// Why the app cannot be seen at the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blindness {
-    /// The kernel shows no sockets, or none of those that lead to this database.
-    NoDiagnostics,
-    /// The app has been up for long, and was never seen with the database.
-    NeverSeen,
-}
-
-/// Whether the app can be seen at the database: `ever_seen` is whether it was, up to now.
-fn blindness(diagnostics: bool, ever_seen: bool, app_up_since: Option<Instant>, now: Instant) -> Option<Blindness> {
-    let patient = app_up_since.is_none_or(|since| now.saturating_duration_since(since) < PATIENCE);
-    match diagnostics {
-        false => Some(Blindness::NoDiagnostics),
-        true if ever_seen || patient => None,
-        true => Some(Blindness::NeverSeen),
-    }
 }
 
 /// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
@@ -178,16 +164,22 @@ pub(crate) struct Economy {
     interval: Duration,
     traffic: Traffic,
     connections: io::Result<AppConnections>,
-    blindness: Option<Blindness>,
+    unseen: Option<Unseen>,
     suspicion: app_url::Suspicion,
     /// Use of the database that no deep query has followed yet.
     active: bool,
+    /// The deep query that was decided on last is made because of activity.
+    by_activity: bool,
+    mistakes: Mistakes,
+    /// When the server was started, as it says.
+    server_started: Option<String>,
+    handshake_failed: bool,
     /// A deep query that activity causes starts no sooner.
     rested_at: Instant,
     verified: Instant,
     reached: Instant,
     app_up_since: Option<Instant>,
-    warned_of: Vec<Blindness>,
+    warned_of: Vec<Unseen>,
     warnings: Vec<String>,
 }
 
@@ -211,14 +203,18 @@ impl Economy {
             policy: Policy {
                 max_age: settings.max_age,
                 idle_handshake: settings.idle_handshake,
-                blind_interval: settings.blind_interval,
+                economy_interval: settings.economy_interval,
             },
             interval: settings.interval,
             traffic: traffic.clone(),
             connections,
-            blindness: None,
+            unseen: None,
             suspicion: app_url::Suspicion::default(),
             active: false,
+            by_activity: false,
+            mistakes: Mistakes::new(settings.interval, settings.max_age),
+            server_started: None,
+            handshake_failed: false,
             rested_at: now,
             verified: now,
             reached: now,
@@ -230,7 +226,7 @@ impl Economy {
 
     /// What the app has done at the database since the last time; `None` where that cannot be seen.
     pub(crate) async fn observe(&mut self) -> Option<Finding> {
-        let pause = FAREWELL.min(self.interval / FAREWELL_PART);
+        let pause = CLOSE_DELAY.min(self.interval / CLOSE_DELAY_PART);
         match &mut self.connections {
             Ok(connections) => connections.compare_twice(pause).await.ok(),
             Err(_) => None,
@@ -250,14 +246,18 @@ impl Economy {
             self.suspicion.grows(found, checks);
         }
         let ever_seen = self.connections.as_ref().is_ok_and(AppConnections::ever_seen);
-        self.blindness = blindness(found.is_some(), ever_seen, self.app_up_since, now);
-        self.warn_of_blindness();
+        self.unseen = visibility::unseen(found.is_some(), ever_seen, self.app_up_since, now);
+        self.warn_of_unseen();
         let query = snapshot.database.as_ref().map(|database| &database.query);
-        let healthy = query.is_some_and(|check| check.verdict == Verdict::Up && check.failures == 0);
-        let idle = healthy && !self.active;
+        let healthy =
+            query.is_some_and(|check| check.verdict == Verdict::Up && (check.failures == 0 || self.handshake_failed));
+        // After a mistake only what is seen when the wait is over counts: the database may be asleep by then.
+        self.active &= self.mistakes.wait().is_none() || now >= self.rested_at;
+        let idle = healthy && !self.active && !self.handshake_failed;
         let action = decide(&self.policy, &self.situation(healthy, now));
         if action == Action::Query {
-            self.active = false;
+            let active = mem::take(&mut self.active);
+            self.by_activity = healthy && active;
         }
         Noticed {
             action,
@@ -269,43 +269,68 @@ impl Economy {
     }
 
     /// A deep query has passed; while all is well the next follows after this wait.
-    pub(crate) fn verified(&mut self, wait: Duration) {
+    pub(crate) fn verified(&mut self, facts: Option<&ServerFacts>, wait: Duration) {
         let now = Instant::now();
+        if let Some(facts) = facts {
+            let compute = self.found(facts);
+            self.mistakes.take(compute, self.by_activity, now.saturating_duration_since(self.verified));
+        }
+        let wait = self.mistakes.wait().map_or(wait, |longer| wait.max(longer));
         (self.verified, self.reached, self.rested_at) = (now, now, now + wait);
+        (self.by_activity, self.handshake_failed) = (false, false);
+    }
+
+    /// How a deep query found the compute.
+    fn found(&mut self, facts: &ServerFacts) -> Compute {
+        let before = mem::replace(&mut self.server_started, facts.started.clone());
+        match (before, &self.server_started) {
+            _ if facts.woken => Compute::Woken,
+            (Some(before), Some(now)) if before != *now => Compute::Restarted,
+            _ => Compute::Unchanged,
+        }
     }
 
     /// A handshake has passed.
     pub(crate) fn reached(&mut self) {
         self.reached = Instant::now();
+        self.handshake_failed = false;
+    }
+
+    /// A query or a handshake has failed. One handshake need not be more than a moment's trouble: the next follows
+    /// soon, and the deep query when the check is down.
+    pub(crate) fn failed(&mut self, action: Action) {
+        self.handshake_failed = action == Action::Handshake;
     }
 
     /// How long to wait until the next decision, where all is well.
     pub(crate) fn wait(&self) -> Duration {
         let now = Instant::now();
         let rest = self.rested_at.saturating_duration_since(now);
-        let wait = if rest.is_zero() { retry::spread(self.interval) } else { rest };
+        let wait = match (rest.is_zero(), self.mistakes.wait()) {
+            (true, _) => retry::spread(self.interval),
+            (false, None) => rest,
+            // The wait after a mistake is long, and what happens meanwhile is looked at all the same.
+            (false, Some(_)) => retry::spread(self.interval).min(rest),
+        };
         settled_for(&self.policy, &self.situation(true, now)).map_or(wait, |settled| wait.min(settled))
     }
 
     fn situation(&self, healthy: bool, now: Instant) -> Situation {
         Situation {
             healthy,
+            handshake_failed: self.handshake_failed,
             active: self.active,
             rested: now >= self.rested_at,
-            blind: self.blindness.is_some(),
+            unseen: self.unseen.is_some(),
             unverified_for: now.saturating_duration_since(self.verified),
             unreached_for: now.saturating_duration_since(self.reached),
         }
     }
 
-    fn warn_of_blindness(&mut self) {
-        let Some(blindness) = self.blindness.filter(|blindness| !self.warned_of.contains(blindness)) else { return };
-        self.warned_of.push(blindness);
-        let why = match blindness {
-            Blindness::NoDiagnostics => "the kernel does not show the app's connections to the database",
-            Blindness::NeverSeen => "the app was never seen connected to the database (another network namespace?)",
-        };
-        let every = humantime::format_duration(self.policy.blind_interval);
+    fn warn_of_unseen(&mut self) {
+        let Some(unseen) = self.unseen.filter(|unseen| !self.warned_of.contains(unseen)) else { return };
+        self.warned_of.push(unseen);
+        let (why, every) = (unseen.as_str(), humantime::format_duration(self.policy.economy_interval));
         self.warnings.push(format!("economy: {why}: one deep query every {every} until one is seen"));
     }
 }

@@ -48,4 +48,4 @@ mod retry;
 pub mod schedule;
 pub mod state;
 pub mod supervise;
-pub mod tls;
+mod tls;

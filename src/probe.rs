@@ -18,6 +18,7 @@ mod query;
 mod reason;
 mod refusal;
 mod remedies;
+mod server_facts;
 mod session;
 pub mod traffic;
 mod trouble;
@@ -29,6 +30,7 @@ pub use refusal::{Addition, Refusal};
 
 pub use remedies::Cause;
 use remedies::Diagnosis;
+pub use server_facts::ServerFacts;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

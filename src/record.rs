@@ -13,9 +13,9 @@ use crate::early_warnings;
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::millis;
-use crate::probe::database::{DatabaseReport, Handshake, ServerFacts};
+use crate::probe::database::{DatabaseReport, Handshake};
 use crate::probe::vitals::Vitals;
-use crate::probe::{CheckId, Failure, Outcome, Phase, Reason, Refusal};
+use crate::probe::{CheckId, Failure, Outcome, Phase, Reason, Refusal, ServerFacts};
 use crate::process_state::ProcessState;
 use crate::pulse::Lane;
 use crate::readiness::{self, Now, Status};
@@ -153,6 +153,7 @@ impl Recorder {
             return self.log_first_ready();
         }
         self.metrics.ran(&CheckId::Database, outcome.ended.1);
+        self.change_database(|database| database.query.reached());
         self.certificate(certificate);
     }
 

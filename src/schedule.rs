@@ -14,7 +14,7 @@ use crate::economy::{Action, Economy};
 use crate::probe::app::AppProbe;
 use crate::probe::database::{DatabaseProbe, DatabaseReport, Handshake};
 use crate::probe::traffic::Traffic;
-use crate::probe::{Failure, Outcome, Phases, Reason};
+use crate::probe::{Failure, Outcome, Phases, Reason, ServerFacts};
 use crate::pulse::{Lane, OVERRUN, Pulse};
 use crate::record::Recorder;
 use crate::redact::Redactor;
@@ -137,8 +137,13 @@ impl<'a> Schedule<'a> {
                 Some(economy) => self.decide(economy).await,
                 None => Action::Query,
             };
+            let mut passed = None;
             let failure = match action {
-                Action::Query => lane.query().await,
+                Action::Query => {
+                    let queried = lane.query().await;
+                    passed = queried.facts;
+                    queried.failure
+                }
                 Action::Handshake => {
                     let (failure, certificate) = lane.handshake().await;
                     if certificate {
@@ -148,17 +153,18 @@ impl<'a> Schedule<'a> {
                 }
                 Action::Nothing => None,
             };
-            let wait = match &mut economy {
-                Some(economy) if failure.is_none() => {
-                    match action {
-                        Action::Query => economy.verified(rhythm.after(None, Instant::now())),
-                        Action::Handshake => economy.reached(),
-                        Action::Nothing => {}
-                    }
-                    economy.wait()
+            let mut wait = rhythm.after(failure, Instant::now());
+            if let Some(economy) = &mut economy {
+                match (failure, action) {
+                    (Some(_), _) => economy.failed(action),
+                    (None, Action::Query) => economy.verified(passed.as_ref(), wait),
+                    (None, Action::Handshake) => economy.reached(),
+                    (None, Action::Nothing) => {}
                 }
-                _ => rhythm.after(failure, Instant::now()),
-            };
+                if failure.is_none() {
+                    wait = economy.wait();
+                }
+            }
             let mut due = Instant::now() + wait;
             self.recorder.borrow().plan(Lane::Database, due);
             if action == Action::Query && failure.is_none() {
@@ -194,6 +200,14 @@ impl<'a> Schedule<'a> {
     }
 }
 
+/// What became of a deep query.
+struct Queried {
+    /// Why it failed.
+    failure: Option<Reason>,
+    /// What it learned, if it passed.
+    facts: Option<ServerFacts>,
+}
+
 /// Everything that goes to the database, one after the other.
 struct DatabaseLane<'a> {
     settings: &'a DatabaseSettings,
@@ -204,8 +218,8 @@ struct DatabaseLane<'a> {
 }
 
 impl DatabaseLane<'_> {
-    /// The deep query with its SQL checks. Returns why it failed.
-    async fn query(&mut self) -> Option<Reason> {
+    /// The deep query with its SQL checks.
+    async fn query(&mut self) -> Queried {
         let started = Instant::now();
         let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
         let report = report.unwrap_or_else(|| {
@@ -213,9 +227,9 @@ impl DatabaseLane<'_> {
             let sql = vec![query.clone(); self.settings.sql_checks.len()];
             DatabaseReport { query, facts: None, refused: Vec::new(), sql }
         });
-        let reason = report.query.reason();
+        let queried = Queried { failure: report.query.reason(), facts: report.facts.clone() };
         self.schedule.recorder.borrow_mut().database(report);
-        reason
+        queried
     }
 
     /// What will hurt soon, in the session of the deep query that has just passed: its result stands already.

@@ -9,16 +9,17 @@ use tokio::time::Instant;
 
 use crate::config::{Config, DatabaseSettings, Thresholds};
 use crate::early_warnings::EarlyWarnings;
-use crate::probe::database::ServerFacts;
-use crate::probe::{CheckId, Class, Failure, Outcome, Reason, Refusal};
+use crate::probe::{CheckId, Class, Failure, Outcome, Reason, Refusal, ServerFacts};
 
 /// Results kept for the status page. Failures are kept in a list of their own, so that successes never push them out.
 pub const KEPT: usize = 30;
+/// A check that still fails this long after the start is down: a restart in the middle of an outage is an outage.
+pub const STARTING_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// What the thresholds make of the results so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Never up, and nothing permanent is wrong.
+    /// Never up, nothing permanent is wrong, and the start is not [`STARTING_FOR`] ago.
     Starting,
     /// Passing.
     Up,
@@ -93,6 +94,8 @@ pub struct CheckState {
     /// The newest failures, oldest first.
     pub recent_failures: VecDeque<Mark>,
     thresholds: Thresholds,
+    /// From when on a failure ends the start.
+    starting_until: Instant,
 }
 
 impl CheckState {
@@ -115,6 +118,7 @@ impl CheckState {
             recent: VecDeque::with_capacity(KEPT),
             recent_failures: VecDeque::with_capacity(KEPT),
             thresholds,
+            starting_until: now + STARTING_FOR,
         }
     }
 
@@ -143,13 +147,23 @@ impl CheckState {
                 self.failures = self.failures.saturating_add(1);
                 self.newest_failure = Some(failure.reason);
                 let permanent = failure.reason.class() == Class::Permanent;
-                if permanent || (self.verdict == Verdict::Up && self.failures >= self.thresholds.failure) {
+                let enough = match self.verdict {
+                    Verdict::Starting => outcome.ended.0 >= self.starting_until,
+                    Verdict::Up => self.failures >= self.thresholds.failure,
+                    Verdict::Down => false,
+                };
+                if permanent || enough {
                     self.verdict = Verdict::Down;
                 }
             }
         }
         self.newest = Some(outcome);
         (from != self.verdict).then_some(Transition { from, to: self.verdict })
+    }
+
+    /// The database was reached without a login (economy): failures to reach it are no longer in a row.
+    pub(crate) fn reached(&mut self) {
+        self.failures = 0;
     }
 
     /// Whether the next result is overdue.

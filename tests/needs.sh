@@ -77,9 +77,9 @@ need_cargo_tool() {
     # Called as cargo does: by itself cargo-cyclonedx knows no --version.
     [ "$(cargo "${1#cargo-}" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] && return
     say "installing $1 $2 (some minutes, once)"
-    CARGO_TARGET_DIR=$cache/tools/build cargo install "${cargo_output[@]}" --locked --debug --root "$cache/tools" "$1@$2" ||
+    CARGO_TARGET_DIR=$cache/tools/build-$1 cargo install "${cargo_output[@]}" --locked --debug --root "$cache/tools" "$1@$2" ||
         die "cargo install failed: $1"
-    rm -rf "$cache/tools/build"
+    rm -rf "$cache/tools/build-$1"
 }
 
 # Bans, licences and sources always; known vulnerabilities where the database of them can be reached.

@@ -2,8 +2,8 @@
 
 Where is …? What the variables may say: settings.py, cors.py, database_url.py (with pasted.py, hosts.py and
 tls.py). The engine, its limits and the session a route asks for: database.py. Why the database did not
-answer: diagnosis.py. Tokens: security.py. The health endpoints: health.py. The monitors' way in to the sidecar:
-sidecar.py. Why the probe is not in the access log: access_log.py. A resource to copy: notes.py.
+answer: diagnosis.py. Tokens: security.py. The health endpoints: health.py. The monitors' way in to the
+sidecar: sidecar.py. Why the probe is not in the access log: access_log.py. A resource to copy: notes.py.
 """
 
 import logging

@@ -68,7 +68,7 @@ impl Plot {
             sql_checks: vec![(Arc::from("check"), "SELECT true".to_owned()); self.sql_checks],
             max_age: None,
             idle_handshake: None,
-            blind_interval: CHECK,
+            economy_interval: CHECK,
             early_warnings: Some(WarnAt::default()),
         };
         DatabaseProbe::new(settings, redactor)

@@ -15,7 +15,7 @@ use sidepulse::http::routes::{Ask, respond};
 use sidepulse::probe::{Class, Failure, Outcome, Phase, Phases, Reason};
 use sidepulse::readiness::{Judgement, Now, Scope, State, Status, health, judge};
 use sidepulse::schedule::Rhythm;
-use sidepulse::state::{CheckState, KEPT, Snapshot, Verdict};
+use sidepulse::state::{CheckState, KEPT, STARTING_FOR, Snapshot, Verdict};
 use tokio::time::Instant;
 
 const THRESHOLDS: u8 = 5;
@@ -37,7 +37,7 @@ struct Model {
 }
 
 impl Model {
-    fn take(&mut self, failure: Option<Reason>, thresholds: (u32, u32)) {
+    fn take(&mut self, failure: Option<Reason>, thresholds: (u32, u32), since_start: Duration) {
         self.results += 1;
         match failure {
             None => {
@@ -51,7 +51,9 @@ impl Model {
                 self.in_a_row = (self.in_a_row.0 + 1, 0);
                 (self.last, self.failures) = (Some(reason), self.failures + 1);
                 let enough = self.up == Some(true) && self.in_a_row.0 >= thresholds.0;
-                if enough || reason.class() == Class::Permanent {
+                // A start that lasts is an outage.
+                let late = self.up.is_none() && since_start >= STARTING_FOR;
+                if enough || late || reason.class() == Class::Permanent {
                     self.up = Some(false);
                 }
             }
@@ -74,6 +76,7 @@ struct World {
     snapshot: Snapshot,
     models: Vec<Model>,
     rhythms: [Rhythm; 2],
+    start: Instant,
     now: Now,
     draining: bool,
     ever_ready: bool,
@@ -105,7 +108,7 @@ impl World {
         let interval = config.database.as_ref().map_or(config.app.interval, |database| database.interval);
         let rhythms = [Rhythm::of_app(config.app.interval, now.instant), Rhythm::of_database(interval)];
         let models = vec![Model::default(); snapshot.checks().count()];
-        World { config, gate, snapshot, models, rhythms, now, draining: false, ever_ready: false }
+        World { config, gate, snapshot, models, rhythms, start: now.instant, now, draining: false, ever_ready: false }
     }
 
     /// Overdue: now > due + timeout + 2 × interval.
@@ -142,7 +145,8 @@ impl World {
         };
         let thresholds = (self.config.thresholds.failure, self.config.thresholds.success);
         let before = self.models[index].verdict();
-        self.models[index].take(failure, thresholds);
+        let since_start = self.now.instant.duration_since(self.start);
+        self.models[index].take(failure, thresholds, since_start);
         let after = self.models[index].verdict();
         let change = self.check_mut(index).record(outcome);
         if failure.is_none()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-pub(crate) use super::statement::statement;
+use super::statement;
 
 /// What is wrong with a value, and how a right one looks.
 pub(crate) type Wrong = (String, &'static str);
@@ -19,6 +19,11 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// More checks than this would not fit into one attempt's time.
 const MOST_SQL_CHECKS: usize = 32;
+
+/// One SQL statement as it goes to the server.
+pub(crate) fn statement(text: &str) -> Result<String, Wrong> {
+    statement::statement(text).map_err(|what| (what.into(), "SELECT 1"))
+}
 
 /// `250ms`, `5s`, `2m`, `1h`; at least 100 ms.
 pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
@@ -116,7 +121,7 @@ pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
         if checks.iter().any(|(known, _)| &**known == name) {
             return Err(wrong("the name is used twice"));
         }
-        checks.push((name.into(), statement(sql).map_err(|(what, _)| wrong(&what))?));
+        checks.push((name.into(), statement::statement(sql).map_err(wrong)?));
     }
     if checks.len() > MOST_SQL_CHECKS {
         return Err((format!("has more than {MOST_SQL_CHECKS} checks"), EXAMPLE));

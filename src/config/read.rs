@@ -132,7 +132,7 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
     let never_at_zero = |time: Duration| Some(time).filter(|time| !time.is_zero());
     let max_age = never_at_zero(r.read("SIDEPULSE_ECONOMY_MAX_AGE", parse::duration_or_zero));
     let idle_handshake = never_at_zero(r.read("SIDEPULSE_IDLE_HANDSHAKE", parse::duration_or_zero));
-    let blind_interval = r.read("SIDEPULSE_ECONOMY_INTERVAL", parse::duration);
+    let economy_interval = r.read("SIDEPULSE_ECONOMY_INTERVAL", parse::duration);
     let early_warnings = r.choice("SIDEPULSE_EARLY_WARNINGS", &SWITCH);
     if !on {
         return None;
@@ -153,7 +153,7 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
         sql_checks,
         max_age,
         idle_handshake,
-        blind_interval,
+        economy_interval,
         early_warnings: early_warnings.then(WarnAt::default),
     })
 }

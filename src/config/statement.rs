@@ -1,22 +1,18 @@
 //! Is this one SQL statement? A second one could end the read-only transaction that a check runs in, so that it is
 //! refused before anything is sent.
 
-use super::parse::Wrong;
-
-const EXAMPLE: &str = "SELECT 1";
-
-/// One SQL statement as it goes to the server, without the semicolon at its end.
-pub(crate) fn statement(text: &str) -> Result<String, Wrong> {
+/// One SQL statement as it goes to the server, without the semicolon at its end; else what is wrong with it.
+pub(super) fn statement(text: &str) -> Result<String, &'static str> {
     let text = text.trim_start().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
     if text.is_empty() {
-        return Err(("has no SQL".into(), EXAMPLE));
+        return Err("has no SQL");
     }
     // The wire protocol ends a query at the first NUL byte.
     if text.contains('\0') {
-        return Err(("holds a NUL character".into(), EXAMPLE));
+        return Err("holds a NUL character");
     }
     if has_semicolon(text) {
-        return Err(("has more than one statement".into(), EXAMPLE));
+        return Err("has more than one statement");
     }
     Ok(text.to_owned())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::activity::{EndedSocket, Finding, Ledger};
+use super::activity::{EndedSocket, Finding, History, ListedSocket, Whose};
 use super::kernel::{self, EndedSockets};
 use crate::dsn::Endpoint;
 use crate::probe::traffic::Traffic;
@@ -19,20 +19,26 @@ use crate::probe::traffic::Traffic;
 struct Observed {
     port: u16,
     traffic: Traffic,
-    ledger: RefCell<Ledger>,
+    history: RefCell<History>,
 }
 
 impl Observed {
     /// Takes an end in; `None`: one that was not taken in time.
     fn ended(&self, ending: Option<EndedSocket>) {
-        let Some(ending) = ending else { return self.ledger.borrow_mut().lost() };
-        if self.is_of_app(ending.cookie, ending.peer, Instant::now()) {
-            self.ledger.borrow_mut().ended(&ending);
-        }
+        let Some(ending) = ending else { return self.history.borrow_mut().lost() };
+        let whose = self.whose(ending.cookie, ending.peer, ending.received, Instant::now());
+        self.history.borrow_mut().ended(&ending, whose);
     }
 
-    fn is_of_app(&self, cookie: u64, peer: IpAddr, now: Instant) -> bool {
-        self.traffic.reaches_database(peer, now) && !self.traffic.is_ours(cookie)
+    /// A kernel that does not count what came is no reason to overlook the app.
+    fn whose(&self, cookie: u64, peer: IpAddr, received: Option<u64>, now: Instant) -> Whose {
+        if !self.traffic.reaches_database(peer, now) || self.traffic.is_ours(cookie) {
+            Whose::NotTheApps
+        } else if received.is_some_and(|received| received < self.traffic.least_login()) {
+            Whose::LoggedOut
+        } else {
+            Whose::TheApps
+        }
     }
 }
 
@@ -51,7 +57,7 @@ impl AppConnections {
     pub fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<AppConnections> {
         let Endpoint::Tcp { port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         kernel::sockets(*port)?;
-        let observed = Observed { port: *port, traffic: traffic.clone(), ledger: RefCell::default() };
+        let observed = Observed { port: *port, traffic: traffic.clone(), history: RefCell::default() };
         Ok(AppConnections { observed: Rc::new(observed), endings: None, listener: None })
     }
 
@@ -71,10 +77,10 @@ impl AppConnections {
 
     /// A foreign socket to the database was seen at least once.
     pub(crate) fn ever_seen(&self) -> bool {
-        self.observed.ledger.borrow().ever_seen()
+        self.observed.history.borrow().ever_seen()
     }
 
-    /// What has happened since the last time, farewells of the server included.
+    /// What has happened since the last time, the end of a server included.
     ///
     /// # Errors
     /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
@@ -90,8 +96,9 @@ impl AppConnections {
         let began = Instant::now();
         let seen = kernel::sockets(observed.port)?;
         let ended = Instant::now();
-        let judged = seen.into_iter().map(|socket| (socket, observed.is_of_app(socket.cookie, socket.peer, began)));
-        Ok(observed.ledger.borrow_mut().compare(&judged.collect::<Vec<_>>(), began, ended))
+        let whose = |socket: &ListedSocket| observed.whose(socket.cookie, socket.peer, socket.received, began);
+        let judged: Vec<_> = seen.into_iter().map(|socket| (socket, whose(&socket))).collect();
+        Ok(observed.history.borrow_mut().compare(&judged, began, ended))
     }
 
     /// What the app has done since the last time. Where that is in doubt, the sockets are dumped again after `pause`.

@@ -37,6 +37,8 @@ const NLMSG_DONE: u16 = 3;
 const INET_DIAG_INFO: u16 = 2;
 /// `tcpi_last_data_recv` (`linux/tcp.h`): milliseconds since data last came, or since the connection was made.
 const LAST_DATA_RECV: std::ops::Range<usize> = 52..56;
+/// `tcpi_bytes_received` (`linux/tcp.h`, since Linux 4.1): bytes that came, and one for the end.
+const BYTES_RECEIVED: std::ops::Range<usize> = 128..136;
 /// TCP_ESTABLISHED (`net/tcp_states.h`).
 const ESTABLISHED: u8 = 1;
 /// The position of `idiag_dport` in a message: behind the header, family, state, timer, retransmits and source port.
@@ -90,11 +92,17 @@ fn receive_part(socket: &Socket, part: &mut Vec<u8>, found: &mut Vec<ListedSocke
         match message? {
             (kind @ (NLMSG_DONE | NLMSG_ERROR), body) => return end(kind, body).map(|()| false),
             (_, body) => {
-                let (header, quiet_for) = read(body)?;
+                let (header, info) = read(body)?;
                 let established = header.state == ESTABLISHED;
                 // One that is closing need not tell.
-                let quiet_for = quiet_for.or((!established).then_some(Duration::MAX)).ok_or_else(garbled)?;
-                found.push(ListedSocket { cookie: cookie(&header), peer: peer(&header), established, quiet_for });
+                let quiet_for = info.quiet_for.or((!established).then_some(Duration::MAX)).ok_or_else(garbled)?;
+                found.push(ListedSocket {
+                    cookie: cookie(&header),
+                    peer: peer(&header),
+                    established,
+                    quiet_for,
+                    received: info.received,
+                });
             }
         }
     }
@@ -173,10 +181,15 @@ impl EndedSockets {
             Ok(()) => {
                 let now = Instant::now();
                 let events = messages(part).filter_map(Result::ok).filter(|(kind, _)| *kind == SOCK_DIAG_BY_FAMILY);
-                for (header, quiet_for) in events.filter_map(|(_, body)| read(body).ok()) {
+                for (header, info) in events.filter_map(|(_, body)| read(body).ok()) {
                     if header.socket_id.destination_port == self.port {
-                        let last_data = quiet_for.and_then(|quiet| now.checked_sub(quiet)).unwrap_or(now);
-                        take(Some(EndedSocket { cookie: cookie(&header), peer: peer(&header), last_data }));
+                        let last_data = info.quiet_for.and_then(|quiet| now.checked_sub(quiet)).unwrap_or(now);
+                        take(Some(EndedSocket {
+                            cookie: cookie(&header),
+                            peer: peer(&header),
+                            last_data,
+                            received: info.received,
+                        }));
                     }
                 }
             }
@@ -221,14 +234,25 @@ fn messages(mut rest: &[u8]) -> impl Iterator<Item = io::Result<(u16, &[u8])>> {
     })
 }
 
-/// A socket, and for how long it has received nothing.
-fn read(body: &[u8]) -> io::Result<(InetResponseHeader, Option<Duration>)> {
+/// What the kernel's TCP tells of a socket, as far as it does.
+#[derive(Debug)]
+struct TcpInfo {
+    /// Since data last came.
+    quiet_for: Option<Duration>,
+    /// Bytes that came so far.
+    received: Option<u64>,
+}
+
+/// A socket, and what it has received.
+fn read(body: &[u8]) -> io::Result<(InetResponseHeader, TcpInfo)> {
     let header = InetResponseHeader::parse(body).map_err(|_| garbled())?;
     let attributes = body.get(size_of::<InetResponseBuffer>()..).unwrap_or_default();
     // Only the one that is asked for is read: what else a kernel adds is not our business.
     let info = NlasIterator::new(attributes).filter_map(Result::ok).find(|nla| nla.kind() == INET_DIAG_INFO);
-    let quiet = info.and_then(|info| info.value().get(LAST_DATA_RECV)?.try_into().ok().map(u32::from_ne_bytes));
-    Ok((header, quiet.map(|ms| Duration::from_millis(ms.into()))))
+    let info = info.as_ref().map_or(&[][..], |info| info.value());
+    let quiet = info.get(LAST_DATA_RECV).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+    let received = info.get(BYTES_RECEIVED).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
+    Ok((header, TcpInfo { quiet_for: quiet.map(|ms| Duration::from_millis(ms.into())), received }))
 }
 
 /// The kernel writes a u64 as two words, the low one first (`sock_diag_save_cookie`).

@@ -6,15 +6,16 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// The defaults.
 const POLICY: Policy =
-    Policy { max_age: Some(Duration::from_secs(6 * 3600)), idle_handshake: Some(MINUTE), blind_interval: HOUR };
+    Policy { max_age: Some(Duration::from_secs(6 * 3600)), idle_handshake: Some(MINUTE), economy_interval: HOUR };
 const SILENT: Policy = Policy { max_age: None, idle_handshake: None, ..POLICY };
 
 /// Up, and the app is idle; the newest query and handshake were just now.
 const IDLE: Situation = Situation {
     healthy: true,
+    handshake_failed: false,
     active: false,
     rested: true,
-    blind: false,
+    unseen: false,
     unverified_for: Duration::ZERO,
     unreached_for: Duration::ZERO,
 };
@@ -29,12 +30,12 @@ fn what_the_moment_calls_for() {
     let starting = Situation { healthy: false, ..IDLE };
     let active = Situation { active: true, ..IDLE };
     let restless = Situation { rested: false, ..active };
-    let blind = |situation| Situation { blind: true, ..situation };
+    let unseen = |situation| Situation { unseen: true, ..situation };
     let table = [
         // Failing, down, or not up yet: as in steady mode, whatever else.
         ("starting", POLICY, starting, Query),
         ("starting, silent", SILENT, starting, Query),
-        ("starting, blind", POLICY, blind(starting), Query),
+        ("starting, unseen", POLICY, unseen(starting), Query),
         ("failing soon after a query", POLICY, Situation { rested: false, ..starting }, Query),
         // Within one interval of activity, and no more often.
         ("active", POLICY, active, Query),
@@ -49,11 +50,14 @@ fn what_the_moment_calls_for() {
         ("silent for a year", SILENT, later(8760 * HOUR, 8760 * HOUR), Nothing),
         ("never by age, with handshakes", Policy { max_age: None, ..POLICY }, later(8760 * HOUR, MINUTE), Handshake),
         ("by age alone", Policy { idle_handshake: None, ..POLICY }, later(6 * HOUR, 6 * HOUR), Query),
-        // Blind.
-        ("blind", POLICY, blind(later(59 * MINUTE, S)), Nothing),
-        ("blind, not reached", POLICY, blind(later(59 * MINUTE, MINUTE)), Handshake),
-        ("blind for an hour", POLICY, blind(later(HOUR, S)), Query),
-        ("blind and silent for an hour", SILENT, blind(later(HOUR, HOUR)), Query),
+        // One handshake that failed is made again, not followed by a query.
+        ("not reached just now", POLICY, Situation { handshake_failed: true, ..IDLE }, Handshake),
+        ("not reached, active", POLICY, Situation { handshake_failed: true, ..active }, Query),
+        // What the app does cannot be seen.
+        ("unseen", POLICY, unseen(later(59 * MINUTE, S)), Nothing),
+        ("unseen, not reached", POLICY, unseen(later(59 * MINUTE, MINUTE)), Handshake),
+        ("unseen for an hour", POLICY, unseen(later(HOUR, S)), Query),
+        ("unseen and silent for an hour", SILENT, unseen(later(HOUR, HOUR)), Query),
     ];
     for (name, policy, situation, expected) in table {
         assert_eq!(decide(&policy, &situation), expected, "{name}");
@@ -67,32 +71,15 @@ fn until_the_passing_of_time_changes_the_decision() {
         ("the age is next", POLICY, later(6 * HOUR - S, 10 * S), Some(S)),
         ("overdue", POLICY, later(7 * HOUR, 10 * S), Some(Duration::ZERO)),
         ("silent", SILENT, later(HOUR, HOUR), None),
-        ("blind and silent", SILENT, Situation { blind: true, ..later(HOUR - S, HOUR) }, Some(S)),
+        ("unseen and silent", SILENT, Situation { unseen: true, ..later(HOUR - S, HOUR) }, Some(S)),
     ];
     for (name, policy, situation, expected) in table {
         assert_eq!(settled_for(&policy, &situation), expected, "{name}");
         if let Some(wait) = expected {
             let then = later(situation.unverified_for + wait, situation.unreached_for + wait);
-            let then = Situation { blind: situation.blind, ..then };
+            let then = Situation { unseen: situation.unseen, ..then };
             assert_ne!(decide(&policy, &then), Action::Nothing, "{name}");
         }
-    }
-}
-
-#[test]
-fn where_the_app_cannot_be_seen() {
-    let now = Instant::now() + HOUR;
-    let up_for = |time: Duration| now.checked_sub(time);
-    let table = [
-        ("no diagnostics", false, false, None, Some(Blindness::NoDiagnostics)),
-        ("no diagnostics any more", false, true, up_for(HOUR), Some(Blindness::NoDiagnostics)),
-        ("the app is not up", true, false, None, None),
-        ("the app is up for nine minutes", true, false, up_for(9 * MINUTE), None),
-        ("the app is up for ten minutes", true, false, up_for(10 * MINUTE), Some(Blindness::NeverSeen)),
-        ("seen once", true, true, up_for(HOUR), None),
-    ];
-    for (name, diagnostics, ever_seen, app_up_since, expected) in table {
-        assert_eq!(blindness(diagnostics, ever_seen, app_up_since, now), expected, "{name}");
     }
 }
 
@@ -137,20 +124,41 @@ mod over_time {
             let outcome = ended(Instant::now(), reason);
             let sql = self.recorder.snapshot().checks().skip(2).map(|_| outcome.clone()).collect();
             self.recorder.database(DatabaseReport { query: outcome, facts: None, refused: Vec::new(), sql });
-            if reason.is_none() {
-                self.economy.verified(15 * S);
+            match reason {
+                None => self.economy.verified(None, 15 * S),
+                Some(_) => self.economy.failed(Action::Query),
             }
         }
 
-        /// What it decides after this time. What it notices is recorded as by the scheduler.
+        /// What it decides after this time.
         async fn decide_after(&mut self, time: Duration) -> Action {
             advance(time).await;
-            self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
             let found = self.economy.observe().await;
-            let noticed = self.economy.decide(found.as_ref(), &self.recorder.snapshot(), &AppChecks::default());
+            self.decide_on(found.as_ref())
+        }
+
+        /// The same where the app, by all that can be seen, uses the database at that moment.
+        async fn decide_on_activity_after(&mut self, time: Duration) -> Action {
+            advance(time).await;
+            self.decide_on(Some(&Finding { moments: vec![Instant::now()], ..Finding::default() }))
+        }
+
+        /// What it notices is recorded as by the scheduler.
+        fn decide_on(&mut self, found: Option<&Finding>) -> Action {
+            self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
+            let noticed = self.economy.decide(found, &self.recorder.snapshot(), &AppChecks::default());
             noticed.warnings.iter().for_each(|warning| self.recorder.warn(warning));
             self.recorder.idle(noticed.idle);
             noticed.action
+        }
+
+        /// A handshake that ends like this.
+        fn handshake(&mut self, reason: Option<Reason>) {
+            self.recorder.handshake(Handshake { outcome: ended(Instant::now(), reason), certificate: None });
+            match reason {
+                None => self.economy.reached(),
+                Some(_) => self.economy.failed(Action::Handshake),
+            }
         }
 
         fn states(&self) -> Vec<State> {
@@ -193,25 +201,80 @@ mod over_time {
             world.query(None);
             assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
         });
-        let (old, blind): (Vec<_>, Vec<_>) = said.iter().partition(|text| text.contains("idle_unverified"));
-        assert_eq!((old.len(), blind.len()), (1, 1), "{said:?}");
+        let (old, unseen): (Vec<_>, Vec<_>) = said.iter().partition(|text| text.contains("idle_unverified"));
+        assert_eq!((old.len(), unseen.len()), (1, 1), "{said:?}");
     }
 
     #[test]
     fn a_failure_ends_idle_and_brings_the_deep_query_back() {
         let said = warnings(&[ECONOMY, SQL], async |mut world| {
             assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
-            let failed = ended(Instant::now(), Some(Reason::DnsFailure));
-            world.recorder.handshake(Handshake { outcome: failed, certificate: None });
+            world.handshake(Some(Reason::DnsFailure));
             assert_eq!(world.states(), [State::Up, State::Idle], "a handshake is no SQL check's result");
+            assert_eq!(world.decide_after(S).await, Action::Handshake, "one that fails is made again");
+            world.handshake(Some(Reason::DnsFailure));
+            assert_eq!(world.states(), [State::Down, State::Up], "the threshold");
             assert_eq!(world.decide_after(S).await, Action::Query);
             world.query(Some(Reason::DnsFailure));
-            assert_eq!(world.states(), [State::Down, State::Up], "each by its own thresholds");
             assert_eq!(world.decide_after(S).await, Action::Query);
             world.query(None);
             assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
         });
         assert!(said.iter().any(|text| text.contains("dns_failure")), "{said:?}");
+    }
+
+    #[test]
+    fn handshakes_that_fail_now_and_then_are_not_in_a_row() {
+        warnings(&[ECONOMY], async |mut world| {
+            for _ in 0..5 {
+                assert_eq!(world.decide_after(MINUTE).await, Action::Handshake);
+                world.handshake(Some(Reason::TlsTimeout));
+                assert_eq!(world.states(), [State::Up]);
+                assert_eq!(world.decide_after(S).await, Action::Handshake);
+                world.handshake(None);
+                assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
+                assert_eq!(world.states(), [State::Idle]);
+            }
+            // Nor does a handshake that passes make good a query that failed.
+            assert_eq!(world.decide_on_activity_after(15 * S).await, Action::Query);
+            world.query(Some(Reason::QueryTimeout));
+            assert_eq!(world.decide_after(S).await, Action::Query);
+        });
+    }
+
+    #[test]
+    fn after_a_mistake_activity_counts_when_the_wait_is_over_and_only_then() {
+        let facts =
+            |started: &str, woken| ServerFacts { started: Some(started.to_owned()), woken, ..ServerFacts::default() };
+        warnings(&[ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "0s")], async |mut world| {
+            let passed = |world: &mut World, facts: ServerFacts| {
+                world.recorder.database(DatabaseReport {
+                    query: ended(Instant::now(), None),
+                    facts: Some(facts.clone()),
+                    refused: Vec::new(),
+                    sql: Vec::new(),
+                });
+                world.economy.verified(Some(&facts), 15 * S);
+            };
+            assert_eq!(world.decide_on_activity_after(20 * MINUTE).await, Action::Query);
+            passed(&mut world, facts("1", true));
+            for _ in 0..2 {
+                assert_eq!(world.decide_on_activity_after(14 * S).await, Action::Nothing, "30 s from now");
+                assert_eq!(world.states(), [State::Idle]);
+                assert!(world.economy.wait() <= 17 * S, "it goes on to look");
+            }
+            // What was seen before is forgotten by now.
+            assert_eq!(world.decide_after(14 * S).await, Action::Nothing);
+            assert_eq!(world.decide_on_activity_after(MINUTE).await, Action::Query);
+            // Awake, but perhaps because of us.
+            passed(&mut world, facts("1", false));
+            assert_eq!(world.decide_on_activity_after(59 * S).await, Action::Nothing);
+            assert_eq!(world.decide_on_activity_after(S).await, Action::Query);
+            // Somebody else has started it.
+            passed(&mut world, facts("2", false));
+            assert_eq!(world.decide_on_activity_after(14 * S).await, Action::Nothing);
+            assert_eq!(world.decide_after(S).await, Action::Query, "the activity within the interval counts again");
+        });
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
 use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
-use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, diagnosis};
+use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, ServerFacts, diagnosis};
 use crate::config::DatabaseSettings;
 use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
@@ -24,20 +24,6 @@ use crate::tls;
 
 /// The 8 bytes that ask a PostgreSQL server for TLS (protocol documentation, "SSLRequest").
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-/// What the server tells of itself in a deep query that passed; what it does not tell is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerFacts {
-    /// In recovery, or `default_transaction_read_only`.
-    pub read_only: Option<bool>,
-    /// `pg_postmaster_start_time()` as the server wrote it; a change means a restart.
-    pub started: Option<String>,
-    /// The `server_version` parameter, e.g. `16.4`.
-    pub version: Option<String>,
-    /// From the check's start to ReadyForQuery of the attempt that passed.
-    pub ready_after: Duration,
-    /// The login went over the network without TLS, because the server has none.
-    pub plaintext: bool,
-}
 
 /// The result of one database check.
 #[derive(Debug)]
@@ -198,9 +184,11 @@ impl DatabaseProbe {
     ) -> Attempt<Passed> {
         let mut asker = Asker::new(session, self.refusals.current(Instant::now()), self.after_cut);
         progress.enter(Phase::Query);
+        let ready = Instant::now();
         let asked = timeout_at(deadline, asker.deep(&self.settings.query, deadline)).await;
         progress.leave();
         let ended = Instant::now();
+        let woken = asker.server_up_for().is_some_and(|up_for| up_for < ready_after + (ended - ready));
         let end = if asked.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
         let result = match asked {
             Err(_) if asker.has_passed() => Ok(()),
@@ -210,7 +198,7 @@ impl DatabaseProbe {
         let result = match result {
             Ok(()) => {
                 let sql = self.sql_checks(&mut asker, deadline).await;
-                Ok(Passed { facts: ServerFacts { ready_after, ..asker.facts() }, sql })
+                Ok(Passed { facts: ServerFacts { ready_after, woken, ..asker.facts() }, sql })
             }
             Err(failure) => {
                 asker.roll_back(deadline).await;
@@ -254,6 +242,9 @@ impl DatabaseProbe {
         let config = self.settings.plan.config();
         let opened = Session::open(&config, wire, tls, meter.clone(), Arc::clone(&self.redactor)).await;
         settle(progress, meter);
+        if opened.is_ok() {
+            self.traffic.logged_in(meter.seen().received);
+        }
         opened
     }
 

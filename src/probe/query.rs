@@ -7,14 +7,13 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::database::ServerFacts;
 use super::diagnosis::server::is_catch_all;
 use super::refusal::{Addition, Refusal};
-use super::session::{Rows, Session};
+use super::session::{GOODBYE, Rows, Session};
 use super::trouble::{CUT, Trouble};
-use super::{Failure, Phase, Reason};
+use super::{Failure, Phase, Reason, ServerFacts};
 
 mod facts;
 mod steps;
@@ -24,8 +23,6 @@ use steps::{Purpose, Step};
 
 /// The server ends a statement this much before we would give up on it, so that its own error arrives.
 pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(250);
-/// For what tidies up between two tries.
-const GRACE: Duration = Duration::from_millis(250);
 /// The SQLSTATE of a statement in a transaction that has failed before.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 /// The SQLSTATE for a message whose answers were not one for each statement.
@@ -119,9 +116,15 @@ impl Asker {
         self.facts.of(&self.session)
     }
 
+    /// How long the server had been running at the last deep query, by its own clock.
+    pub(super) fn server_up_for(&self) -> Option<Duration> {
+        self.facts.up_for()
+    }
+
     /// Leaves no transaction behind, not even for a pooler to find.
     pub(super) async fn roll_back(&mut self, deadline: Instant) {
-        self.session.roll_back(deadline).await;
+        let until = deadline.min(Instant::now() + GOODBYE);
+        let _ = timeout_at(until, self.session.roll_back()).await;
     }
 
     /// What the server refuses.
@@ -205,7 +208,7 @@ impl Asker {
             Purpose::Setting(addition) => self.leave_out(addition, &trouble),
             _ => return Try::Failed(trouble.failure),
         }
-        self.session.roll_back(Instant::now() + GRACE).await;
+        self.session.roll_back().await;
         Try::Again
     }
 
@@ -240,12 +243,12 @@ impl Asker {
                         Purpose::Setting(addition) => self.leave_out(*addition, &trouble),
                         // One of the settings had failed, and nobody said so.
                         Purpose::Query if trouble.code() == IN_FAILED_TRANSACTION && self.has_settings() => {
-                            self.leave_out(Addition::StatementTimeout, &trouble);
-                            self.leave_out(Addition::LockTimeout, &trouble);
+                            self.refuse(Addition::StatementTimeout, IN_FAILED_TRANSACTION);
+                            self.refuse(Addition::LockTimeout, IN_FAILED_TRANSACTION);
                         }
                         _ => return Try::Failed(trouble.failure),
                     }
-                    self.session.roll_back(Instant::now() + GRACE).await;
+                    self.session.roll_back().await;
                     return Try::Again;
                 }
             }
@@ -254,9 +257,9 @@ impl Asker {
         if let Some(doubt) = &self.doubt
             && doubt.left_out == self.left_out()
         {
-            let refusal = Refusal::new(Addition::OneMessage, &doubt.sqlstate);
-            self.refused.push(refusal);
+            let sqlstate = doubt.sqlstate.clone();
             self.doubt = None;
+            self.refuse(Addition::OneMessage, &sqlstate);
         }
         Try::Rows(self.passed.take().unwrap_or_default())
     }
@@ -265,7 +268,7 @@ impl Asker {
     async fn after_query(&mut self, purpose: Purpose, trouble: &Trouble) {
         match purpose {
             Purpose::Facts if self.session.is_open() => {
-                self.session.roll_back(Instant::now() + GRACE).await;
+                self.session.roll_back().await;
                 self.ask_for_facts().await;
             }
             Purpose::End if self.session.is_open() => {
@@ -288,7 +291,7 @@ impl Asker {
                 }
                 Err(trouble) if self.session.is_open() => {
                     self.leave_out(fact, &trouble);
-                    self.session.roll_back(Instant::now() + GRACE).await;
+                    self.session.roll_back().await;
                 }
                 Err(_) => return,
             }
@@ -304,12 +307,16 @@ impl Asker {
     }
 
     fn leave_out(&mut self, addition: Addition, trouble: &Trouble) {
-        if !self.takes(addition) {
-            return;
+        if trouble.is_refusal() {
+            self.refuse(addition, trouble.code());
+        } else if self.takes(addition) {
+            self.skipped.push(addition);
         }
-        match trouble.is_refusal() {
-            true => self.refused.push(Refusal::new(addition, trouble.code())),
-            false => self.skipped.push(addition),
+    }
+
+    fn refuse(&mut self, addition: Addition, sqlstate: &str) {
+        if self.takes(addition) {
+            self.refused.push(Refusal::new(addition, sqlstate));
         }
     }
 

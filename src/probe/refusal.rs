@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::database::ServerFacts;
+use super::ServerFacts;
 
 /// A server is asked again after this long, though it was not seen to restart.
 const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -144,4 +144,60 @@ impl KnownRefusals {
 /// Whether both are known and differ.
 fn is_another(before: &Option<String>, now: &Option<String>) -> bool {
     before.is_some() && now.is_some() && before != now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(started: Option<&str>, version: &str) -> ServerFacts {
+        ServerFacts { started: started.map(str::to_owned), version: Some(version.to_owned()), ..ServerFacts::default() }
+    }
+
+    fn refusal(addition: Addition) -> Refusal {
+        Refusal::new(addition, "0A000")
+    }
+
+    #[test]
+    fn a_refusal_is_shown_without_sql_and_without_the_servers_words() {
+        let shown = Refusal::new(Addition::LockTimeout, "42704; DROP TABLE").to_string();
+        assert_eq!(shown, "a lock timeout (statement 3, SQLSTATE 42704)");
+    }
+
+    #[test]
+    fn it_is_believed_until_the_server_is_another_or_a_day_is_over() {
+        let start = Instant::now();
+        let refused = || vec![refusal(Addition::LockTimeout)];
+        for (what, then, later, kept) in [
+            ("the same", facts(Some("1"), "16.4"), Duration::ZERO, 1),
+            ("nothing told", ServerFacts::default(), Duration::ZERO, 1),
+            ("restarted", facts(Some("2"), "16.4"), Duration::ZERO, 0),
+            ("another version", facts(None, "17.0"), Duration::ZERO, 0),
+            ("almost a day", facts(Some("1"), "16.4"), BELIEVED_FOR - Duration::from_secs(1), 1),
+            ("a day", facts(Some("1"), "16.4"), BELIEVED_FOR, 0),
+        ] {
+            let mut known = KnownRefusals::default();
+            known.passed(refused(), &facts(Some("1"), "16.4"), false, start);
+            let current = known.current(start + later);
+            known.passed(current, &then, false, start + later);
+            assert_eq!((known.list().len(), known.current(start + later).len()), (kept, kept), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_ended_the_connection_is_refused_at_the_second_time_in_a_row() {
+        let now = Instant::now();
+        let refused = || vec![Refusal::new(Addition::OneMessage, "08006")];
+        for (checks, kept) in [(&[true][..], 0), (&[true, true], 1), (&[true, false, true], 0)] {
+            let mut known = KnownRefusals::default();
+            for cut in checks {
+                let refused = if *cut { refused() } else { Vec::new() };
+                if *cut {
+                    known.was_cut();
+                }
+                known.passed(refused, &facts(Some("1"), "16.4"), *cut, now);
+            }
+            assert_eq!(known.list().len(), kept, "{checks:?}");
+        }
+    }
 }

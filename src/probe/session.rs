@@ -24,9 +24,12 @@ use super::wire::{Decrypted, Meter, Wire};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// For the rest of an answer after an error, for `ROLLBACK`, and for Terminate: a server that is gone must not hold the
-/// check.
-const GOODBYE: Duration = Duration::from_millis(250);
+/// For the rest of an answer after an error, for a last `ROLLBACK`, and for Terminate: a server that is gone must not hold
+/// the check.
+pub(super) const GOODBYE: Duration = Duration::from_millis(250);
+
+/// To one message. A server that complains of each statement that it leaves out stays below.
+const MOST_COMPLAINTS: usize = 16;
 
 type Encrypted = Decrypted<postgres_native_tls::TlsStream<Wire<Socket>>>;
 
@@ -134,7 +137,8 @@ impl Session {
     pub(super) fn version(&self) -> Option<String> {
         let announced = self.connection.parameter("server_version")?;
         let number: String = announced.chars().take(16).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-        Some(number).filter(|number| !number.is_empty())
+        let number = number.trim_end_matches('.');
+        (!number.is_empty()).then(|| number.to_owned())
     }
 
     /// Sends one message of the simple query protocol and reads its answer up to ReadyForQuery. What came before a
@@ -155,8 +159,17 @@ impl Session {
         self.idle = match &read {
             Ok(()) => true,
             Err(trouble) if trouble.is_survived() => {
-                let rest = async { while self.read(stream.as_mut()).await.is_err_and(|more| more.is_complaint()) {} };
-                timeout(GOODBYE, rest).await.is_ok()
+                let rest = async {
+                    for _ in 0..MOST_COMPLAINTS {
+                        match self.read(stream.as_mut()).await {
+                            Ok(()) => return true,
+                            Err(more) if more.is_complaint() => {}
+                            Err(_) => return false,
+                        }
+                    }
+                    false
+                };
+                timeout(GOODBYE, rest).await.unwrap_or(false)
             }
             Err(_) => false,
         };
@@ -193,12 +206,10 @@ impl Session {
         .await
     }
 
-    /// Leaves no transaction behind, not even for a pooler to find. Where there is none, the server would write a warning
-    /// into its log, at every check.
-    pub(super) async fn roll_back(&mut self, deadline: Instant) {
-        let until = deadline.min(Instant::now() + GOODBYE);
+    /// Ends a transaction. Where there is none, the server would write a warning into its log, at every check.
+    pub(super) async fn roll_back(&mut self) {
         if self.is_open() && self.is_in_transaction() {
-            let _ = timeout_at(until, self.send("ROLLBACK")).await;
+            let _ = self.send("ROLLBACK").await;
         }
     }
 

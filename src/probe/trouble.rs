@@ -11,42 +11,53 @@ use crate::redact::Redactor;
 /// The SQLSTATE for a connection that ended.
 pub(super) const CUT: &str = "08006";
 
+/// The SQLSTATE for an error that cannot be read (`protocol_violation`).
+const UNREADABLE: &str = "08P01";
+
 /// Why a message was not answered to its end. The statement that it belongs to is the first that was not completed.
 pub(super) struct Trouble {
     pub(super) failure: Failure,
     /// What the server said, if it said something.
     complaint: Option<DbError>,
+    /// It said something that the driver cannot read: an ErrorResponse without a severity, as some servers send it.
+    unreadable: bool,
 }
 
 impl Trouble {
     /// What the driver met.
     pub(super) fn new(error: &tokio_postgres::Error, meter: &Meter, redactor: &Redactor) -> Self {
         let failure = driver::diagnose(error, Stage::Query, meter, redactor);
-        Trouble { failure, complaint: error.as_db_error().cloned() }
+        let unreadable = meter.seen().fault.is_none() && error.to_string() == "error parsing response from server";
+        Trouble { failure, complaint: error.as_db_error().cloned(), unreadable }
     }
 
     /// The session had ended before.
     pub(super) fn over() -> Self {
         let failure = Failure::new(Reason::ConnectionLost, Phase::Query).with_detail("the session is over");
-        Trouble { failure, complaint: None }
+        Trouble { failure, complaint: None, unreadable: false }
     }
 
-    /// Whether the server complained and the session goes on.
+    /// Whether the server complained and the session may go on.
     pub(super) fn is_survived(&self) -> bool {
-        self.complaint.as_ref().is_some_and(|complaint| {
-            !matches!(complaint.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
-                && !matches!(complaint.severity(), "FATAL" | "PANIC")
-        })
+        let is_fatal = |complaint: &DbError| {
+            matches!(complaint.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+                || matches!(complaint.severity(), "FATAL" | "PANIC")
+        };
+        self.is_complaint() && !self.complaint.as_ref().is_some_and(is_fatal)
     }
 
     /// Whether the server complained.
     pub(super) fn is_complaint(&self) -> bool {
-        self.complaint.is_some()
+        self.complaint.is_some() || self.unreadable
     }
 
     /// The SQLSTATE of the complaint.
     pub(super) fn code(&self) -> &str {
-        self.complaint.as_ref().map_or(CUT, |complaint| complaint.code().code())
+        match &self.complaint {
+            Some(complaint) => complaint.code().code(),
+            None if self.unreadable => UNREADABLE,
+            None => CUT,
+        }
     }
 
     /// Where in the message it points, in characters from 0.
@@ -62,7 +73,7 @@ impl Trouble {
     pub(super) fn is_refusal(&self) -> bool {
         let known = !is_catch_all(self.failure.reason)
             && !matches!(self.failure.reason, Reason::AccessDenied | Reason::PoolerUnsupported);
-        self.is_complaint() && !known && !speaks_of_the_moment(self.code())
+        self.unreadable || self.is_complaint() && !known && !speaks_of_the_moment(self.code())
     }
 }
 
@@ -71,6 +82,8 @@ impl Trouble {
 fn speaks_of_the_moment(code: &str) -> bool {
     match code {
         "08P01" | "55P02" | "58000" => false,
+        // In a transaction that has failed before, or without one.
+        "25P01" | "25P02" => true,
         "XX001" | "XX002" => true,
         code => ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)),
     }

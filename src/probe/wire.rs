@@ -38,7 +38,8 @@ pub(crate) enum Fault {
 /// What has been seen so far; shared between the stream and the attempt that owns it.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    received: usize,
+    /// Bytes that came so far, TLS and its handshake included.
+    pub(super) received: usize,
     /// The first bad thing.
     pub(crate) fault: Option<Fault>,
     /// When the TLS handshake was done.

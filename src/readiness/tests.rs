@@ -46,7 +46,7 @@ fn query_has(warning: Reason, snapshot: &Snapshot, now: Now) -> bool {
 fn known(variables: &[(&str, &str)], places: &[Place], late: &[bool]) -> (Snapshot, Now) {
     let start = Instant::now();
     let now = Now { instant: start + 1000 * S, wall: wall() };
-    let mut snapshot = Snapshot::new(&config(variables), start);
+    let mut snapshot = Snapshot::new(&config(variables), now.instant);
     for ((check, place), late) in snapshot.checks_mut().zip(places).zip(late) {
         put(check, *place, now.instant);
         check.due = if *late { now.instant - 60 * S } else { now.instant };

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::advance;
 
 use super::*;
 use crate::config::Config;
@@ -70,6 +71,44 @@ async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
     // What passes is a result like any other.
     app(&mut recorder, None);
     assert_eq!(counted(&recorder).await["sidepulse_checks_total check=app"], 2.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_from_before_the_start_counts_after_five_minutes() {
+    let (mut recorder, _, metrics) = recorder(&config(&[SQL]), silent());
+    // A scrape takes another second.
+    for (pass, counted) in [(1, [0.0, 0.0, 0.0]), (296, [0.0, 0.0, 0.0]), (1, [1.0, 1.0, 1.0]), (1, [1.0, 1.0, 2.0])] {
+        advance(Duration::from_secs(pass)).await;
+        let failed = ended(Instant::now(), Some(Reason::ConnectTimeout));
+        let due = Instant::now() + Duration::from_secs(60);
+        recorder.plan(Lane::App, due);
+        recorder.plan(Lane::Database, due);
+        recorder.app(failed.clone());
+        let report = DatabaseReport { sql: vec![failed.clone()], ..report(&recorder, failed) };
+        recorder.database(report);
+        recorder.add_down_time(Duration::from_secs(1));
+        let scrape = scrape(&metrics, &recorder.snapshot()).await;
+        for check in ["app", "database", "sql_migrations"] {
+            let series = [
+                format!("sidepulse_check_state check={check} state=down"),
+                format!("sidepulse_transitions_total check={check} to=down"),
+                format!("sidepulse_check_down_seconds_total check={check}"),
+            ];
+            assert_eq!(series.map(|series| scrape.samples[series.as_str()]), counted, "{check}");
+        }
+    }
+}
+
+#[test]
+fn a_start_that_ends_in_failure_is_told() {
+    let said = lines(Level::Info, &[], |recorder| {
+        let started = Instant::now();
+        for seconds in [299, 301, 302] {
+            recorder.app(ended(started + Duration::from_secs(seconds), FAILS));
+        }
+    });
+    assert_eq!(told(&said), [["error", "transition", "app is down: query_failed"]]);
+    assert_eq!((&said[0]["from"], &said[0]["to"]), (&json!("starting"), &json!("down")));
 }
 
 #[test]

@@ -213,6 +213,7 @@ async fn an_app_that_refuses_is_asked_four_times_a_second_for_five_minutes() {
         let later = bench.app().failures - before;
         assert!((17..=25).contains(&later), "{later} checks in 100 s of every 5 s");
         assert!(!bench.app().is_stale(Instant::now()));
+        assert_eq!(bench.app().verdict, Verdict::Down, "after five minutes");
     };
     bench.watch(observe).await;
 }
@@ -232,6 +233,12 @@ async fn a_database_that_refuses_is_tried_again_inside_the_check_and_after_it() 
         assert_eq!(database.failures, 3, "in 60 s");
         let reason = sql.newest.unwrap().reason();
         assert_eq!((sql.failures, reason), (database.failures, Some(Reason::ConnectRefused)), "not run");
+        sleep(239 * S).await;
+        assert!(bench.checks().iter().all(|check| check.verdict == Verdict::Starting), "299 s after the start");
+        // The interval, a tenth of it, and a whole check.
+        sleep(38 * S).await;
+        let checks = bench.checks();
+        assert!(checks[1..].iter().all(|check| check.verdict == Verdict::Down), "{checks:?}");
     };
     bench.watch(observe).await;
 }

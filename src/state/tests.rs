@@ -54,6 +54,46 @@ fn thresholds_make_the_level() {
     }
 }
 
+/// A name, events with their times in seconds since the start, and the level after each.
+type Start<'a> = (&'a str, &'a [(u64, char)], &'a str);
+
+#[test]
+fn starting_ends() {
+    let table: [Start<'_>; 7] = [
+        ("a failure just before the end", &[(1, 'r'), (299, 'c')], "ss"),
+        ("the next failure after it", &[(1, 'r'), (299, 'r'), (300, 'r'), (301, 'r')], "ssdd"),
+        ("a failure of class C", &[(300, 'c')], "d"),
+        ("class P needs no time", &[(1, 'p'), (300, 'r')], "dd"),
+        ("one success at start suffices, however late", &[(299, 'r'), (900, '+')], "su"),
+        ("up in time: the threshold decides from then on", &[(299, '+'), (300, 'r'), (301, 'r'), (302, 'r')], "uuud"),
+        ("an outage that ends needs as many successes as any", &[(300, 'r'), (301, '+'), (302, '+')], "ddu"),
+    ];
+    for (name, events, expected) in table {
+        let (start, mut check) = (Instant::now(), check(3, 2));
+        let mut told = String::new();
+        for (at, letter) in events {
+            // The check began a moment after `start`.
+            let now = start + Duration::from_secs(*at) + Duration::from_millis(100);
+            let from = check.verdict;
+            let transition = check.record(ended(now, event(*letter)));
+            let changed = (from != check.verdict).then_some(Transition { from, to: check.verdict });
+            assert_eq!(transition, changed, "{name}");
+            told.push(check.verdict.as_str().chars().next().unwrap());
+        }
+        assert_eq!(told, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_database_that_was_reached_breaks_a_row_of_failures() {
+    let mut check = check(2, 1);
+    levels(&mut check, "+r");
+    check.reached();
+    assert_eq!(levels(&mut check, "rr"), "ud");
+    check.reached();
+    assert_eq!(check.verdict, Verdict::Down, "it was not asked anything");
+}
+
 #[test]
 fn it_counts_in_a_row_and_remembers_the_newest() {
     let now = Instant::now();

@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use crate::support::eventually::{SOON, eventually};
-use crate::support::fake_postgres::{Behaviour, Dialect, FakePostgres};
-use crate::support::sidecar::Sidecar;
+use crate::support::fake_postgres::{At, Behaviour, Dialect, FakePostgres, Fault};
+use crate::support::sidecar::{Builder, Sidecar};
 
 /// What a server refuses, and what a check then sends it: a word a message, a letter a statement (see [`in_short`]).
 struct Case {
@@ -27,6 +27,7 @@ fn cases() -> Vec<Case> {
         case("PgDog", Dialect::pgdog(), "bslqfr b s l q f r", "b s l q f r", &[("1", "58000")]),
         case("CockroachDB", Dialect::cockroachdb(), "bslqfr r f f f", "bslqfr", &[("5", "42883")]),
         case("CrateDB", Dialect::cratedb(), "bslqfr f f f", "bslqfr", &[("5", "0A000")]),
+        case("Buenavista", Dialect::buenavista(), "bslqfr r blqfr r bqfr", "bqfr", &[("2", "08P01"), ("3", "08P01")]),
         case("no lock_timeout", Dialect::without_lock_timeout(), "bslqfr r bsqfr", "bsqfr", &[("3", "42704")]),
         case("no READ ONLY", Dialect::without_read_only(), "bslqfr b B s l q f r", "Bslqfr", &[("1", "42601")]),
         case("no transactions", no_transactions(), "bslqfr b B q f", "qf", &[("1", "0A000"), ("1", "0A000")]),
@@ -87,6 +88,11 @@ fn in_short(message: &str) -> String {
     message.split("\n;").map(letter).collect()
 }
 
+/// A check is the deep query and the SQL checks, and nothing after them.
+fn sidecar_on(fake: &FakePostgres) -> Builder {
+    Sidecar::on(fake.url()).app(1).set("SIDEPULSE_EARLY_WARNINGS", "off")
+}
+
 /// What each session of a server was sent, in short.
 fn sessions(fake: &FakePostgres) -> Vec<String> {
     let short = |messages: &Vec<String>| messages.iter().map(|m| in_short(m)).collect::<Vec<_>>().join(" ");
@@ -103,7 +109,7 @@ fn wait_for_checks(fake: &FakePostgres, sidecar: &Sidecar, checks: usize) {
 fn what_a_server_refuses_fails_no_check_and_is_remembered() {
     for Case { name, dialect, first, later, refused } in cases() {
         let fake = FakePostgres::start([Behaviour::good().dialect(dialect)]);
-        let sidecar = Sidecar::on(fake.url()).app(1).start();
+        let sidecar = sidecar_on(&fake).start();
         wait_for_checks(&fake, &sidecar, 4);
         let sent = sessions(&fake);
         println!("| {name} | {} | {} |", sent[0], sent[1]);
@@ -115,7 +121,7 @@ fn what_a_server_refuses_fails_no_check_and_is_remembered() {
         assert_eq!(said(&sidecar), refused, "{name}: each is said once");
         let page = sidecar.get("/").body;
         assert_eq!(page.matches("SQLSTATE").count(), refused.len(), "{name}: {page}");
-        let (code, check) = Sidecar::on(fake.url()).check_database();
+        let (code, check) = sidecar_on(&fake).check_database();
         let message = check["message"].as_str().unwrap_or_default();
         assert_eq!((code, message.matches("SQLSTATE").count()), (Some(0), refused.len()), "{name}: {check}");
     }
@@ -135,7 +141,7 @@ fn said(sidecar: &Sidecar) -> Vec<(String, String)> {
 /// A check that passes or fails, in short: its reason, and what its session was sent.
 fn check_once(behaviour: Behaviour) -> (Option<String>, String, String) {
     let fake = FakePostgres::start([behaviour]);
-    let (_, check) = Sidecar::on(fake.url()).check_database();
+    let (_, check) = sidecar_on(&fake).check_database();
     assert_eq!(check["attempts"], 1, "{check}");
     let text = |key: &str| check[key].as_str().map(str::to_owned);
     (text("reason"), text("message").unwrap_or_default(), sessions(&fake).join(" | "))
@@ -193,14 +199,14 @@ fn trouble_of_the_server_is_no_refusal() {
     for (code, reason) in [("53200", "query_failed"), ("57014", "query_timeout"), ("55P03", "lock_timeout")] {
         let busy = Dialect::postgres().without("begin", code, "not now");
         let fake = FakePostgres::start([Behaviour::good().dialect(busy)]);
-        let (_, check) = Sidecar::on(fake.url()).set("SIDEPULSE_DATABASE_TIMEOUT", "200ms").check_database();
+        let (_, check) = sidecar_on(&fake).set("SIDEPULSE_DATABASE_TIMEOUT", "200ms").check_database();
         assert_eq!(check["reason"], reason, "{code}: {check}");
         assert!(sessions(&fake).iter().all(|session| session == "bslqfr"), "{code}: {:?}", sessions(&fake));
     }
     // A query that was answered has passed, whatever becomes of the facts; what was no refusal is asked again.
     let fake =
         FakePostgres::start([Behaviour::good().dialect(Dialect::postgres().without("pg_is", "57014", "too slow"))]);
-    let sidecar = Sidecar::on(fake.url()).app(1).start();
+    let sidecar = sidecar_on(&fake).start();
     wait_for_checks(&fake, &sidecar, 2);
     assert_eq!(sessions(&fake)[..2], ["bslqfr r f f f", "bslqfr r f f f"]);
     assert_eq!((sidecar.check("database:query")["status"].as_str(), said(&sidecar).len()), (Some("pass"), 0));
@@ -224,7 +230,7 @@ fn a_fact_that_cannot_be_had_is_absent_and_never_a_warning() {
 fn a_server_that_restarts_is_asked_again() {
     let old = Behaviour::good().dialect(Dialect::dsql()).started("1");
     let fake = FakePostgres::start([old.clone()]);
-    let sidecar = Sidecar::on(fake.url()).app(1).start();
+    let sidecar = sidecar_on(&fake).start();
     wait_for_checks(&fake, &sidecar, 2);
     // An upgrade: it takes everything now.
     let before = fake.counts().sessions.len();
@@ -239,7 +245,7 @@ fn a_server_that_restarts_is_asked_again() {
 #[test]
 fn a_server_that_ends_the_connection_over_the_message_gets_single_statements() {
     let fake = FakePostgres::start([Behaviour::good().dialect(Dialect::closing_on_several_statements())]);
-    let sidecar = Sidecar::on(fake.url()).app(1).start();
+    let sidecar = sidecar_on(&fake).start();
     // What ended a connection once may have been a restart: at the second time in a row it is the message.
     wait_for_checks(&fake, &sidecar, 4);
     let expected = ["bslqfr", "b s l q f r", "bslqfr", "b s l q f r", "b s l q f r", "b s l q f r"];
@@ -254,7 +260,7 @@ fn a_restart_in_the_middle_of_a_message_teaches_nothing() {
     let good = Behaviour::good;
     // The third connection reads the certificate, and does not log in.
     let fake = FakePostgres::start([cut(), good(), good(), good(), cut(), good()]);
-    let sidecar = Sidecar::on(fake.url()).app(1).start();
+    let sidecar = sidecar_on(&fake).start();
     wait_for_checks(&fake, &sidecar, 4);
     let expected = ["bslqfr", "b s l q f r", "bslqfr", "bslqfr", "b s l q f r", "bslqfr"];
     assert_eq!(sessions(&fake)[..6], expected, "{}", sidecar.log_text());
@@ -271,11 +277,42 @@ fn sql_checks_are_judged_alone_by_a_server_of_any_dialect() {
         ("nothing but queries", nothing_but_queries(), "q q q"),
     ] {
         let fake = FakePostgres::start([Behaviour::good().dialect(dialect)]);
-        let sidecar = Sidecar::on(fake.url()).app(1).set("SIDEPULSE_SQL_CHECKS", checks).start();
+        let sidecar = sidecar_on(&fake).set("SIDEPULSE_SQL_CHECKS", checks).start();
         wait_for_checks(&fake, &sidecar, 3);
         assert_eq!(sessions(&fake)[1..3], [later, later], "{name}");
         for key in ["sql:fine", "sql:also_fine"] {
             sidecar.wait_for_check(key, |check| check["status"] == "pass");
         }
+    }
+}
+
+#[test]
+fn without_a_clock_of_the_server_ours_ends_a_sql_check_and_the_deep_query_stands() {
+    let slow = Behaviour::fault(At::SqlCheck, Fault::Stall).dialect(Dialect::dsql());
+    let fake = FakePostgres::start([slow]);
+    let checks = "slow: SELECT true\nnext: SELECT true";
+    let sidecar = sidecar_on(&fake).set("SIDEPULSE_SQL_CHECKS", checks).start();
+    for key in ["sql:slow", "sql:next"] {
+        sidecar.wait_for_check(key, |check| check["reason"] == "query_timeout");
+    }
+    sidecar.wait_for_check("database:query", |check| check["status"] == "pass");
+    assert_eq!(fake.counts().max_concurrent, 1);
+}
+
+#[test]
+fn early_warnings_that_cannot_be_had_neither_fail_nor_warn() {
+    for (name, dialect) in [
+        ("PostgreSQL without the views", Dialect::postgres()),
+        ("one statement a message", Dialect::one_statement_a_message()),
+        ("nothing but queries", nothing_but_queries()),
+    ] {
+        let dialect = dialect.without("pg_stat_activity", "42P01", "relation \"pg_stat_activity\" does not exist");
+        let fake = FakePostgres::start([Behaviour::good().dialect(dialect)]);
+        let sidecar = Sidecar::on(fake.url()).app(1).start();
+        wait_for_checks(&fake, &sidecar, 4);
+        let check = sidecar.check("database:query");
+        assert_eq!((&check["status"], &check["attempts"]), (&json!("pass"), &json!(1)), "{name}: {check}");
+        let sent = sessions(&fake);
+        assert_eq!(sent[2], sent[3], "{name}: asked for once, {sent:?}");
     }
 }

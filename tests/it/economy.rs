@@ -15,6 +15,7 @@ use crate::support::web_app::WebApp;
 
 mod app_url;
 mod awake;
+mod no_use;
 mod silence;
 
 const CHECK: &str = "database:query";
@@ -94,7 +95,7 @@ fn an_idle_app_lets_the_verdict_stand_and_a_query_of_its_own_renews_it() {
 }
 
 #[test]
-fn handshakes_prove_the_way_and_a_way_that_is_gone_turns_it_down() {
+fn handshakes_prove_reachability_and_its_loss_turns_it_down() {
     let sleep = Sleep { after: Duration::from_millis(500), waking: Duration::ZERO };
     let (database, app) = (Sleepy::start(sleep), WebApp::start());
     let sidecar = economy(database.url(), &app)
@@ -111,12 +112,12 @@ fn handshakes_prove_the_way_and_a_way_that_is_gone_turns_it_down() {
     assert!(eventually(SOON, || sidecar.metric(LAST_RUN) > last_run));
     assert_eq!(newest(&sidecar), first, "nor is it a deep check");
 
-    database.close_door(true);
+    database.close_connections(true);
     let down = sidecar.wait_for_check(CHECK, |check| check["state"] == "down");
     assert_eq!(down["reason"], "connection_lost");
     assert_eq!(database.counts().wakes, before.wakes);
     // Deep queries are back, and the first that passes ends it.
-    database.close_door(false);
+    database.close_connections(false);
     sidecar.wait_for_check(CHECK, idle);
     assert!(database.counts().wakes > before.wakes);
     assert_eq!(sidecar.metric(r#"sidepulse_transitions_total{check="database",to="up"}"#), Some(2.0));

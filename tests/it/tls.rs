@@ -101,7 +101,7 @@ fn channel_binding_is_used_and_can_be_required() {
     // Where it cannot be had, nothing is logged in.
     let plain = Postgres::start_plain();
     let (code, check) = Sidecar::on(plain.url().param("channel_binding", "require")).check_database();
-    assert_eq!((code, check["reason"].as_str()), (Some(1), Some("tls_unsupported")), "{check}");
+    assert_eq!((code, check["reason"].as_str()), (Some(1), Some("auth_failed")), "{check}");
     assert_eq!(plain.logins_of("sidepulse"), 0);
     let off = postgres.url().param("sslmode", "disable").param("channel_binding", "require");
     let (code, _, log) = Sidecar::on(off).finish();

@@ -7,6 +7,7 @@ mod ignored;
 pub(super) mod installed;
 pub(super) mod layout;
 mod lock;
+pub(super) mod placeholder;
 mod procfile;
 pub(super) mod python;
 mod railway;

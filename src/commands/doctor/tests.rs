@@ -71,6 +71,7 @@ fn variables_alone() {
         ("JWT_SECRET", "", "jwt-secret", Severity::Error),
         ("JWT_SECRET", "short", "jwt-secret", Severity::Error),
         ("JWT_SECRET", "change-me-change-me-change-me-change-me", "jwt-secret", Severity::Error),
+        ("JWT_SECRET", "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "jwt-secret", Severity::Warning),
         ("ENVIRONMENT", "", "environment", Severity::Warning),
         ("CORS_ORIGINS", "", "cors-origins", Severity::Error),
         ("CORS_ORIGINS", "*", "cors-origins", Severity::Error),

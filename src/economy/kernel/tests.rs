@@ -91,6 +91,30 @@ fn only_data_renews_a_socket() {
     assert!(quiet <= sent.elapsed() + super::super::activity::JIFFY, "{quiet:?}");
 }
 
+/// What a client sends is not counted, and the end of what a server sends as one byte at most.
+#[tokio::test]
+async fn received_bytes_are_counted_and_told_at_the_end_too() {
+    let server = Server::start();
+    let endings = EndedSockets::listen(server.port()).unwrap();
+    let (mut client, mut served) = server.connect();
+    let received = || sockets(server.port()).unwrap()[0].received;
+    assert_eq!(received(), Some(0));
+    client.write_all(&[1; 700]).unwrap();
+    served.read_exact(&mut [0; 700]).unwrap();
+    assert_eq!(received(), Some(0));
+    for _ in 0..3 {
+        served.write_all(&[1; 100]).unwrap();
+        client.read_exact(&mut [0; 100]).unwrap();
+    }
+    assert_eq!(received(), Some(300));
+    drop(served);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert!((300..=301).contains(&received().unwrap()));
+    drop(client);
+    let told = next(&endings).await.received.unwrap();
+    assert!((300..=301).contains(&told), "{told}");
+}
+
 #[test]
 fn a_dual_stack_sockets_peer_is_the_ipv4_address() {
     let server = Server::start();
@@ -192,7 +216,8 @@ fn bytes_that_are_no_messages_are_an_error_not_a_panic() {
         assert!(messages(bytes).take(100).any(|message| message.is_err()), "{bytes:?}");
     }
     assert!(read(&[2; 71]).is_err());
-    assert!(read(&[2; 72]).unwrap().1.is_none());
+    let info = read(&[2; 72]).unwrap().1;
+    assert!(info.quiet_for.is_none() && info.received.is_none());
 }
 
 /// The diagnostics are open to every process: a container drops all privileges, and still they are there.

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::probe::Addition;
-use crate::probe::database::ServerFacts;
 use crate::probe::session::{Rows, Session};
+use crate::probe::{Addition, ServerFacts};
 
 /// All of it, in the order of the columns.
 pub(super) const ALL: [Addition; 3] = [Addition::StartTime, Addition::Recovery, Addition::ReadOnlyDefault];
@@ -20,8 +19,11 @@ pub(super) fn select(wanted: &[Addition]) -> String {
 
 fn expression(fact: Addition) -> &'static str {
     match fact {
-        // As text it would depend on the session's time zone.
-        Addition::StartTime => "extract(epoch FROM pg_postmaster_start_time())",
+        // As text they would depend on the session's time zone. The second is the server's clock: it need not agree with
+        // ours.
+        Addition::StartTime => {
+            "extract(epoch FROM pg_postmaster_start_time()) || ' ' || extract(epoch FROM clock_timestamp())"
+        }
         Addition::Recovery => "pg_is_in_recovery()",
         _ => "current_setting('default_transaction_read_only')",
     }
@@ -31,6 +33,7 @@ fn expression(fact: Addition) -> &'static str {
 #[derive(Default)]
 pub(super) struct Facts {
     started: Option<String>,
+    up_for: Option<Duration>,
     recovery: Option<bool>,
     read_only_default: Option<bool>,
 }
@@ -41,11 +44,23 @@ impl Facts {
         for (column, fact) in wanted.iter().enumerate() {
             let value = rows.first().and_then(|row| row.try_get(column).ok().flatten());
             match fact {
-                Addition::StartTime => self.started = value.map(|text| text.chars().take(LONGEST).collect()),
+                Addition::StartTime => {
+                    let (started, now) = value.map_or((None, None), |text| match text.split_once(' ') {
+                        Some((started, now)) => (Some(started), Some(now)),
+                        None => (Some(text), None),
+                    });
+                    self.up_for = started.zip(now).and_then(|(started, now)| between(started, now));
+                    self.started = started.map(|text| text.chars().take(LONGEST).collect());
+                }
                 Addition::Recovery => self.recovery = value.and_then(truth),
                 _ => self.read_only_default = value.and_then(truth),
             }
         }
+    }
+
+    /// How long the server had been running when it answered.
+    pub(super) fn up_for(&self) -> Option<Duration> {
+        self.up_for
     }
 
     /// The report of them; with one of two unknown, a server that takes writes by the other may still refuse them.
@@ -60,9 +75,16 @@ impl Facts {
             started: self.started.clone(),
             version: session.version(),
             ready_after: Duration::ZERO,
+            woken: false,
             plaintext: session.is_plaintext(),
         }
     }
+}
+
+/// Between two moments in seconds.
+fn between(from: &str, to: &str) -> Option<Duration> {
+    let seconds = to.parse::<f64>().ok()? - from.parse::<f64>().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn truth(text: &str) -> Option<bool> {

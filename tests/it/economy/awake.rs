@@ -13,6 +13,9 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// A busy machine may be this late with a check or with the suspend itself.
 const LATE: Duration = Duration::from_millis(700);
 
+/// Told by early warnings alone.
+const SESSIONS: &str = r#"sidepulse_database_sessions{state="idle"}"#;
+
 /// A way of using the database.
 struct Traffic {
     name: &'static str,
@@ -59,7 +62,7 @@ struct Run {
 }
 
 /// What happened while the app did what it does.
-fn run(traffic: &Traffic, mode: Option<&str>) -> Run {
+fn run(traffic: &Traffic, mode: Option<&str>, early_warnings: &str) -> Run {
     let (database, app) = ((traffic.start)(SLEEP), WebApp::start());
     let url = database.url();
     let held = (traffic.hold)(&url);
@@ -68,6 +71,7 @@ fn run(traffic: &Traffic, mode: Option<&str>) -> Run {
             .set("SIDEPULSE_DATABASE_MODE", mode)
             .set("SIDEPULSE_DATABASE_INTERVAL", format!("{}ms", INTERVAL.as_millis()))
             .set("SIDEPULSE_IDLE_HANDSHAKE", "500ms")
+            .set("SIDEPULSE_EARLY_WARNINGS", early_warnings)
             .start();
         sidecar.wait_for_check(CHECK, |check| check["status"] == "pass");
         sidecar
@@ -83,6 +87,7 @@ fn run(traffic: &Traffic, mode: Option<&str>) -> Run {
     drop((held, opened));
     if let Some(sidecar) = sidecar {
         assert_eq!(failures(&sidecar), 0.0, "{}", sidecar.log_text());
+        assert_eq!(sidecar.metric(SESSIONS).is_some(), early_warnings == "on", "{}", sidecar.log_text());
     }
     Run {
         awake: after.awake - before.awake,
@@ -94,7 +99,7 @@ fn run(traffic: &Traffic, mode: Option<&str>) -> Run {
 fn compare(traffic: &Traffic) {
     let [alone, steady, economy] = thread::scope(|scope| {
         [None, Some("steady"), Some("economy")]
-            .map(|mode| scope.spawn(move || run(traffic, mode)))
+            .map(|mode| scope.spawn(move || run(traffic, mode, "on")))
             .map(|run| run.join().expect("a run"))
     });
     let seconds = |run: Run| format!("{:.2} s", run.awake.as_secs_f64());
@@ -116,6 +121,22 @@ fn compare(traffic: &Traffic) {
         assert_eq!((economy.awake, economy.probes), (Duration::ZERO, 0), "{}", traffic.name);
     } else {
         assert!(economy.probes > 0, "{}: never looked at while the app used it", traffic.name);
+    }
+}
+
+/// The database is restarted at each wake-up, and asked for its numbers anew after it.
+#[test]
+fn early_warnings_keep_nothing_awake() {
+    let traffic = Traffic { name: "early warnings", bursts: 1, run: short_connections, ..IDLE };
+    let [on, off] = thread::scope(|scope| {
+        ["on", "off"]
+            .map(|early_warnings| scope.spawn(|| run(&traffic, Some("economy"), early_warnings)))
+            .map(|run| run.join().expect("a run"))
+    });
+    println!("awake in {WINDOW:?} | economy, a burst | early warnings {:.2?}, without {:.2?}", on.awake, off.awake);
+    for (what, run) in [("with", on), ("without", off)] {
+        let extra = run.awake.saturating_sub(run.explained);
+        assert!(run.probes > 0 && extra <= INTERVAL.mul_f64(1.1) + LATE, "{what} early warnings: {run:?}");
     }
 }
 

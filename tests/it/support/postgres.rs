@@ -150,6 +150,13 @@ impl Postgres {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
+    /// What `pg_isready` says, which connects and does not log in.
+    pub(crate) fn is_ready(&self) -> bool {
+        let mut command = postgres_command("pg_isready");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command.output().is_ok_and(|output| output.status.success())
+    }
+
     /// Stops it and waits for its end.
     pub(crate) fn stop(&mut self, how: Stop) {
         self.begin_stop(how);

@@ -2,7 +2,7 @@
 //! use, and starts again at the next login. It counts the time awake, which is what Neon bills.
 //!
 //! As at Neon, an open connection over which nothing comes is no use, nor is a connection that never logs in; a login
-//! is, and so is every message of a client. On suspend the server says farewell (57P01) on every connection.
+//! is, and so is every message of a client. On suspend the server ends every connection with 57P01.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -21,6 +21,8 @@ use super::postgres::{DATABASE, PASSWORD, Postgres, ROLE, Stop};
 const WATCH: Duration = Duration::from_millis(20);
 /// The request codes of a first message (protocol documentation, "SSLRequest" and "StartupMessage").
 const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
+/// What a client of the other project calls itself.
+const OTHER: &str = "other-project";
 /// The type byte of Terminate.
 const TERMINATE: u8 = b'X';
 
@@ -81,39 +83,46 @@ pub(crate) struct Counts {
     pub(crate) wakes: usize,
 }
 
-struct House {
+struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     postgres: Mutex<Postgres>,
     _pooler: Option<PgBouncer>,
+    other: Option<Postgres>,
     sleep: Sleep,
     backend: u16,
 }
 
 /// The database. Awake at first, if only for the usual time.
 pub(crate) struct Sleepy {
-    house: Arc<House>,
+    inner: Arc<Inner>,
     port: u16,
 }
 
 impl Sleepy {
     /// In front of a new PostgreSQL.
     pub(crate) fn start(sleep: Sleep) -> Sleepy {
-        Sleepy::launch(Postgres::start_plain(), None, sleep)
+        Sleepy::launch(Postgres::start_plain(), None, None, sleep)
     }
 
     /// The same, through PgBouncer in transaction mode.
     pub(crate) fn start_pooled(sleep: Sleep) -> Sleepy {
         let postgres = Postgres::start_plain();
         let pooler = PgBouncer::in_front_of(&postgres).server_login_retry(1).start();
-        Sleepy::launch(postgres, Some(pooler), sleep)
+        Sleepy::launch(postgres, Some(pooler), None, sleep)
     }
 
-    fn launch(postgres: Postgres, pooler: Option<PgBouncer>, sleep: Sleep) -> Sleepy {
+    /// Beside another project's database, which never sleeps, behind the same address: as at Neon the proxy tells them
+    /// apart by what the client says.
+    pub(crate) fn start_beside_another(sleep: Sleep) -> Sleepy {
+        Sleepy::launch(Postgres::start_plain(), None, Some(Postgres::start_plain()), sleep)
+    }
+
+    fn launch(postgres: Postgres, pooler: Option<PgBouncer>, other: Option<Postgres>, sleep: Sleep) -> Sleepy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let now = Instant::now();
-        let house = Arc::new(House {
+        let inner = Arc::new(Inner {
             state: Mutex::new(State {
                 phase: Phase::Awake,
                 awake_since: Some(now),
@@ -130,20 +139,21 @@ impl Sleepy {
             backend: pooler.as_ref().map_or(postgres.port(), PgBouncer::port),
             postgres: Mutex::new(postgres),
             _pooler: pooler,
+            other,
             sleep,
         });
-        let (watching, serving) = (Arc::clone(&house), Arc::clone(&house));
+        let (watching, serving) = (Arc::clone(&inner), Arc::clone(&inner));
         thread::spawn(move || watching.watch());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let house = Arc::clone(&serving);
-                if house.state().over {
+                let inner = Arc::clone(&serving);
+                if inner.state().over {
                     return;
                 }
-                thread::spawn(move || house.serve(client));
+                thread::spawn(move || inner.serve(client));
             }
         });
-        Sleepy { house, port }
+        Sleepy { inner, port }
     }
 
     /// What an app would connect with.
@@ -151,44 +161,49 @@ impl Sleepy {
         DatabaseUrl::new(ROLE, PASSWORD, self.port, DATABASE)
     }
 
+    /// The other project's.
+    pub(crate) fn other_url(&self) -> DatabaseUrl {
+        self.url().param("application_name", OTHER)
+    }
+
     /// How long it has been awake so far.
     pub(crate) fn awake(&self) -> Duration {
-        let state = self.house.state();
+        let state = self.inner.state();
         state.awake + state.awake_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// How long the app's use alone would have kept it awake so far.
     pub(crate) fn explained(&self) -> Duration {
-        let state = self.house.state();
+        let state = self.inner.state();
         state.explained - state.explained_until.saturating_duration_since(Instant::now())
     }
 
     /// What has happened so far.
     pub(crate) fn counts(&self) -> Counts {
-        self.house.state().counts
+        self.inner.state().counts
     }
 
     /// Waits until it sleeps.
     pub(crate) fn wait_until_asleep(&self) {
-        let asleep = poll(SOON, || (self.house.state().phase == Phase::Asleep).then_some(()));
+        let asleep = poll(SOON, || (self.inner.state().phase == Phase::Asleep).then_some(()));
         asleep.expect("the database does not fall asleep");
     }
 
     /// From now on every connection is closed at once, or served again.
-    pub(crate) fn close_door(&self, closed: bool) {
-        self.house.state().closed = closed;
+    pub(crate) fn close_connections(&self, closed: bool) {
+        self.inner.state().closed = closed;
     }
 }
 
 impl Drop for Sleepy {
     fn drop(&mut self) {
-        self.house.state().over = true;
+        self.inner.state().over = true;
         // Wakes the accept.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
 
-impl House {
+impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,7 +268,11 @@ impl House {
             }
         }
         let Some(startup) = first_message(&mut client) else { return };
-        let by_app = !startup.windows(9).any(|part| part == b"sidepulse");
+        let says = |name: &str| startup.windows(name.len()).any(|part| part == name.as_bytes());
+        if let Some(other) = self.other.as_ref().filter(|_| says(OTHER)) {
+            return converse(client, &startup, other.port(), |_| {}, || {});
+        }
+        let by_app = !says("sidepulse");
         {
             let mut state = self.state();
             let counts = &mut state.counts;
@@ -262,20 +281,26 @@ impl House {
         }
         self.wake();
         self.state().use_it(by_app, self.sleep);
-        let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.backend)) else { return };
-        if server.write_all(&startup).is_err() {
-            return;
-        }
-        let (Ok(from_server), Ok(to_client), Ok(kept)) = (server.try_clone(), client.try_clone(), client.try_clone())
-        else {
-            return;
-        };
-        self.state().clients.push(kept);
-        thread::scope(|scope| {
-            scope.spawn(|| pass_on(from_server, to_client, || {}));
-            pass_on(client, server, || self.state().use_it(by_app, self.sleep));
-        });
+        let keep = |client| self.state().clients.push(client);
+        converse(client, &startup, self.backend, keep, || self.state().use_it(by_app, self.sleep));
     }
+}
+
+/// Between a client and the server on this port, to the end of either.
+fn converse(client: TcpStream, startup: &[u8], port: u16, keep: impl FnOnce(TcpStream), used: impl FnMut()) {
+    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
+    if server.write_all(startup).is_err() {
+        return;
+    }
+    let (Ok(from_server), Ok(to_client), Ok(kept)) = (server.try_clone(), client.try_clone(), client.try_clone())
+    else {
+        return;
+    };
+    keep(kept);
+    thread::scope(|scope| {
+        scope.spawn(|| pass_on(from_server, to_client, || {}));
+        pass_on(client, server, used);
+    });
 }
 
 /// The startup message; TLS is refused on the way. `None`: the client left before it logged in.

@@ -1,7 +1,7 @@
 //! A start command → the programs that it starts, through shells, wrappers, start scripts and `sidepulse run`.
 
 use super::dockerfile::Form;
-use super::secret;
+use super::placeholder;
 use super::shell::{self, Word};
 
 /// What takes a command line as its argument after `-c`.
@@ -186,7 +186,7 @@ impl Reader<'_> {
         if self.scripts > MOST_SCRIPTS {
             return self.unknown("scripts within scripts");
         }
-        let script = secret::shown(path.program(), "a script");
+        let script = placeholder::shown(path.program(), "a script");
         let text = (self.script)(&path.text, &launch.directories).filter(|_| !path.expands_other);
         match text {
             None => self.unknown(&format!("{script} could not be read")),

@@ -1,6 +1,8 @@
 //! Which lines of a file hold a secret? Every line is read once, whatever the language: a name that asks for a secret with
 //! a value behind it, a URL with a password, a token by its maker's prefix.
 
+use super::placeholder::{is_marked, is_placeholder, is_word, looks_random};
+
 /// Why a line holds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Secret {
@@ -32,20 +34,6 @@ const SHORTEST_PASSWORD: usize = 8;
 const FARTHEST: usize = 120;
 const LONGEST: usize = 256;
 
-/// A longer name is none.
-const LONGEST_NAME: usize = 60;
-
-/// What marks a value as one to be replaced.
-const MARKS: &str = "change-me change_me changeme change-this change_this changethis placeholder example yourpassword \
-    yoursecret replace dummy insecure not-a-secret notasecret xxx *** ... … <";
-/// Words that say so beside others, as people write them: your-secret-here, sua-chave-aqui, generate-with-openssl.
-const TO_BE_REPLACED: &str = "your yours my here generate generated set insert paste put use sua seu aqui mude troque \
-    altere coloque gere tu su cambia cambiar votre ici changer dein hier tua tuo qui";
-/// What a value for development begins with, before a character that is no letter.
-const STAGES: [&str; 10] = ["dev", "development", "test", "testing", "local", "ci", "fake", "sample", "demo", "dummy"];
-/// Whole values that stand for any.
-const WORDS: &str = "password passwd pass pwd pw p secret token key user username u postgres admin root app test dev \
-    local none null mypassword senha segredo secreto geheim passwort motdepasse contraseña";
 /// Hosts that a password for development goes to, or that are no hosts.
 const NO_HOSTS: [&str; 6] = ["example", "xxx", "...", "<", "{", "$"];
 /// Prefixes by which their makers mark tokens, and how many characters follow at least.
@@ -66,13 +54,8 @@ const TOKENS: [(&str, usize); 13] = [
 ];
 /// `npg_` and ten characters.
 const SHORTEST_TOKEN: usize = 14;
-
-/// Shorter values stand in files by chance.
-const SHORTEST_DISTINCTIVE: usize = 12;
 /// From here on, characters in disorder are a secret even where passwords for development are usual.
 const SHORTEST_RANDOM_PASSWORD: usize = 12;
-/// Beside each other in disorder: what 16 random characters have nearly always, and words never.
-const FEWEST_DIFFERENT: usize = 6;
 
 /// The lines that hold a secret, each once, and why. `python`: a value stands in quotes, and anything else is code.
 /// `known` are the environment's own.
@@ -209,72 +192,6 @@ fn is_bare(value: &str) -> bool {
     !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || "(){}[]$".contains(c))
 }
 
-/// It says itself that it is to be replaced, or is a name, or is filled in elsewhere.
-pub(crate) fn is_marked(value: &str) -> bool {
-    let value = value.trim();
-    let lower = value.to_lowercase();
-    let mut characters = value.chars();
-    let first = characters.next();
-    let is_stage = STAGES
-        .iter()
-        .any(|stage| lower.strip_prefix(stage).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric())));
-    let is_name = value.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    let is_filled_in = value.starts_with(['$', '%', '[']) || value.contains(['{', '}']);
-    let mut parts = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-    let says_so =
-        lower.contains(['-', '_', ' ', '.']) && parts.any(|part| TO_BE_REPLACED.split(' ').any(|word| word == part));
-    value.is_empty()
-        || characters.all(|c| Some(c) == first)
-        || MARKS.split(' ').any(|mark| lower.contains(mark))
-        || is_stage
-        || is_name
-        || is_filled_in
-        || says_so
-}
-
-/// That, or a word that stands for any.
-pub(crate) fn is_placeholder(value: &str) -> bool {
-    is_marked(value) || WORDS.split(' ').any(|word| word == value.trim().to_lowercase())
-}
-
-/// Long and particular enough that a file which holds it holds it as a secret.
-pub(crate) fn is_distinctive(value: &str) -> bool {
-    value.chars().count() >= SHORTEST_DISTINCTIVE && !is_placeholder(value)
-}
-
-/// At least so many characters, without blanks, that are no words, path, or URL.
-pub(crate) fn looks_random(value: &str, shortest: usize) -> bool {
-    let mut different: Vec<char> = value.chars().collect();
-    different.sort_unstable();
-    different.dedup();
-    value.chars().count() >= shortest
-        && different.len() >= FEWEST_DIFFERENT
-        && value.chars().all(|c| c.is_ascii_graphic())
-        && !value.contains("://")
-        && !value.contains('\\')
-        && !value.starts_with(['/', '.', '~'])
-        && !is_placeholder(value)
-        && !value.split(['-', '_', '.', ':', '/', ',', '+', '=']).all(is_word)
-}
-
-/// A name that stands in a file, for a message; `otherwise` where it could be a secret that landed there.
-pub(crate) fn shown(name: &str, otherwise: &str) -> String {
-    let fits = !name.is_empty() && name.len() <= LONGEST_NAME && name.split('/').all(is_wordy);
-    if fits { name.to_owned() } else { otherwise.to_owned() }
-}
-
-/// Words alone, as in a package's name.
-fn is_wordy(name: &str) -> bool {
-    name.split(['-', '_', '.']).all(is_word)
-}
-
-/// `token`, `HS256`, `v2`, `2026`: letters, then at most four digits, or digits alone.
-fn is_word(part: &str) -> bool {
-    let letters = part.trim_end_matches(|c: char| c.is_ascii_digit());
-    let digits = part.len() - letters.len();
-    letters.chars().all(|c| c.is_ascii_alphabetic()) && (digits <= 4 || letters.is_empty() && digits <= 12)
-}
-
 /// A URL in the text carries a password, or a token in place of one, that looks real.
 pub(crate) fn has_url_password(text: &str) -> bool {
     let mut words = text.split(|c: char| c.is_whitespace() || "\"'`".contains(c)).filter(|word| word.contains('@'));
@@ -404,61 +321,6 @@ mod tests {
             "asyncpg==0.32.0 --hash=sha256:9f86d081884c7d659a2feaa0c55ad0159f86d081884c7d659a2feaa0c55ad015",
         ] {
             assert_eq!(kinds(text, false), [], "{text}");
-        }
-    }
-
-    #[test]
-    fn what_people_write_where_a_secret_belongs() {
-        for value in [
-            "",
-            "change-me",
-            "CHANGE_ME_PLEASE_32_CHARACTERS",
-            "dev-secret",
-            "dev",
-            "your-secret-here",
-            "<jwt>",
-            "xxxxxxxx",
-            "aaaaaaaa",
-            "JWT_SECRET",
-            "${JWT_SECRET}",
-            "{password}",
-            "$TOKEN",
-            "test_key_1",
-            "example-key",
-            "[password]",
-            "generate-with-openssl-rand-hex-32",
-            "your-32-character-key-here",
-            "sua-chave-aqui",
-            "tu_clave_secreta",
-            "votre-clef-ici",
-            "my-secret",
-        ] {
-            assert!(is_marked(value), "{value}");
-        }
-        for value in ["hunter2", "correct horse", "device-4711", "9f86d081884c7d659a2feaa0c55ad015", "supersecret"] {
-            assert!(!is_marked(value), "{value}");
-        }
-    }
-
-    #[test]
-    fn what_looks_random() {
-        for value in
-            ["9f86d081884c7d659a2feaa0c55ad015", "Zk3xPq9vLw2nRt7bYm5c", "a8Kd-92jf_LsP0xQ7t", "Tr0ub4dor&3xyzabc"]
-        {
-            assert!(looks_random(value, 16), "{value}");
-        }
-        for value in [
-            "short1",
-            "X-Internal-Token-V2",
-            "application/json; charset",
-            "https://a.example/9f86d081884c",
-            "/a/b9c8d7e6f5a4b3c2",
-            "sha256_password_hash",
-            "invalid_token_type_2",
-            "dev-9f86d081884c7d659a2f",
-            "access_token_expire_minutes",
-        ] {
-            assert!(!looks_random(value, 16), "{value}");
         }
     }
 

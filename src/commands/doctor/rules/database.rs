@@ -96,7 +96,7 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
         let message = format!("{mode} with this {variable} keeps the compute awake {}", cost(awake));
         return vec![Finding::warning(message, remedy)];
     }
-    let blind = share_awake(database.blind_interval);
+    let blind = share_awake(database.economy_interval);
     if !steady && compute_hours(blind) > COST_WHERE_BLIND {
         let message = format!(
             "where the kernel shows no sockets, this SIDEPULSE_ECONOMY_INTERVAL keeps the compute awake {}",

@@ -2,7 +2,7 @@
 
 use super::super::deployment::{Code, Deployment};
 use super::super::finding::Finding;
-use super::super::read::secret;
+use super::super::read::placeholder;
 use super::super::read::url::Url;
 use super::database::EXAMPLE;
 use crate::config::settings::DATABASE_URL;
@@ -111,7 +111,8 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
         }];
     }
     if let Some(driver) = url.driver {
-        let message = format!("DATABASE_URL names {} as its driver, not asyncpg", secret::shown(driver, "another one"));
+        let message =
+            format!("DATABASE_URL names {} as its driver, not asyncpg", placeholder::shown(driver, "another one"));
         return vec![Finding::unknown(message, "look that the app's engine is made for it")];
     }
     let what = match url.dialect {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::super::deployment::Deployment;
 use super::super::finding::Finding;
 use super::super::read::installed::{Entry, Installed};
+use super::super::read::placeholder;
 use super::super::read::requirement::Line;
-use super::super::read::secret;
 
 /// The first for Python 3.12 (its release notes).
 const OLDEST_ASYNCPG: [u32; 3] = [0, 29, 0];
@@ -111,7 +111,7 @@ fn pin(entry: &Entry) -> Option<(&str, &str)> {
 
 /// A package's name.
 fn shown(name: &str) -> String {
-    secret::shown(name, "a requirement")
+    placeholder::shown(name, "a requirement")
 }
 
 /// PEP 440, as far as it decides: the first three numbers, and whether the oldest that fits is a pre-release.

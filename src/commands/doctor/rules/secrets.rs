@@ -3,6 +3,7 @@
 use super::super::deployment::{Code, Deployment, Stage};
 use super::super::finding::Finding;
 use super::super::read::files::{File, Files};
+use super::super::read::placeholder;
 use super::super::read::secret::{self, Secret};
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
 use crate::dsn::Plan;
@@ -40,8 +41,11 @@ pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
     let mut different: Vec<char> = secret.chars().collect();
     different.sort_unstable();
     different.dedup();
-    if secret::is_marked(&secret) || different.len() < FEWEST_DIFFERENT {
-        return vec![fault("JWT_SECRET is long enough but looks like a placeholder".into())];
+    if placeholder::is_marked(&secret) {
+        return vec![fault("JWT_SECRET is long enough but a placeholder".into())];
+    }
+    if different.len() < FEWEST_DIFFERENT && stage != Stage::Relaxed {
+        return vec![Finding::warning("JWT_SECRET is long enough but not random", NEW_SECRET)];
     }
     vec![Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters"))]
 }
@@ -105,5 +109,5 @@ fn own_secrets(deployment: &Deployment<'_>) -> Vec<String> {
     let urls = [DATABASE_URL, OWN_DATABASE_URL].into_iter().filter_map(|variable| deployment.text(variable));
     let passwords = urls.filter_map(|url| Plan::parse(&url).ok()).flat_map(|(plan, _)| plan.secrets());
     let all = plain.chain(passwords.map(|secret| secret.expose().to_owned()));
-    all.filter(|value| secret::is_distinctive(value)).collect()
+    all.filter(|value| placeholder::is_distinctive(value)).collect()
 }

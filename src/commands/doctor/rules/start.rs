@@ -6,8 +6,8 @@ use super::super::deployment::{App as AppFiles, Deployment};
 use super::super::finding::Finding;
 use super::super::read::command::Step;
 use super::super::read::layout::Lookup;
+use super::super::read::placeholder;
 use super::super::read::python::{self, Binding};
-use super::super::read::secret;
 use super::super::read::server::{self, App, Listens, Port, Server};
 use super::super::read::shell::Word;
 use super::super::read::start::{Found, Start};
@@ -56,7 +56,7 @@ fn no_server(app: &AppFiles) -> Finding {
         Step::Daemon { .. } | Step::Unknown(_) => None,
     });
     if let Some(file) = programs.clone().find_map(server::python_file) {
-        let message = format!("python runs {}, which was not run here", secret::shown(file.program(), "a file"));
+        let message = format!("python runs {}, which was not run here", placeholder::shown(file.program(), "a file"));
         let look = "look in it for uvicorn.run(\"main:app\", host=\"0.0.0.0\", port=int(os.environ[\"PORT\"]))";
         return Finding::unknown(message, look);
     }
@@ -64,7 +64,8 @@ fn no_server(app: &AppFiles) -> Finding {
         Step::Unknown(what) => Some(what.clone()),
         Step::Program(_) | Step::Daemon { .. } => None,
     });
-    let what = unknown.or_else(|| Some(secret::shown(programs.clone().next()?.words.first()?.program(), "a program")));
+    let what =
+        unknown.or_else(|| Some(placeholder::shown(programs.clone().next()?.words.first()?.program(), "a program")));
     let message = match what {
         Some(what) => format!("whether a server starts is not known: {what}"),
         None => "the command starts no server that is known".to_owned(),
@@ -91,7 +92,7 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
             "look that it is there",
         ))];
     };
-    let shown = secret::shown(paths.first().map_or("", String::as_str), "the module");
+    let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
     match start.layout.find(&app.files, &server.launch.directories, &paths) {
         Lookup::Found(file) => vec![defined(&file.name, &file.text, attribute, factory)],
         Lookup::Unknown(why) => {
@@ -137,7 +138,7 @@ fn missing(app: &AppFiles, start: &Start, paths: &[String], shown: &str) -> Find
 
 /// The module binds the attribute.
 fn defined(name: &str, text: &str, attribute: &str, factory: bool) -> Finding {
-    let attribute_shown = secret::shown(attribute, "what the start command names");
+    let attribute_shown = placeholder::shown(attribute, "what the start command names");
     let finding = match python::binding(text, attribute) {
         Binding::Constructed if factory => Finding::error(
             format!("{attribute_shown} is an app, but the start command says that it makes one"),

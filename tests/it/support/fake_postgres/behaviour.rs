@@ -91,13 +91,15 @@ pub(crate) struct ServerError {
     pub(crate) message: String,
     /// Where in the text, in characters from 1.
     pub(crate) position: Option<usize>,
+    /// Nothing but the text is sent, though the protocol demands the severity.
+    pub(crate) without_severity: bool,
 }
 
 impl ServerError {
     /// From severity (`FATAL`, `ERROR`), SQLSTATE and message.
     pub(crate) fn new(severity: &str, code: &str, message: &str) -> ServerError {
         let [severity, code, message] = [severity, code, message].map(str::to_owned);
-        ServerError { severity, code, message, position: None }
+        ServerError { severity, code, message, position: None, without_severity: false }
     }
 
     /// Whether a session ends with it.

@@ -85,6 +85,16 @@ impl Dialect {
         Dialect { without_transactions: true, ..refused }
     }
 
+    /// Buenavista, a server in front of DuckDB: `buenavista/postgres.py` (`send_error`) sends an ErrorResponse with nothing
+    /// but `M`; the text is DuckDB's. Its statuses of a transaction are PostgreSQL's.
+    pub(crate) fn buenavista() -> Dialect {
+        let refused =
+            Dialect::postgres().without("set local", "", "Not implemented Error: SET LOCAL is not implemented.");
+        let statements = refused.statements.into_iter();
+        let unreadable = |(word, error)| (word, ServerError { without_severity: true, ..error });
+        Dialect { statements: statements.map(unreadable).collect(), ..Dialect::postgres() }
+    }
+
     /// Redshift, which comes from PostgreSQL 8.0, and PostgreSQL before 9.3 have no `lock_timeout` (`guc.c`,
     /// `unrecognized configuration parameter "%s"`, 42704).
     pub(crate) fn without_lock_timeout() -> Dialect {

@@ -93,7 +93,10 @@ pub(super) fn ready(status: u8) -> Vec<u8> {
 
 /// `E`
 pub(super) fn error(error: &ServerError) -> Vec<u8> {
-    let ServerError { severity, code, message: text, position } = error;
+    let ServerError { severity, code, message: text, position, without_severity } = error;
+    if *without_severity {
+        return message(b'E', format!("M{text}\0\0").as_bytes());
+    }
     let position = position.map_or(String::new(), |position| format!("P{position}\0"));
     message(b'E', format!("S{severity}\0V{severity}\0C{code}\0M{text}\0{position}\0").as_bytes())
 }
