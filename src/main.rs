@@ -43,6 +43,11 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
         Task::Check { wait, only, json } => {
             let need = if only == Some(Only::App) { Need::App } else { Need::Everything };
             match load(lookup, need, log) {
+                Ok(config) if only == Some(Only::Database) && config.database.is_none() => fail(
+                    log,
+                    BAD_CONFIGURATION,
+                    "--only database: SIDEPULSE_DATABASE=off leaves no database to check; leave one of them out",
+                ),
                 Ok(config) => check::run(&config, only, wait, json, log).await,
                 Err(code) => code,
             }

@@ -73,8 +73,10 @@ fuzz_target!(|input: &[u8]| {
     }
     let run = PROBE.with_borrow_mut(|probe| RUNTIME.with(|runtime| run(runtime, server, CHECK, probe.check())));
     look_at(&run.result, CHECK, TOKEN);
-    assert_eq!((run.result.attempts, run.connections), (1, 1));
     let found = run.result.reason();
+    // An app that closes without an answer is asked once whether it waits for TLS.
+    let most = if found == Some(Reason::ConnectionLost) { 2 } else { 1 };
+    assert!(run.result.attempts == 1 && (1..=most).contains(&run.connections), "{} connections", run.connections);
     if let Some((head, verdict)) = head {
         assert_eq!(found, *verdict, "after {}", String::from_utf8_lossy(head));
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 
-/// Probers and scrapers are a handful; a connection costs about 10 KB. A test holds both ends of each in one process,
+/// Probers and scrapers are a handful; a connection costs about 12 KB. A test holds both ends of each in one process,
 /// which may be allowed 1024 files, or 256.
 pub(super) const MOST: usize = if cfg!(test) { 32 } else { 512 };
 /// Descriptors that are not for clients: the runtimes, the standard streams, both checks, a look-up, `/proc`.

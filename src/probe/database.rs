@@ -102,6 +102,11 @@ impl DatabaseProbe {
         self.looks = Looks::at(self.settings.early_warnings.as_ref());
     }
 
+    /// How long the next check may take.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.settings.timeout = timeout;
+    }
+
     /// One whole check.
     pub async fn check(&mut self) -> DatabaseReport {
         // Loading the roots takes longer than a whole check: it is done before the clock starts. Where it fails, the
