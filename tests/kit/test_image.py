@@ -158,6 +158,8 @@ def test_the_sidecar_is_the_program_its_libraries_and_the_public_roots(
     # Where OpenSSL and sidepulse look, when no root file is named.
     roots = (root / "etc/ssl/certs/ca-certificates.crt").read_text()
     assert roots.count("BEGIN CERTIFICATE") > 100
+    # One by one, for SSL_CERT_FILE=/dev/null: OpenSSL then reads only the root that it needs.
+    assert len([*(root / "etc/ssl/certs").glob("????????.0")]) > 100
     # For scanners, each package by its name; for readers, under which licence it is.
     packages = {path.name for path in (root / "var/lib/dpkg/status.d").iterdir()}
     assert {"libssl3", "libc6", "ca-certificates"} <= packages
