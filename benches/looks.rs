@@ -4,9 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use sidepulse::dsn::Endpoint;
-use sidepulse::economy::AppConnections;
-use sidepulse::probe::traffic::Traffic;
+use sidepulse::without_daemon::Sockets;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -45,14 +43,9 @@ fn main() -> io::Result<()> {
 
 fn looks() -> io::Result<()> {
     let (web, database) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    let address = database.local_addr()?;
-    let traffic = Traffic::default();
-    traffic.resolved(&[address], Instant::now());
-    let mut connections =
-        AppConnections::of(&Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: address.port() }, &traffic)?;
+    let mut connections = Sockets::to(database.local_addr()?)?;
     let mut look = |expected: usize| {
-        let found = connections.compare()?;
-        assert_eq!(found.connections, expected);
+        assert_eq!(connections.compare()?, expected);
         Ok(())
     };
     measure("a look at an idle machine", 300, || look(0))?;

@@ -6,13 +6,11 @@
 #![allow(clippy::print_stdout, reason = "its result")]
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use native_tls::{Certificate, Protocol, TlsConnector};
 use postgres_native_tls::MakeTlsConnector;
-use sidepulse::config::{Config, Given, Need};
-use sidepulse::probe::database::DatabaseProbe;
+use sidepulse::without_daemon::DeepCheck;
 use tokio::time::{Instant, sleep};
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
@@ -47,15 +45,9 @@ impl Raw {
 }
 
 /// The same server, as sidepulse is told of it.
-fn probe(url: &str, root: &str) -> Fallible<DatabaseProbe> {
+fn probe(url: &str, root: &str) -> Fallible<DeepCheck> {
     let (host, _) = url.split_once('?').unwrap_or((url, ""));
-    let url = format!("{host}?sslmode=verify-full&sslrootcert={root}");
-    let lookup = |name: &str| {
-        (name == "DATABASE_URL").then(|| Given { text: Some(url.clone()), named: "DATABASE_URL".to_owned() })
-    };
-    let config = Config::load(&lookup, Need::Everything).map_err(|faults| format!("{faults:?}"))?;
-    let settings = config.database.ok_or("no database")?;
-    Ok(DatabaseProbe::new(settings, Arc::clone(&config.redactor)))
+    Ok(DeepCheck::new(&format!("{host}?sslmode=verify-full&sslrootcert={root}"))?)
 }
 
 /// Of this thread, as the scheduler counts it.
@@ -71,28 +63,23 @@ async fn timed<T>(work: impl Future<Output = Fallible<T>>) -> Fallible<(f64, f64
     Ok((since.elapsed().as_secs_f64() * 1e6, cpu_time()? - cpu))
 }
 
-async fn beside(pairs: usize, raw: &Raw, probe: &mut DatabaseProbe) -> Fallible<()> {
+async fn beside(pairs: usize, raw: &Raw, probe: &mut DeepCheck) -> Fallible<()> {
     // Both load their roots and grow their heap before the first pair.
     raw.check().await?;
-    deep(probe).await?;
+    probe.run().await?;
     for i in 0..pairs {
         // Whoever comes second finds warmer caches: they take turns.
         let (one, other);
         if i % 2 == 0 {
             one = timed(raw.check()).await?;
-            other = timed(deep(probe)).await?;
+            other = timed(async { Ok(probe.run().await?) }).await?;
         } else {
-            other = timed(deep(probe)).await?;
+            other = timed(async { Ok(probe.run().await?) }).await?;
             one = timed(raw.check()).await?;
         }
         println!("{:.0} {:.0} {:.0} {:.0}", one.0, other.0, one.1, other.1);
     }
     Ok(())
-}
-
-async fn deep(probe: &mut DatabaseProbe) -> Fallible<()> {
-    let report = probe.check().await;
-    report.query.result.map_err(|failure| format!("{failure:?}").into())
 }
 
 async fn work(arguments: &[&str]) -> Fallible<()> {

@@ -1,4 +1,4 @@
-//! What was typed: commands and flags. Every flag is a setting of `config/settings.rs`; what it means is read there.
+//! The command line: commands and flags. Every flag is a setting of `config/settings.rs`, and is interpreted there.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -24,11 +24,11 @@ pub enum Task {
     },
     /// Run each check once and print what it found.
     Check {
-        /// Repeat until all pass or this long.
+        /// Repeat until all pass, at most this long.
         wait: Option<Duration>,
         /// One check alone.
         only: Option<Only>,
-        /// For machines.
+        /// Print JSON.
         json: bool,
     },
     /// Ask the running daemon.
@@ -38,11 +38,11 @@ pub enum Task {
     },
     /// Check the deployment's configuration.
     Doctor {
-        /// For machines.
+        /// Print JSON.
         json: bool,
         /// Where the app's code is.
         backend: Option<PathBuf>,
-        /// Only say why this rule is asked.
+        /// Only explain this rule.
         explain: Option<String>,
     },
 }
@@ -56,7 +56,7 @@ pub enum Only {
     Database,
 }
 
-/// The command line, understood as far as it goes without the environment.
+/// The parsed command line; the environment is not read yet.
 #[derive(Debug)]
 pub struct CommandLine {
     /// What to do.
@@ -104,7 +104,6 @@ impl CommandLine {
     }
 }
 
-/// The whole command line.
 pub(crate) fn command() -> Command {
     let about = "Health and readiness probe sidecar: checks the app shallowly and the database deeply, and tells it to\n\
                  Railway's healthcheck, uptime monitors and Prometheus.";

@@ -13,7 +13,7 @@ use crate::dsn::{Plan, Secret};
 use crate::log;
 use crate::redact::Redactor;
 
-pub mod app_target;
+pub(crate) mod app_target;
 pub(crate) mod parse;
 pub(crate) mod ports;
 mod read;
@@ -25,7 +25,7 @@ mod warn_at;
 use app_target::AppTarget;
 use read::{Reader, read_app, read_child, read_database, read_listen, read_log, read_railway, read_thresholds};
 use settings::SETTINGS;
-pub use warn_at::WarnAt;
+pub(crate) use warn_at::WarnAt;
 
 /// The port without `PORT`.
 pub(crate) const DEFAULT_PORT: u16 = 9900;
@@ -35,7 +35,7 @@ const SHORTEST_SECRET: usize = 8;
 
 /// What `/readyz` asks of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// It answered once since start.
     Startup,
     /// It is up now.
@@ -45,8 +45,8 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// The word of the setting.
-    pub const fn as_str(self) -> &'static str {
+    /// As the setting is written.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Gate::Startup => "startup",
             Gate::Always => "always",
@@ -57,26 +57,26 @@ impl Gate {
 
 /// Whether the database may be kept awake by the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseMode {
+pub(crate) enum DatabaseMode {
     /// A deep query every interval.
     Steady,
     /// Deep queries only while the app itself keeps the database awake.
     Economy,
 }
 
-/// What `run` makes of a 0 of CMD that nobody asked for.
+/// How `run` exits when CMD ends with 0 on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnCleanExit {
-    /// Leave with 1: CMD is a server, and after 0 no platform restarts it.
+    /// Exit with 1: CMD is a server, and after 0 no platform restarts it.
     Fail,
-    /// Leave with 0.
+    /// Exit with 0.
     Pass,
 }
 
-/// What `run` does about an app that gives no HTTP answer any more.
+/// What `run` does about an app that no longer answers HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnUnresponsive {
-    /// Say so and go on.
+    /// Log it and go on.
     Report,
     /// Stop it and exit 70, so that the platform restarts the container.
     Exit,
@@ -84,55 +84,55 @@ pub(crate) enum OnUnresponsive {
 
 /// How one app check is made.
 #[derive(Clone, Debug)]
-pub struct AppSettings {
+pub(crate) struct AppSettings {
     /// Where and what to request.
-    pub target: AppTarget,
+    pub(crate) target: AppTarget,
     /// Statuses that count as alive.
-    pub statuses: Vec<RangeInclusive<u16>>,
+    pub(crate) statuses: Vec<RangeInclusive<u16>>,
     /// Extra request headers; values are marked sensitive.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// From the end of one check to the start of the next.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// For the whole check.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// How one database check is made.
 #[derive(Clone, Debug)]
-pub struct DatabaseSettings {
+pub(crate) struct DatabaseSettings {
     /// Where and how to connect.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// From the end of one check to the start of the next.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// For the whole check.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// For one attempt.
-    pub attempt_timeout: Duration,
+    pub(crate) attempt_timeout: Duration,
     /// One statement that returns at least one row.
-    pub query: String,
+    pub(crate) query: String,
     /// What `/readyz` asks.
-    pub gate: Gate,
-    /// May the checks keep it awake?
-    pub mode: DatabaseMode,
+    pub(crate) gate: Gate,
+    /// Whether the checks may keep it awake.
+    pub(crate) mode: DatabaseMode,
     /// Name and SQL of each further check.
-    pub sql_checks: Vec<(Arc<str>, String)>,
+    pub(crate) sql_checks: Vec<(Arc<str>, String)>,
     /// Economy: a deep query after this time even while idle; `None` = never.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// Economy: how often to make a handshake without logging in; `None` = total silence.
-    pub idle_handshake: Option<Duration>,
+    pub(crate) idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to query.
-    pub economy_interval: Duration,
-    /// After a deep query that passed, look for what will hurt soon.
-    pub early_warnings: Option<WarnAt>,
+    pub(crate) economy_interval: Duration,
+    /// After a deep query that passed, read the numbers that warn of trouble to come; `None` = off.
+    pub(crate) early_warnings: Option<WarnAt>,
 }
 
 /// How many results in a row change a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     /// Failures that turn an up check down.
-    pub failure: u32,
+    pub(crate) failure: u32,
     /// Successes that turn a down check up.
-    pub success: u32,
+    pub(crate) success: u32,
 }
 
 /// How `run` treats its child.
@@ -142,11 +142,11 @@ pub(crate) struct ChildSettings {
     pub(crate) app_port: u16,
     /// From the forwarded signal to SIGKILL.
     pub(crate) stop_timeout: Duration,
-    /// What to make of a 0 that nobody asked for.
+    /// The exit when CMD ends with 0 on its own.
     pub(crate) on_clean_exit: OnCleanExit,
-    /// What to do when it answers no more.
+    /// What to do when it no longer answers.
     pub(crate) on_unresponsive: OnUnresponsive,
-    /// After how long.
+    /// How long it must have been silent.
     pub(crate) unresponsive_after: Duration,
 }
 
@@ -170,27 +170,24 @@ pub(crate) struct Railway {
 pub struct Config {
     /// Where to serve.
     pub(crate) listen: SocketAddr,
-    /// The app check.
-    pub app: AppSettings,
+    pub(crate) app: AppSettings,
     /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
-    pub database: Option<DatabaseSettings>,
-    /// Results in a row.
-    pub thresholds: Thresholds,
+    pub(crate) database: Option<DatabaseSettings>,
+    pub(crate) thresholds: Thresholds,
     /// Bearer token for the details.
     pub(crate) token: Option<Secret>,
     /// From SIGTERM to stopping.
     pub(crate) drain_delay: Duration,
     /// The child of `run`.
     pub(crate) child: ChildSettings,
-    /// The platform.
     pub(crate) railway: Railway,
     /// Replaces every known secret in a text.
-    pub redactor: Arc<Redactor>,
-    /// What is odd but does not prevent a start; each a sentence without values.
+    pub(crate) redactor: Arc<Redactor>,
+    /// What is odd but does not prevent a start: one sentence each, without values.
     pub warnings: Vec<String>,
 }
 
-/// What a command needs to know.
+/// Which settings a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// All settings; a missing database URL is a fault.
@@ -203,20 +200,20 @@ pub enum Need {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Given {
     /// The text; `None` where it is not UTF-8.
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// `--database-timeout` or `SIDEPULSE_DATABASE_TIMEOUT`.
-    pub named: String,
+    pub(crate) named: String,
 }
 
 /// One thing that is wrong with the configuration. Its text is one line, and never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadSetting {
     /// The variable or flag that the value came from.
-    pub named: String,
+    pub(crate) named: String,
     /// What is wrong.
-    pub fault: String,
+    pub(crate) fault: String,
     /// How it looks when it is right.
-    pub example: String,
+    pub(crate) example: String,
 }
 
 impl fmt::Display for BadSetting {
@@ -258,10 +255,14 @@ impl Config {
         let redactor = Arc::new(Redactor::new(secrets));
         Ok(Config { listen, app, database, thresholds, token, drain_delay, child, railway, redactor, warnings })
     }
+
+    /// Whether there is a database to check.
+    pub fn has_database(&self) -> bool {
+        self.database.is_some()
+    }
 }
 
-/// Where the daemon listens, by its own rules; no other setting is read, so that a fault there does not keep `ping` from
-/// asking.
+/// The address on which the daemon listens. No other setting is read, so that a fault elsewhere does not stop `ping`.
 ///
 /// # Errors
 /// What is wrong with `PORT` and `SIDEPULSE_LISTEN`.
@@ -271,13 +272,13 @@ pub fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, Vec<BadSetting>>
     if r.faults.is_empty() { Ok(listen) } else { Err(r.faults) }
 }
 
-/// The log settings alone: wanted before everything else, so that faults of the rest are already logged properly.
+/// The log settings alone: they are needed first, so that faults in the other settings are logged as configured.
 pub fn log_settings(lookup: Lookup<'_>) -> log::Settings {
     read_log(&mut Reader::new(lookup))
 }
 
-/// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does. What Kubernetes sets for
-/// a Service is nobody's mistake.
+/// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does. Variables that
+/// Kubernetes sets for a Service are left out.
 pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Lookup<'_>) -> Vec<String> {
     let of_a_service = |name: &str| {
         let text = lookup(name).and_then(|given| given.text);

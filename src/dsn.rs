@@ -1,7 +1,7 @@
 //! The URL as pasted → a plan for connecting; with its submodules the only place that sees the password.
 //!
 //! [`Plan::parse`] never hands the text to a driver: tokio-postgres quotes what it cannot parse, password included,
-//! in its error. Of the URL, no `Debug`, `Display`, [`Fault`] or [`Warning`] here shows more than its keys' names.
+//! in its error. Of the URL, no `Debug`, `Display`, [`BadUrl`] or [`Warning`] here shows more than its keys' names.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -41,11 +41,11 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 
 /// A value that is never shown: `Debug` and `Display` print `***`.
 #[derive(Clone)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 /// Where the server listens. Its `Debug` shows the kind alone: an address is for `check` and the debug log.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// TCP.
     Tcp {
         /// What to resolve and dial: lower case, an IP literal without brackets, a trailing dot (no DNS search) kept.
@@ -62,14 +62,14 @@ pub enum Endpoint {
 
 /// How to connect and log in, as the URL says. Built once at start; cheap enough to clone.
 #[derive(Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Where the server listens.
     pub(crate) endpoint: Endpoint,
     /// Whether and how to encrypt.
     pub(crate) tls: TlsPlan,
-    /// Neon's proxy answers, whoever sells it: it wakes a suspended compute while the login waits.
+    /// Neon's proxy answers, resold or not: it wakes a suspended compute while the login waits.
     pub(crate) neon: bool,
-    /// Whether the compute is suspended while nobody uses it.
+    /// Whether the compute is suspended while idle.
     pub(crate) scale_to_zero: ScaleToZero,
     /// Neon's pooled name, `<endpoint>-pooler.…`: PgBouncer in transaction mode is in between.
     pub(crate) pooled: bool,
@@ -84,13 +84,13 @@ pub struct Plan {
     channel_binding: ChannelBinding,
 }
 
-/// Something in the URL that was ignored or changed: one sentence that names keys, never values. Said once in the log.
+/// Something in the URL that was ignored or changed: one sentence that names keys, never values. Logged once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning(String);
+pub(crate) struct Warning(String);
 
 /// Why a URL cannot be used, to be shown after the name of the variable it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct BadUrl {
     /// What is wrong and what is accepted, on one line, without any part of the value.
     pub(crate) fault: String,
     /// A correct value.
@@ -141,7 +141,7 @@ impl Plan {
     /// # Errors
     ///
     /// One fault, the first found; it never shows any part of the text.
-    pub fn parse(text: &str) -> Result<(Plan, Vec<Warning>), Fault> {
+    pub(crate) fn parse(text: &str) -> Result<(Plan, Vec<Warning>), BadUrl> {
         let mut warnings = Vec::new();
         let given = split::split(paste::after_scheme(text)?, &mut warnings)?;
         let keys = keys::read(given.query, &mut warnings)?;
@@ -154,7 +154,7 @@ impl Plan {
         let place = host::place(&host, keys.hostaddr.as_deref(), port)?;
 
         let Some(user) = merge("user", given.user, keys.user, &mut warnings) else {
-            return Err(Fault::new("the user name is missing", EXAMPLE));
+            return Err(BadUrl::new("the user name is missing", EXAMPLE));
         };
         let pasted = given.password_as_pasted.into_iter().chain(keys.secrets_as_pasted).map(Secret::new).collect();
         let password = merge("password", given.password, keys.password, &mut warnings).map(Secret::new);
@@ -162,7 +162,7 @@ impl Plan {
         let channel_binding = keys.channel_binding.unwrap_or(ChannelBinding::Prefer);
         let tls = policy::decide(keys.tls, &place, channel_binding, &mut warnings)?;
 
-        let host::Place { endpoint, name, neon, pooled, scale_to_zero, private, .. } = place;
+        let host::Destination { endpoint, name, neon, pooled, scale_to_zero, private, .. } = place;
         let options = keys.options;
         let plan = Plan {
             endpoint,
@@ -184,7 +184,7 @@ impl Plan {
 
     /// What tokio-postgres needs to log in over a stream that we opened (`connect_raw`). It holds no address to dial:
     /// resolving and connecting are ours. Its `Debug` shows user, database and host, so it must never be printed.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = Config::new();
         config
             .user(&self.user)
@@ -219,7 +219,7 @@ impl Plan {
     /// Everything that must not appear in a text we show: the password and the key's passphrase as they are, as pasted
     /// and as software encodes them anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the
     /// password.
-    pub fn secrets(&self) -> Vec<Secret> {
+    pub(crate) fn secrets(&self) -> Vec<Secret> {
         let mut found: Vec<String> = self.pasted.iter().map(|pasted| pasted.0.clone()).collect();
         let whole = self.password.as_ref().map(|password| password.0.as_str());
         let passphrase = self.tls.client.as_ref().and_then(|client| client.passphrase.as_ref()).map(Secret::expose);
@@ -264,19 +264,19 @@ impl fmt::Display for Warning {
     }
 }
 
-impl Fault {
-    fn new(fault: impl Into<String>, example: &'static str) -> Fault {
-        Fault { fault: fault.into(), example }
+impl BadUrl {
+    fn new(fault: impl Into<String>, example: &'static str) -> BadUrl {
+        BadUrl { fault: fault.into(), example }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for BadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, e.g. {}", self.fault, self.example)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for BadUrl {}
 
 /// A thing that may stand before the `?` and as a query key: the key wins, as in libpq, and a difference is said.
 fn merge<T: PartialEq>(key: &str, before: Option<T>, query: Option<T>, warnings: &mut Vec<Warning>) -> Option<T> {

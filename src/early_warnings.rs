@@ -28,27 +28,32 @@ fn seen(vitals: &Vitals, at: &WarnAt) -> Vec<Reason> {
     looked_for.into_iter().filter(|(_, seen)| *seen).map(|(reason, _)| reason).collect()
 }
 
+/// So many looks in a row that tell nothing leave nothing known.
+const MOST_MISSED: u32 = 2;
+
 /// The early warnings, in the order in which the first that applies is shown.
 pub(crate) const ALL: [Reason; 4] =
     [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait, Reason::StorageScarce];
 
 /// What the looks so far have shown.
 #[derive(Clone, Debug, Default)]
-pub struct EarlyWarnings {
+pub(crate) struct EarlyWarnings {
     newest: Option<Vitals>,
     seen: Vec<Reason>,
     standing: Vec<Reason>,
+    /// Looks in a row that told nothing.
+    missed: u32,
 }
 
 impl EarlyWarnings {
     /// Of one look alone, for the person who asks now.
     pub(crate) fn of_one_look(vitals: Vitals, warn_at: &WarnAt) -> Self {
         let seen = seen(&vitals, warn_at);
-        EarlyWarnings { newest: Some(vitals), standing: seen.clone(), seen }
+        EarlyWarnings { newest: Some(vitals), standing: seen.clone(), seen, missed: 0 }
     }
 
     /// Takes a look in. The size is not asked at every look: what was known of it stands until it is.
-    pub fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
+    pub(crate) fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
         if vitals.stored.is_none() && vitals.storage_limit.is_some() {
             vitals.stored = self.newest.as_ref().and_then(|known| known.stored);
         }
@@ -56,20 +61,29 @@ impl EarlyWarnings {
         self.standing = seen.iter().copied().filter(|reason| self.seen.contains(reason)).collect();
         self.seen = seen;
         self.newest = Some(vitals);
+        self.missed = 0;
+    }
+
+    /// A look told nothing. One may have come at a bad moment; after the second the numbers are no longer known.
+    pub(crate) fn miss(&mut self) {
+        self.missed += 1;
+        if self.missed >= MOST_MISSED {
+            self.forget();
+        }
     }
 
     /// Forgets everything: the server was restarted, or does not answer any more.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = EarlyWarnings::default();
     }
 
     /// The numbers of the newest look.
-    pub fn vitals(&self) -> Option<&Vitals> {
+    pub(crate) fn vitals(&self) -> Option<&Vitals> {
         self.newest.as_ref()
     }
 
     /// Whether two looks in a row have seen it.
-    pub fn shows(&self, warning: Reason) -> bool {
+    pub(crate) fn shows(&self, warning: Reason) -> bool {
         self.standing.contains(&warning)
     }
 }
@@ -172,6 +186,18 @@ mod tests {
         }
         warnings.forget();
         assert!(!shows(&warnings) && warnings.vitals().is_none());
+    }
+
+    #[test]
+    fn numbers_that_can_no_longer_be_had_are_no_longer_known() {
+        let mut warnings = EarlyWarnings::default();
+        for _ in 0..2 {
+            warnings.take(with_room(20, 19), &WarnAt::default());
+        }
+        warnings.miss();
+        assert!(warnings.shows(Reason::ConnectionsScarce), "one look that told nothing");
+        warnings.miss();
+        assert!(!warnings.shows(Reason::ConnectionsScarce) && warnings.vitals().is_none());
     }
 
     #[test]

@@ -34,8 +34,8 @@ mod kernel;
 mod mistakes;
 mod visibility;
 
-pub use activity::Finding;
-pub use app_connections::AppConnections;
+pub(crate) use activity::Finding;
+pub(crate) use app_connections::AppConnections;
 use app_url::AppChecks;
 use mistakes::{Compute, Mistakes};
 use visibility::Unseen;

@@ -36,20 +36,20 @@ mod headers;
 mod health;
 mod page;
 mod reply;
-pub mod routes;
+pub(crate) mod routes;
 mod view;
 
 use body::Pieces;
 use client::Client;
-use connections::{Connections, Place};
-pub use reply::{Body, Reply};
+use connections::{Connections, Slot};
+pub(crate) use reply::{Body, Reply};
 use routes::{Ask, OTHER, respond};
-pub use view::View;
+pub(crate) use view::View;
 
 /// The least that hyper allows; a probe's request has a few hundred bytes.
 const HEAD_BYTES: usize = 8 * 1024;
 /// What the kernel holds of requests, and of answers, for one connection. By itself it lets either grow to megabytes,
-/// and a client that asks on without reading fills the container's memory; the usual answers have up to 13 KB.
+/// and a client that keeps asking without reading fills the container's memory; the usual answers have up to 13 KB.
 const SOCKET_BYTES: usize = 32 * 1024;
 /// Clients that wait in the kernel.
 const BACKLOG: i32 = 1024;
@@ -72,9 +72,8 @@ pub(crate) struct Site {
     pub(crate) gate: Gate,
     /// The token, if one is set.
     pub(crate) token: Option<Secret>,
-    /// The app's visitors, should they come here.
+    /// Notices visitors of the app that come here.
     pub(crate) misdirected: Option<Misdirected>,
-    /// For accept errors.
     pub(crate) log: Log,
 }
 
@@ -93,7 +92,7 @@ impl Misdirected {
         Some(Misdirected { domain, app_port: config.child.app_port, said: AtomicBool::new(false) })
     }
 
-    /// A request asked for a path that is none of ours: said once.
+    /// A request asked for an unknown path: logged once.
     fn note(&self, host: Option<&HeaderValue>, log: &Log) {
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = host.split_once(':').map_or(host, |(name, _)| name);
@@ -139,7 +138,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// EAFNOSUPPORT, for which `ErrorKind` has no stable word on every platform.
+/// EAFNOSUPPORT, for which `ErrorKind` has no stable variant on every platform.
 const AF_NOT_SUPPORTED: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
 
 /// Serves until `shutdown` completes, then lets requests under way end.
@@ -157,19 +156,19 @@ pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl F
         match accepted {
             Ok((stream, _)) => {
                 let watcher = graceful.watcher();
-                connections.admit(|place, client| {
-                    let connection = serve(stream, Arc::clone(&site), place, client, watcher);
+                connections.admit(|slot, client| {
+                    let connection = serve(stream, Arc::clone(&site), slot, client, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
-                // A client that has asked is answered before so many are let in that it would have to go again, and
-                // the socket of one that went is closed.
+                // Clients that have sent a request are answered before more are admitted, which might close theirs; and
+                // the socket of a closed one is freed.
                 tokio::task::yield_now().await;
             }
             // The client left before it was served.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 errors.tell(&site.log, &error);
-                // Out of file descriptors: the quietest client makes room, and only where there is none a pause helps.
+                // Out of file descriptors: close the quietest client, and pause only where there is none.
                 if connections.close_quietest() {
                     tokio::task::yield_now().await;
                 } else {
@@ -182,7 +181,7 @@ pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl F
     let _ = timeout(DRAIN_TIME, graceful.shutdown()).await;
 }
 
-/// Says that accepting fails, but not each time.
+/// Logs that accepting fails, but not every time.
 #[derive(Default)]
 struct AcceptErrors(Option<Instant>);
 
@@ -199,7 +198,7 @@ impl AcceptErrors {
 async fn serve(
     stream: TcpStream,
     site: Arc<Site>,
-    place: Place,
+    slot: Slot,
     client: Client,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
@@ -232,11 +231,10 @@ async fn serve(
         .serve_connection(stream, answer);
     // An error here is the client's: it left, or sent what is not HTTP.
     served.serve(watcher.watch(connection)).await;
-    drop(place);
+    drop(slot);
 }
 
 impl Site {
-    /// The answer to a request.
     fn reply(&self, request: &Request<Incoming>, now: Now) -> Reply {
         let ask = Ask {
             method: request.method(),
@@ -254,7 +252,6 @@ impl Site {
         reply
     }
 
-    /// An answer as HTTP.
     async fn response(&self, reply: Reply, now: Now) -> Response<Pieces> {
         let headers = headers::of(&reply.body, reply.code);
         let bytes = match reply.body {
@@ -267,7 +264,6 @@ impl Site {
         response
     }
 
-    /// The text of `/metrics`.
     async fn scrape(&self, now: Now) -> Bytes {
         let snapshot = Arc::clone(&self.board.borrow());
         let gauges = || {

@@ -28,24 +28,27 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod dsn;
-pub mod early_warnings;
-pub mod economy;
-pub mod http;
+mod dsn;
+mod early_warnings;
+mod economy;
+#[cfg(fuzzing)]
+pub mod fuzzed;
+mod http;
 pub mod lifecycle;
 pub mod log;
 mod metrics;
 mod millis;
-pub mod probe;
+mod probe;
 mod process_state;
 mod pulse;
-pub mod readiness;
+mod readiness;
 mod record;
-pub mod redact;
+mod redact;
 #[cfg(test)]
 mod reference;
 mod retry;
-pub mod schedule;
-pub mod state;
+mod schedule;
+mod state;
 pub mod supervise;
 mod tls;
+pub mod without_daemon;

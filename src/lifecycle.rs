@@ -1,5 +1,5 @@
 //! From the first signal handler to the exit code: two threads, each with a runtime of its own. This one serves HTTP
-//! and hears signals; the other runs the checks.
+//! and receives signals; the other runs the checks.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -40,16 +40,16 @@ pub(crate) use terminal::{at_terminal, with_none_held};
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
-/// Until it has been ready once it says this often what it waits for …
+/// Until it has been ready once it logs this often what it is waiting for …
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
-/// … and this often when the platform's window is over.
+/// … and this often once the platform's time is over.
 const LATE_WAITING_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// What a runtime opens: its poll and what wakes it, and the pipe of the signal handlers.
 const FILES_OF_RUNTIME: usize = 6;
-/// What serving and checking open beside each other: a client, both checks, a name look-up and its files, certificates,
-/// `/proc`, the kernel's socket diagnostics.
+/// What serving and checking open at once: a client, both checks, a name look-up and its files, certificates, `/proc`,
+/// the kernel's socket diagnostics.
 const FILES_AT_WORK: usize = 12;
-/// EMFILE, for which `ErrorKind` has no word.
+/// EMFILE, for which `ErrorKind` has no variant.
 const TOO_MANY_OPEN_FILES: i32 = 24;
 /// The last lines get this long to be written.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -59,20 +59,21 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// # Errors
 /// As the system says, e.g. no file descriptors left.
 pub fn runtime() -> Result<Runtime, StartError> {
-    // tokio panics where it gets no descriptors for its signals: ask for as many as a runtime takes, and say so instead.
+    // tokio panics if it gets no descriptors for its signals: try as many as a runtime takes, and return an error
+    // instead.
     spare_files(FILES_OF_RUNTIME)?;
     let built = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
     built.map_err(StartError::of)
 }
 
-/// Whether so many more files can be opened.
+/// Fails where `count` more files cannot be opened.
 fn spare_files(count: usize) -> Result<(), StartError> {
     let (one, _other) = std::os::unix::net::UnixStream::pair().map_err(StartError::of)?;
     let more = (2..count).map(|_| one.try_clone()).collect::<std::io::Result<Vec<_>>>();
     more.map(drop).map_err(StartError::of)
 }
 
-/// What was not possible at start. One line each.
+/// Why the daemon could not start. One line each.
 #[derive(Debug)]
 pub enum StartError {
     /// The address, and what the system says.
@@ -152,7 +153,7 @@ impl Daemon {
             misdirected: Misdirected::of(config),
             log: log.clone(),
         });
-        let checks = Checks {
+        let checks = CheckThread {
             config: config.clone(),
             board: sender,
             process: Arc::clone(&site.process),
@@ -174,7 +175,7 @@ impl Daemon {
         Arc::clone(&self.site.process)
     }
 
-    /// The newest snapshot, and word of each new one.
+    /// The newest snapshot, and notice of each new one.
     pub(crate) fn board(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.site.board.clone()
     }
@@ -253,7 +254,7 @@ fn take_orphans_in() {
     while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::wait(WaitOptions::NOHANG) {}
 }
 
-/// Until it has been ready once: what for, and how much of the platform's window is left. Never ends.
+/// Logs what it is waiting for until it has been ready once, and how much of the platform's time is left. Never ends.
 async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration, log: &Log) {
     let mut next = started + WAITING_INTERVAL;
     loop {
@@ -274,7 +275,7 @@ async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration,
 }
 
 /// What the check thread needs.
-struct Checks {
+struct CheckThread {
     config: Config,
     board: watch::Sender<Arc<Snapshot>>,
     process: Arc<ProcessState>,
@@ -283,8 +284,8 @@ struct Checks {
     log: Log,
 }
 
-impl Checks {
-    /// Takes what it needs of the machine and tells whether it got that, then runs the checks.
+impl CheckThread {
+    /// Acquires a runtime and file descriptors, reports whether it got them, then runs the checks.
     fn start(self, address: SocketAddr, tell: &mpsc::SyncSender<Result<(), StartError>>) {
         match runtime().and_then(|runtime| spare_files(FILES_AT_WORK).map(|()| runtime)) {
             Ok(runtime) => {
@@ -299,7 +300,7 @@ impl Checks {
         }
     }
 
-    /// Runs the checks until the program ends: a panic outside of a check starts them anew, with a new runtime.
+    /// Runs the checks until the program ends: a panic outside of a check restarts them, with a new runtime.
     fn run(&self, first: Runtime) {
         let mut next = Some(first);
         loop {
@@ -310,7 +311,7 @@ impl Checks {
             if ran.is_err() {
                 self.log.line(Level::Error, "warning", "the check thread broke and begins anew").send();
             }
-            // A fault that comes back at once must not spin. Nothing is served from this thread.
+            // A fault that returns at once must not spin. Nothing is served from this thread.
             std::thread::park_timeout(TICK);
         }
     }
@@ -337,7 +338,7 @@ impl Checks {
         tokio::join!(app, database, self.tick(&recorder));
     }
 
-    /// The heartbeat, and what is cheap enough to ride on it.
+    /// The heartbeat, and what is cheap enough to do along with it.
     async fn tick(&self, recorder: &RefCell<Recorder>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,5 +1,5 @@
 //! What happened, as lines on stderr: transitions, not ticks. Lines go through a bounded queue to a writer thread, so
-//! that a reader who never reads blocks nothing; what does not fit is dropped and counted.
+//! that a reader that never reads blocks nothing; what does not fit is dropped and counted.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub enum Level {
     Error,
     /// Something will break, or is odd.
     Warn,
-    /// What an operator wants to know.
+    /// For the operator.
     Info,
     /// Every result, with host and server message (redacted).
     Debug,
@@ -30,7 +30,7 @@ pub enum Level {
 
 impl Level {
     /// Lower case, as Railway reads it.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Level::Error => "error",
             Level::Warn => "warn",
@@ -42,7 +42,7 @@ impl Level {
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Text on a terminal, else JSON.
     Auto,
     /// For people.
@@ -55,9 +55,9 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Lines above this level are not written.
-    pub level: Level,
+    pub(crate) level: Level,
     /// How they look.
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 enum Message {
@@ -99,7 +99,7 @@ impl Log {
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let writer = std::thread::Builder::new().name("log".into()).stack_size(WRITER_STACK);
         if writer.spawn(move || write_lines(&lines, out)).is_err() {
-            // Said here, or never: without the writer even the reason for leaving is lost.
+            // Without the writer even the reason for the exit would be lost.
             let _ = io::stderr().write_all(b"sidepulse: no thread for the log (limit of processes?): no log lines\n");
         }
         Log { queue, dropped: Arc::default(), level, json }
@@ -110,23 +110,23 @@ impl Log {
         Line { log: self, level, event, message: message.into(), fields: Vec::new() }
     }
 
-    /// An oddity that does not stop anything.
+    /// Logs something odd that does not stop anything.
     pub fn warning(&self, message: impl Into<String>) {
         self.line(Level::Warn, "warning", message).send();
     }
 
     /// Whether lines of this level are written: spares the work of putting one together.
-    pub fn wants(&self, level: Level) -> bool {
+    pub(crate) fn wants(&self, level: Level) -> bool {
         level <= self.level
     }
 
     /// Lines that did not fit into the queue so far.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
     /// Waits until everything queued so far is written, or the time is over.
-    pub fn flush(&self, at_most: Duration) {
+    pub(crate) fn flush(&self, at_most: Duration) {
         let (done, written) = mpsc::sync_channel(1);
         if self.queue.try_send(Message::Flush(done)).is_ok() {
             let _ = written.recv_timeout(at_most);
@@ -135,14 +135,13 @@ impl Log {
 }
 
 impl Line<'_> {
-    /// Adds a field.
-    pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+    pub(crate) fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
     /// Adds a field if there is a value.
-    pub fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+    pub(crate) fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.field(name, value),
             None => self,
@@ -189,7 +188,7 @@ impl Line<'_> {
 }
 
 /// RFC 3339, UTC, milliseconds.
-pub fn timestamp(at: SystemTime) -> String {
+pub(crate) fn timestamp(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
@@ -261,7 +260,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_reader_who_never_reads_blocks_nothing_and_lines_are_counted() {
+    fn a_reader_that_never_reads_blocks_nothing_and_lines_are_counted() {
         struct Stuck(mpsc::Receiver<()>);
         impl Write for Stuck {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

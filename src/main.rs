@@ -43,6 +43,11 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
         Task::Check { wait, only, json } => {
             let need = if only == Some(Only::App) { Need::App } else { Need::Everything };
             match load(lookup, need, log) {
+                Ok(config) if only == Some(Only::Database) && !config.has_database() => fail(
+                    log,
+                    BAD_CONFIGURATION,
+                    "--only database: SIDEPULSE_DATABASE=off leaves no database to check; leave one of them out",
+                ),
                 Ok(config) => check::run(&config, only, wait, json, log).await,
                 Err(code) => code,
             }
@@ -58,7 +63,7 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
     }
 }
 
-/// What both kinds of daemon need.
+/// What `serve` and `run` need.
 fn prepare(
     listen: fn() -> std::io::Result<Signals>,
     lookup: Lookup<'_>,
@@ -73,7 +78,7 @@ fn variable_names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
-/// Reads the settings, and says what is odd about them.
+/// Reads the settings, and logs what is odd about them.
 fn load(lookup: Lookup<'_>, need: Need, log: &Log) -> Result<Config, ExitCode> {
     let names = variable_names();
     for warning in config::unknown_variables(names.iter().map(String::as_str), lookup) {
@@ -86,7 +91,7 @@ fn load(lookup: Lookup<'_>, need: Need, log: &Log) -> Result<Config, ExitCode> {
     Ok(config)
 }
 
-/// Says all that is wrong with the settings.
+/// Logs everything that is wrong with the settings.
 fn refuse(faults: &[BadSetting], log: &Log) -> ExitCode {
     for fault in faults {
         log.line(Level::Error, "stopped", fault.to_string()).send();
@@ -99,7 +104,7 @@ fn fail(log: &Log, code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A panic's own text may hold anything, so that only its place is told.
+/// Logs panics by their location alone: their text may hold anything.
 fn log_panics(log: &Log) {
     let log = log.clone();
     std::panic::set_hook(Box::new(move |panic| {

@@ -302,9 +302,13 @@ impl Metrics {
     }
 
     /// Time has passed: checks that are down stay down longer. What is overdue is in state `stale`, not `down`.
-    pub(crate) fn add_down_time(&self, snapshot: &Snapshot, passed: Duration) {
+    /// While this process is stopping, an app that ends as it was asked to is not down.
+    pub(crate) fn add_down_time(&self, snapshot: &Snapshot, passed: Duration, stopping: bool) {
         let now = Instant::now();
         for (check, series) in self.checks_of(snapshot) {
+            if stopping && check.id == CheckId::App {
+                continue;
+            }
             if check.verdict == Verdict::Down && !check.is_stale(now) {
                 series.down_seconds.inc_by(passed.as_secs_f64());
             }

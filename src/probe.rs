@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-pub mod app;
+pub(crate) mod app;
 mod attempts;
-pub mod database;
+pub(crate) mod database;
 pub(crate) mod diagnosis;
 pub(crate) mod dial;
 #[cfg(fuzzing)]
-pub mod fuzzed;
+pub(crate) mod fuzzed;
 mod listeners;
 mod looks;
 mod query;
@@ -20,21 +20,22 @@ mod refusal;
 mod remedies;
 mod server_facts;
 mod session;
-pub mod traffic;
+pub(crate) mod traffic;
 mod trouble;
-pub mod vitals;
+pub(crate) mod vitals;
 mod wire;
 
-pub use reason::{Class, Reason};
-pub use refusal::{Addition, Refusal};
+pub(crate) use reason::Class;
+pub use reason::Reason;
+pub(crate) use refusal::{Addition, Refusal};
 
-pub use remedies::Cause;
+pub(crate) use remedies::Cause;
 use remedies::Diagnosis;
-pub use server_facts::ServerFacts;
+pub(crate) use server_facts::ServerFacts;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum CheckId {
+pub(crate) enum CheckId {
     /// One HTTP request to the app.
     App,
     /// The deep check: one fresh connection and one query.
@@ -45,7 +46,7 @@ pub enum CheckId {
 
 impl CheckId {
     /// `app`, `database` or `sql_<name>`.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             CheckId::App => "app".to_owned(),
             CheckId::Database => "database".to_owned(),
@@ -54,7 +55,7 @@ impl CheckId {
     }
 
     /// The key in the `checks` object of `/health`: `app:http`, `database:query` or `sql:<name>`.
-    pub fn health_key(&self) -> String {
+    pub(crate) fn health_key(&self) -> String {
         match self {
             CheckId::App => "app:http".to_owned(),
             CheckId::Database => "database:query".to_owned(),
@@ -66,7 +67,7 @@ impl CheckId {
 /// A timed part of one attempt. The app check has `resolve`, `connect`, `tls`, `response`; the database check has
 /// `resolve`, `connect`, `tls`, `auth`, `query`; a SQL check has only `query`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// DNS.
     Resolve,
     /// TCP (or the Unix socket).
@@ -83,11 +84,11 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which they happen.
-    pub const ALL: [Phase; 6] =
+    pub(crate) const ALL: [Phase; 6] =
         [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Response, Phase::Auth, Phase::Query];
 
     /// The name in JSON, logs and the `phase` label.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Phase::Resolve => "resolve",
             Phase::Connect => "connect",
@@ -101,21 +102,21 @@ impl Phase {
 
 /// How long each phase of the newest attempt took; a phase that was not reached is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Phases([Option<Duration>; Phase::ALL.len()]);
+pub(crate) struct Phases([Option<Duration>; Phase::ALL.len()]);
 
 impl Phases {
     /// Notes the time that a phase took.
-    pub fn set(&mut self, phase: Phase, took: Duration) {
+    pub(crate) fn set(&mut self, phase: Phase, took: Duration) {
         self.0[phase as usize] = Some(took);
     }
 
     /// The time a phase took, if it was reached.
-    pub fn get(&self, phase: Phase) -> Option<Duration> {
+    pub(crate) fn get(&self, phase: Phase) -> Option<Duration> {
         self.0[phase as usize]
     }
 
     /// The phases that were reached, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
         Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
     }
 }
@@ -172,22 +173,22 @@ impl Progress {
 /// Why one run of a check failed. `detail` may hold the host and the server's message, already redacted and cut:
 /// only the log at level debug and `sidepulse check` show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The closed reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// What of it is known to be the matter, where that has a cure of its own.
-    pub cause: Option<Cause>,
+    pub(crate) cause: Option<Cause>,
     /// The phase in which it happened, where there was one.
-    pub phase: Option<Phase>,
+    pub(crate) phase: Option<Phase>,
     /// Redacted text for the person on call.
-    pub detail: Option<String>,
+    pub(crate) detail: Option<String>,
     /// The SQLSTATE of a complaint that has no reason of its own: five letters or digits, safe to log.
-    pub unclassified: Option<String>,
+    pub(crate) unclassified: Option<String>,
 }
 
 impl Failure {
     /// A failure without further text.
-    pub fn new(reason: Reason, phase: Phase) -> Self {
+    pub(crate) fn new(reason: Reason, phase: Phase) -> Self {
         Failure { reason, cause: None, phase: Some(phase), detail: None, unclassified: None }
     }
 
@@ -198,7 +199,7 @@ impl Failure {
 
     /// The same with redacted text.
     #[must_use]
-    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
@@ -210,29 +211,29 @@ impl Failure {
     }
 
     /// What to do about it, as [`Reason::remedy`] or more to the point.
-    pub fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &'static str {
         self.cause.map_or(self.reason.remedy(), Cause::remedy)
     }
 
     /// The prober broke.
-    pub fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Failure { reason: Reason::Internal, cause: None, phase: None, detail: None, unclassified: None }
     }
 }
 
 /// The result of one run of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Whether it passed.
-    pub result: Result<(), Failure>,
+    pub(crate) result: Result<(), Failure>,
     /// How many attempts were made, at least 1 for a check that ran.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// The whole run, waits between attempts included.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// The phases of the newest attempt.
-    pub phases: Phases,
+    pub(crate) phases: Phases,
     /// When it ended, by the monotonic clock and by the wall clock.
-    pub ended: (Instant, SystemTime),
+    pub(crate) ended: (Instant, SystemTime),
 }
 
 impl Outcome {
@@ -243,7 +244,7 @@ impl Outcome {
     }
 
     /// The reason, if it failed.
-    pub fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         self.result.as_ref().err().map(|failure| failure.reason)
     }
 }

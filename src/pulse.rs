@@ -1,5 +1,5 @@
-//! Is the check thread alive? It ticks once a second and notes how long each check may take; `/livez` reads that, and
-//! nothing else: neither the app's answer nor the database can make it fail.
+//! Is the check thread alive? It ticks once a second and notes how long each check may take. `/livez` reads only that:
+//! neither the app nor the database can make it fail.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -53,12 +53,12 @@ impl Pulse {
         Duration::from_micros(self.lag.load(Ordering::Relaxed))
     }
 
-    /// A check starts that ends within its timeout, or hangs.
+    /// A check starts; one that does not end within its timeout hangs.
     pub(crate) fn begin(&self, lane: Lane, now: Instant, timeout: Duration) {
         self.must_end[lane as usize].store(self.millis(now + timeout + OVERRUN), Ordering::Relaxed);
     }
 
-    /// It ended.
+    /// The check ended.
     pub(crate) fn end(&self, lane: Lane) {
         self.must_end[lane as usize].store(0, Ordering::Relaxed);
     }

@@ -21,11 +21,11 @@ const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The moment of a decision, by both clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct Now {
+pub(crate) struct Now {
     /// For ages and deadlines.
-    pub instant: Instant,
+    pub(crate) instant: Instant,
     /// For dates of certificates.
-    pub wall: SystemTime,
+    pub(crate) wall: SystemTime,
 }
 
 impl Now {
@@ -37,7 +37,7 @@ impl Now {
 
 /// `/readyz`, part by part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// SIGTERM has come.
     pub(crate) draining: bool,
     /// Why the app is not ready; `None` = ready.
@@ -48,7 +48,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// The verdict.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         !self.draining && self.app.is_none() && self.database.is_none()
     }
 }
@@ -92,7 +92,7 @@ fn is_up(check: &CheckState, now: Instant) -> bool {
 
 /// `state` of a check: `starting|up|down|idle|stale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// Never up so far.
     Starting,
     /// Passing.
@@ -123,7 +123,7 @@ impl State {
 
 /// `pass|warn|fail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub(crate) enum Status {
     /// All is well.
     Pass,
     /// It works, with something to look into.
@@ -134,7 +134,7 @@ pub enum Status {
 
 impl Status {
     /// Its name in JSON.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Status::Pass => "pass",
             Status::Warn => "warn",
@@ -151,17 +151,17 @@ impl Serialize for Status {
 
 /// One check, judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub(crate) struct Judgement {
     /// Where it is.
-    pub state: State,
+    pub(crate) state: State,
     /// What that means.
-    pub status: Status,
+    pub(crate) status: Status,
     /// Why it does not simply pass.
-    pub reason: Option<Reason>,
+    pub(crate) reason: Option<Reason>,
 }
 
 /// Judges one check of a snapshot.
-pub fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
+pub(crate) fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
     let state = match check.verdict {
         _ if check.is_stale(now.instant) => State::Stale,
         Verdict::Down => State::Down,
@@ -201,7 +201,7 @@ pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, 
 
 /// Which checks a health endpoint speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// `/health`: all of them, and draining.
     All,
     /// `/health/shallow`: the app.
@@ -220,7 +220,7 @@ impl Scope {
 }
 
 /// The worst status of the scope's checks; draining counts for `/health` alone.
-pub fn health(scope: Scope, snapshot: &Snapshot, draining: bool, now: Now) -> Status {
+pub(crate) fn health(scope: Scope, snapshot: &Snapshot, draining: bool, now: Now) -> Status {
     let worst = scope.checks(snapshot).map(|check| judge(check, snapshot, now).status).max();
     match worst {
         _ if draining && scope == Scope::All => Status::Fail,

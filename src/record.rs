@@ -121,7 +121,10 @@ impl Recorder {
     pub(crate) fn vitals(&mut self, looked: Result<Vitals, Failure>, warn_at: &WarnAt) {
         let vitals = match looked {
             Ok(vitals) => vitals,
-            Err(failure) => return self.log_no_vitals(&failure),
+            Err(failure) => {
+                self.change_database(|database| database.early.miss());
+                return self.log_no_vitals(&failure);
+            }
         };
         let shown_before = self.snapshot();
         self.change_database(|database| database.early.take(vitals, warn_at));
@@ -192,10 +195,7 @@ impl Recorder {
 
     /// Time has passed on the check thread.
     pub(crate) fn add_down_time(&self, passed: Duration) {
-        if self.process.is_draining() {
-            return;
-        }
-        self.metrics.add_down_time(&self.board.borrow(), passed);
+        self.metrics.add_down_time(&self.board.borrow(), passed, self.process.is_draining());
     }
 
     fn change(&self, change: impl FnOnce(&mut Snapshot)) {
@@ -220,7 +220,6 @@ impl Recorder {
         if facts.started.is_some() && facts.started != self.server_started {
             if self.server_started.is_some() {
                 self.metrics.restarted(facts.ready_after);
-                self.change_database(|database| database.early.forget());
             }
             self.server_started.clone_from(&facts.started);
         }
@@ -240,8 +239,9 @@ impl Recorder {
     /// Takes the result of a check in, into the snapshot, the metrics and the log.
     fn take(&mut self, id: &CheckId, outcome: Outcome) {
         let failure = outcome.result.as_ref().err().cloned();
-        if failure.is_some() && self.process.is_draining() {
-            // An app that ends as it was asked to is no outage: from the stop on no failure is counted or logged.
+        if *id == CheckId::App && failure.is_some() && self.process.is_draining() {
+            // An app that ends as it was asked to is no outage: from the stop on none of its failures is counted or
+            // logged. The database is not told to end.
             return;
         }
         self.metrics.record(id, &outcome);

@@ -7,11 +7,11 @@ use crate::dsn::Secret;
 /// What a secret becomes.
 const MASK: &str = "***";
 
-/// As many characters are shown: a server's message is a sentence, and what is longer belongs to someone else's log.
+/// The most characters that are shown: a server's message is a sentence, and longer text belongs in the server's log.
 const LIMIT: usize = 300;
 
-/// Knows the secrets of this process, and how they may be spelled. Shared by everything that shows a foreign text.
-pub struct Redactor {
+/// The secrets of this process, in every spelling. Shared by everything that shows text from elsewhere.
+pub(crate) struct Redactor {
     secrets: Vec<Vec<Spellings>>,
 }
 
@@ -25,7 +25,7 @@ struct Spellings {
 impl Redactor {
     /// Takes every secret there is; empty ones are ignored.
     #[expect(clippy::needless_pass_by_value, reason = "the last owner of the secrets: the caller has no use for them")]
-    pub fn new(secrets: Vec<Secret>) -> Redactor {
+    pub(crate) fn new(secrets: Vec<Secret>) -> Redactor {
         let secrets = secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
         Redactor { secrets: secrets.map(|secret| secret.chars().map(Spellings::of).collect()).collect() }
     }
@@ -33,10 +33,10 @@ impl Redactor {
     /// `text` with every secret as `***`, every character that moves a cursor or reorders a line as an escape, and at
     /// most 300 characters long.
     ///
-    /// A secret is found as it is, percent-encoded in whole or in part, and as Rust's `{:?}` writes it. Where secrets
-    /// overlap all of it goes. The cut comes last and never divides a `***` or an escape, so no part of a secret is
+    /// A secret is found as it is, percent-encoded in whole or in part, and as Rust's `{:?}` writes it. Overlapping
+    /// secrets are masked as one. The cut comes last and never divides a `***` or an escape, so no part of a secret is
     /// left at the end either.
-    pub fn clean(&self, text: &str) -> String {
+    pub(crate) fn clean(&self, text: &str) -> String {
         let mut clean = String::new();
         let mut room = LIMIT;
         let mut hidden_until = 0;

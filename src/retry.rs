@@ -1,7 +1,7 @@
 //! When to try again: the waits between attempts, between failed checks and between good ones.
 //!
-//! The only file that names the `backoff` crate (unmaintained, RUSTSEC-2025-0012): its exponential policy is used, not
-//! its retry loop, since a probe has a result at each try.
+//! The only file that names the `backoff` crate (unmaintained, RUSTSEC-2025-0012). Only its exponential policy is used,
+//! not its retry loop, since every attempt of a probe has a result.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use backoff::backoff::Backoff;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// The longest wait between two attempts of one check.
 const LONGEST_RETRY: Duration = Duration::from_secs(4);
-/// Many sidecars that start together shall not knock together for ever.
+/// Sidecars that start together must not retry in step for ever.
 const RETRY_JITTER: f64 = 0.5;
 /// The same for the interval between checks.
 const INTERVAL_JITTER: f64 = 0.1;
@@ -56,7 +56,7 @@ impl Waits {
         self.policy.next_backoff().unwrap_or(self.longest).min(self.longest)
     }
 
-    /// Begins again with the first wait.
+    /// Starts over with the first wait.
     pub(crate) fn reset(&mut self) {
         self.policy.reset();
     }

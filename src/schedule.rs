@@ -33,7 +33,7 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// When the next check of a kind is due.
 #[derive(Debug)]
-pub struct Rhythm {
+pub(crate) struct Rhythm {
     interval: Duration,
     waits: Waits,
     /// Until the first success, but not after this moment, the next check follows at once.
@@ -42,17 +42,17 @@ pub struct Rhythm {
 
 impl Rhythm {
     /// For the app: eager until it has been up once.
-    pub fn of_app(interval: Duration, now: Instant) -> Self {
+    pub(crate) fn of_app(interval: Duration, now: Instant) -> Self {
         Rhythm { eager_until: Some(now + EAGER_FOR), ..Rhythm::of_database(interval) }
     }
 
     /// For the database.
-    pub fn of_database(interval: Duration) -> Self {
+    pub(crate) fn of_database(interval: Duration) -> Self {
         Rhythm { interval, waits: Waits::after_failures(interval), eager_until: None }
     }
 
     /// How long to wait after a check that ended like this.
-    pub fn after(&mut self, failure: Option<Reason>, now: Instant) -> Duration {
+    pub(crate) fn after(&mut self, failure: Option<Reason>, now: Instant) -> Duration {
         let Some(reason) = failure else {
             self.waits.reset();
             self.eager_until = None;

@@ -12,13 +12,13 @@ use crate::early_warnings::EarlyWarnings;
 use crate::probe::{CheckId, Class, Failure, Outcome, Reason, Refusal, ServerFacts};
 
 /// Results kept for the status page. Failures are kept in a list of their own, so that successes never push them out.
-pub const KEPT: usize = 30;
+pub(crate) const KEPT: usize = 30;
 /// A check that still fails this long after the start is down: a restart in the middle of an outage is an outage.
-pub const STARTING_FOR: Duration = Duration::from_secs(5 * 60);
+pub(crate) const STARTING_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// What the thresholds make of the results so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Never up, nothing permanent is wrong, and the start is not [`STARTING_FOR`] ago.
     Starting,
     /// Passing.
@@ -40,7 +40,7 @@ impl Verdict {
 
 /// One result, as the status page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// When it ended.
     pub(crate) at: SystemTime,
     /// How long it took.
@@ -51,48 +51,48 @@ pub struct Mark {
 
 /// A change of the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transition {
+pub(crate) struct Transition {
     /// Before.
-    pub from: Verdict,
+    pub(crate) from: Verdict,
     /// After.
-    pub to: Verdict,
+    pub(crate) to: Verdict,
 }
 
 /// Everything known about one check.
 #[derive(Clone, Debug)]
-pub struct CheckState {
+pub(crate) struct CheckState {
     /// Which check.
     pub(crate) id: CheckId,
     /// Its name, made once.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Its key in `/health`, made once.
     pub(crate) health_key: Arc<str>,
     /// The verdict of the thresholds.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// It has been up since the start of the program.
-    pub ever_up: bool,
+    pub(crate) ever_up: bool,
     /// The newest result.
     pub(crate) newest: Option<Outcome>,
     /// The reason of the newest failure.
     pub(crate) newest_failure: Option<Reason>,
     /// When it last passed, by both clocks.
-    pub last_success: Option<(Instant, SystemTime)>,
+    pub(crate) last_success: Option<(Instant, SystemTime)>,
     /// Failures since the last success.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// Successes since the last failure.
-    pub successes: u32,
+    pub(crate) successes: u32,
     /// The newest success took more than one attempt.
     pub(crate) retried: bool,
     /// When the next check is to start, as the scheduler planned it.
-    pub due: Instant,
+    pub(crate) due: Instant,
     /// How late the next result may be: timeout + 2 × interval.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
     /// Since when it does not run because the app does not use the database.
-    pub idle_since: Option<Instant>,
+    pub(crate) idle_since: Option<Instant>,
     /// The newest results, oldest first.
-    pub recent: VecDeque<Mark>,
+    pub(crate) recent: VecDeque<Mark>,
     /// The newest failures, oldest first.
-    pub recent_failures: VecDeque<Mark>,
+    pub(crate) recent_failures: VecDeque<Mark>,
     thresholds: Thresholds,
     /// From when on a failure ends the start.
     starting_until: Instant,
@@ -123,7 +123,7 @@ impl CheckState {
     }
 
     /// Takes a result in. Returns the change of the verdict, if there is one.
-    pub fn record(&mut self, outcome: Outcome) -> Option<Transition> {
+    pub(crate) fn record(&mut self, outcome: Outcome) -> Option<Transition> {
         let from = self.verdict;
         let mark = Mark { at: outcome.ended.1, duration: outcome.duration, reason: outcome.reason() };
         push(&mut self.recent, mark);
@@ -192,15 +192,15 @@ fn push(marks: &mut VecDeque<Mark>, mark: Mark) {
 
 /// What is known of the database.
 #[derive(Clone, Debug)]
-pub struct Deep {
+pub(crate) struct Deep {
     /// The database check.
-    pub query: CheckState,
+    pub(crate) query: CheckState,
     /// The SQL checks, in the order in which they are configured. They run with the deep query.
-    pub sql: Vec<CheckState>,
+    pub(crate) sql: Vec<CheckState>,
     /// The newest deep query that passed saw a database that takes no writes.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// When the server's certificate ends.
-    pub certificate_expiry: Option<SystemTime>,
+    pub(crate) certificate_expiry: Option<SystemTime>,
     /// The server's version as it announced it.
     pub(crate) server_version: Option<String>,
     /// What will hurt soon.
@@ -232,30 +232,30 @@ impl Deep {
     }
 
     /// The database check, then the SQL checks.
-    pub fn checks(&self) -> impl Iterator<Item = &CheckState> + Clone {
+    pub(crate) fn checks(&self) -> impl Iterator<Item = &CheckState> + Clone {
         std::iter::once(&self.query).chain(&self.sql)
     }
 
     /// The same, to be changed.
-    pub fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
+    pub(crate) fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
         std::iter::once(&mut self.query).chain(&mut self.sql)
     }
 }
 
 /// Everything known, at one moment.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The app check.
-    pub app: CheckState,
+    pub(crate) app: CheckState,
     /// `None` with `SIDEPULSE_DATABASE=off`.
-    pub database: Option<Deep>,
+    pub(crate) database: Option<Deep>,
     /// Our own app checks make the app use the database, which keeps it awake (economy).
     pub(crate) app_uses_database: bool,
 }
 
 impl Snapshot {
     /// Nothing is known yet; every check is due now.
-    pub fn new(config: &Config, now: Instant) -> Self {
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
         let (app, thresholds) = (&config.app, config.thresholds);
         Snapshot {
             app: CheckState::new(CheckId::App, thresholds, app.timeout, app.interval, now),
@@ -265,12 +265,12 @@ impl Snapshot {
     }
 
     /// The app check, the database check, then the SQL checks.
-    pub fn checks(&self) -> impl Iterator<Item = &CheckState> + Clone {
+    pub(crate) fn checks(&self) -> impl Iterator<Item = &CheckState> + Clone {
         std::iter::once(&self.app).chain(self.database.iter().flat_map(Deep::checks))
     }
 
     /// The same, to be changed.
-    pub fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
+    pub(crate) fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
         std::iter::once(&mut self.app).chain(self.database.iter_mut().flat_map(Deep::checks_mut))
     }
 

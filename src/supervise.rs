@@ -1,5 +1,5 @@
-//! `sidepulse run`: beside uvicorn in one container. Railway restarts a container only when its process ends, so that
-//! sidepulse ends when its child does, and with its code.
+//! `sidepulse run`: beside uvicorn in one container. Railway restarts a container only when its process ends, so
+//! sidepulse exits when its child does, with the same code.
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -29,10 +29,10 @@ mod request_limit;
 mod silence;
 
 use child::Child;
-use course::{Course, Rest, Step, Times};
+use course::{Action, Course, Rest, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
-/// A shell that has not ended so long after the signal waits for its command, which was not told.
+/// A shell that has not ended this long after the signal is waiting for its command, which did not get the signal.
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
 /// Serves, with CMD as the child. Ends when the child does.
@@ -41,8 +41,8 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         log.line(Level::Error, "stopped", why).send();
         ExitCode::from(code)
     };
-    if let Err(refusal) = command::check_ports(&command, &config) {
-        return refuse(refusal);
+    if let Err(fault) = command::check_ports(&command, &config) {
+        return refuse(fault);
     }
     warn_of_short_draining(&config, &log);
     if let Some(warning) = request_limit::warning(&command, config.app.interval) {
@@ -61,7 +61,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
     let name = command::name(&command);
     let child = match command::start(&command, &config, leads) {
         Ok(process) => Child::new(process, leads),
-        Err(refusal) => return refuse(refusal),
+        Err(fault) => return refuse(fault),
     };
     let started = format!("started {name} as process {}, with PORT={}", child.pid(), config.child.app_port);
     log.line(Level::Info, "child_started", started).send();
@@ -81,7 +81,7 @@ pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, l
         signals,
         log: log.clone(),
     };
-    // Served until the child is gone, and not a moment longer.
+    // Serve exactly until the child is gone.
     let code = tokio::select! {
         code = supervisor.supervise() => code,
         () = daemon.serve(pending()) => 1,
@@ -104,15 +104,15 @@ fn warn_of_short_draining(config: &Config, log: &Log) {
     }
 }
 
-/// What can happen to a child.
+/// What the supervisor reacts to.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Heard(Heard),
-    /// The time of the present phase is over.
+    /// The deadline of the current state has passed.
     Due,
     /// The board has changed.
     Checked,
-    /// The shell that was told has not ended.
+    /// The shell that got the signal has not ended.
     ShellWaits,
     /// The app was silent for too long.
     Silent,
@@ -137,9 +137,9 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Until the child is gone; returns the exit code.
+    /// Runs until the child is gone; returns the exit code.
     async fn supervise(mut self) -> u8 {
-        // It may have ended before anybody listened for it.
+        // It may have ended before the first wait.
         let mut event = Event::Heard(Heard::Child);
         loop {
             match self.take(event) {
@@ -158,18 +158,18 @@ impl Supervisor {
         }
     }
 
-    fn perform(&mut self, step: Step) {
+    fn perform(&mut self, step: Action) {
         match step {
-            Step::Wait => {}
-            Step::Send(signal) => {
+            Action::Wait => {}
+            Action::Send(signal) => {
                 if matches!(signal, Signal::TERM | Signal::INT) {
                     self.child.note_asked(signal);
                     self.shell_waits = self.child.is_shell().then(|| Instant::now() + SHELL_WAITS);
                 }
                 self.tell_failure(signal, self.child.send(signal));
             }
-            Step::AskRest => self.child.ask_rest(),
-            Step::Kill => self.tell_failure(Signal::KILL, self.child.kill()),
+            Action::AskRest => self.child.ask_rest(),
+            Action::Kill => self.tell_failure(Signal::KILL, self.child.kill()),
         }
     }
 
@@ -187,8 +187,8 @@ impl Supervisor {
         }
     }
 
-    /// What follows from an event; `Err` is an exit code.
-    fn take(&mut self, event: Event) -> Result<Step, u8> {
+    /// Takes an event; returns what to do, or as `Err` the exit code.
+    fn take(&mut self, event: Event) -> Result<Action, u8> {
         let now = Instant::now();
         match event {
             Event::Heard(Heard::Stop(came)) => Ok(self.stop(came, now)),
@@ -200,15 +200,15 @@ impl Supervisor {
                 if !self.course.has_ended() {
                     self.child.ask_behind_shell();
                 }
-                Ok(Step::Wait)
+                Ok(Action::Wait)
             }
             Event::Checked => {
                 self.look_at_app();
-                Ok(Step::Wait)
+                Ok(Action::Wait)
             }
             Event::Silent => {
                 self.last_request = Some(ask_once_more(&self.app));
-                Ok(Step::Wait)
+                Ok(Action::Wait)
             }
             Event::LastRequest(found) => {
                 self.last_request = None;
@@ -217,13 +217,13 @@ impl Supervisor {
         }
     }
 
-    fn pass_on(&mut self, came: Came, now: Instant) -> Step {
-        let Some(signal) = Signal::from_named_raw(came.number) else { return Step::Wait };
+    fn pass_on(&mut self, came: Came, now: Instant) -> Action {
+        let Some(signal) = Signal::from_named_raw(came.number) else { return Action::Wait };
         self.course.passed_on(signal, self.child.is_shell(), now);
-        if came.from_terminal { Step::Wait } else { Step::Send(signal) }
+        if came.from_terminal { Action::Wait } else { Action::Send(signal) }
     }
 
-    fn stop(&mut self, came: Came, now: Instant) -> Step {
+    fn stop(&mut self, came: Came, now: Instant) -> Action {
         let signal = Signal::from_named_raw(came.number).unwrap_or(Signal::TERM);
         let already_sent = came.from_terminal;
         if already_sent {
@@ -231,13 +231,13 @@ impl Supervisor {
         }
         let was_running = self.course.is_running();
         let step = self.course.stop(signal, already_sent, now);
-        // First of all: from here on nobody is to be sent to us.
+        // First of all: from here on no traffic is to come.
         self.process.draining.store(true, Ordering::Relaxed);
         let (came, name) = (signal_name(came.number), &self.name);
         let said = match step {
-            Step::Kill => format!("{came} again: {name} is killed"),
+            Action::Kill => format!("{came} again: {name} is killed"),
             _ if !was_running => format!("{came}: {name} is being stopped already"),
-            Step::Wait if already_sent => format!("{came}: readiness is red from now on; the terminal told {name}"),
+            Action::Wait if already_sent => format!("{came}: readiness is red from now on; the terminal told {name}"),
             _ => {
                 let delay = format_duration(self.times.drain_delay);
                 format!("{came}: readiness is red from now on; it goes on to {name} in {delay}")
@@ -254,7 +254,7 @@ impl Supervisor {
         }
     }
 
-    fn reap(&mut self, now: Instant) -> Result<Step, u8> {
+    fn reap(&mut self, now: Instant) -> Result<Action, u8> {
         match self.child.reap() {
             Ok(None) => Ok(self.course.orphaned()),
             Ok(Some(how)) => {
@@ -283,17 +283,17 @@ impl Supervisor {
             self.silence.take(app.ever_up, outcome);
         }
         if self.silence.due().is_none() {
-            // It answered while we asked once more.
+            // It answered while the last request was under way.
             self.last_request = None;
         }
     }
 
     /// The last request has ended.
-    fn judge(&mut self, found: LastRequest, now: Instant) -> Step {
+    fn judge(&mut self, found: LastRequest, now: Instant) -> Action {
         if found == LastRequest::NotMade {
             self.log.warning("the app is silent, but a last request could not be made: counting begins anew");
         }
-        let Some((silent, reason)) = self.silence.judge(found, now) else { return Step::Wait };
+        let Some((silent, reason)) = self.silence.judge(found, now) else { return Action::Wait };
         let silent = format_duration(Duration::from_secs(silent.as_secs()));
         let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
         let (step, consequence) = match self.settings.on_unresponsive {
@@ -301,7 +301,7 @@ impl Supervisor {
                 self.process.draining.store(true, Ordering::Relaxed);
                 (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
             }
-            OnUnresponsive::Report => (Step::Wait, "SIDEPULSE_ON_UNRESPONSIVE=exit would end it"),
+            OnUnresponsive::Report => (Action::Wait, "SIDEPULSE_ON_UNRESPONSIVE=exit would end it"),
         };
         let line = self.log.line(Level::Error, "warning", format!("{what}: {consequence}")).field("check", "app");
         line.field("reason", reason.as_str()).send();
@@ -318,7 +318,7 @@ async fn until(moment: Option<Instant>) {
 
 async fn answer(last_request: &mut Option<oneshot::Receiver<LastRequest>>) -> LastRequest {
     match last_request {
-        // Nothing on the channel: there was no thread or runtime for it.
+        // The sender is gone: there was no thread or runtime for it.
         Some(found) => found.await.unwrap_or(LastRequest::NotMade),
         None => pending().await,
     }

@@ -6,14 +6,15 @@ import time
 import servers
 from load import SECONDS, crowd, get, median, paced, percentile
 from postgres import Postgres
-from processes import cpu_seconds, open_files, rss_mb
+from processes import Memory, cpu_seconds, memory, open_files
 from servers import Server
 from table import Table, at_most
 
 SQL_CHECKS = (1, 2, 4, 8, 16, 32)
 SCRAPES = (1, 10, 100, 1000)
 IDLE_CLIENTS = (1, 10, 100, 1000, 5000)
-IDLE_SECONDS = 5  # hyper closes a silent connection after 10
+IDLE_SECONDS = 5  # sidepulse closes a silent connection after 80
+MEGABYTES = ["RSS MB", "anonymous", "PSS"]
 FRESH = 1.1  # the metrics are encoded once a second
 # Of one step of a curve, over the growth of the work; above 1 is noise, or the beginning of a cliff.
 NO_CLIFF = at_most(1.25)
@@ -23,6 +24,11 @@ def measure(table: Table, postgres: Postgres) -> None:
     sql_checks(table, postgres)
     scrapes(table, postgres)
     idle_clients(table, postgres)
+
+
+def megabytes(of: Memory) -> list[str]:
+    """The cells below MEGABYTES."""
+    return [f"{figure:.1f}" for figure in (of.rss, of.anonymous, of.pss)]
 
 
 def steepest(work: tuple[int, ...], cost: list[float]) -> float:
@@ -70,11 +76,11 @@ def sql_checks(table: Table, postgres: Postgres) -> None:
                 times.append(took / made * 1e3)
                 cpus.append(cpu / made * 1e3)
                 sizes.append(len(scraped[-1].body) / 1e3)
-                memories.append(rss_mb(server.pid))
+                memories.append(memory(server.pid))
                 scrape = median([answer.seconds for answer in scraped]) * 1e3
-                figures = [f"{times[-1]:.1f}", f"{cpus[-1]:.2f}", f"{memories[-1]:.1f}", f"{sizes[-1]:.0f}"]
+                figures = [f"{times[-1]:.1f}", f"{cpus[-1]:.2f}", *megabytes(memories[-1]), f"{sizes[-1]:.0f}"]
                 rows.append([str(count), *figures, f"{scrape:.1f}"])
-    table.grid(["SQL checks", "whole check ms", "CPU ms a check", "RSS MB", "scrape kB", "scrape ms"], rows)
+    table.grid(["SQL checks", "whole check ms", "CPU ms a check", *MEGABYTES, "scrape kB", "scrape ms"], rows)
     table.claim("steepest step of the check's time ÷ that of the work", steepest(SQL_CHECKS, times), NO_CLIFF)
     table.claim("  of its CPU", steepest(SQL_CHECKS, cpus), NO_CLIFF)
     table.claim("  of the scrape's size", steepest(SQL_CHECKS, sizes), NO_CLIFF)
@@ -82,7 +88,7 @@ def sql_checks(table: Table, postgres: Postgres) -> None:
 
 
 def scrapes(table: Table, postgres: Postgres) -> None:
-    """The client is slow, and the same for bare hyper: what it makes of that is told beside."""
+    """With a slow client; the figures of bare hyper with the same client stand beside."""
     table.title("1 to 1,000 scrapes a second")
     rows, cpus, tails = [], [], []
     with (
@@ -97,8 +103,8 @@ def scrapes(table: Table, postgres: Postgres) -> None:
             least = paced(app.port, app.path, rate, seconds)
             tails.append(pace.p99 / least.p99)
             times = [f"{percentile(pace.times, 50):,.0f}", f"{pace.p99:,.0f}", f"{least.p99:,.0f}"]
-            rows.append([f"{rate:,}", f"{cpus[-1]:.2f} %", *times, f"{rss_mb(server.pid):.1f}"])
-    table.grid(["scrapes a second", "CPU of a core", "p50 µs", "p99 µs", "p99 µs of bare hyper", "RSS MB"], rows)
+            rows.append([f"{rate:,}", f"{cpus[-1]:.2f} %", *times, *megabytes(memory(server.pid))])
+    table.grid(["scrapes a second", "CPU of a core", "p50 µs", "p99 µs", "p99 µs of bare hyper", *MEGABYTES], rows)
     table.claim("steepest step of the CPU ÷ that of the work", steepest(SCRAPES, cpus), NO_CLIFF)
     table.claim("p99 ÷ bare hyper's `ok` at 1,000 a second", tails[-1])
 
@@ -114,16 +120,15 @@ def idle_clients(table: Table, postgres: Postgres) -> None:
                     cpu = cpu_seconds(server.pid)
                     time.sleep(IDLE_SECONDS)
                     idle = (cpu_seconds(server.pid) - cpu) / IDLE_SECONDS * 100
-                    memories.append(rss_mb(server.pid))
+                    memories.append(memory(server.pid))
                     files, green = open_files(server.pid), get(server.port, "/readyz")
                     load = server.load(16, min(SECONDS, 4))
                 tails.append(load.p99)
-                figures = [f"{len(clients):,}", f"{files:,}", f"{memories[-1]:.1f}", f"{idle:.2f} %"]
+                figures = [f"{len(clients):,}", f"{files:,}", *megabytes(memories[-1]), f"{idle:.2f} %"]
                 rows.append([*figures, f"{load.p99:,.0f}", f"{load.rate:,.0f}", str(green and green.status)])
-    columns = ["clients", "files open", "RSS MB", "CPU of a core", "/readyz p99 µs", "requests/s", "a newcomer gets"]
+    columns = ["clients", "files open", *MEGABYTES, "CPU of a core", "/readyz p99 µs", "requests/s", "a newcomer gets"]
     table.grid(columns, rows)
-    table.claim("RSS at 5,000 clients ÷ at 1,000", memories[-1] / memories[-2], at_most(1.05))
-    table.claim(
-        "RSS a client, kB", (memories[2] - memories[0]) / (IDLE_CLIENTS[2] - IDLE_CLIENTS[0]) * 1024, None, "", 1
-    )
+    table.claim("RSS at 5,000 clients ÷ at 1,000", memories[-1].rss / memories[-2].rss, at_most(1.05))
+    more = memories[2].anonymous - memories[0].anonymous
+    table.claim("anonymous memory a client, kB", more / (IDLE_CLIENTS[2] - IDLE_CLIENTS[0]) * 1024, None, "", 1)
     table.claim("worst p99 ÷ that with one client", flatness(tails))

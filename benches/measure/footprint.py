@@ -9,7 +9,7 @@ from pathlib import Path
 import servers
 from load import SECONDS, asked_every, get, median
 from postgres import Postgres
-from processes import cpu_seconds, rss_mb, wait_for
+from processes import Memory, cpu_seconds, memory, wait_for
 from servers import Server
 from table import Table
 
@@ -20,6 +20,7 @@ FAST = 20_000  # requests a second from which on a million is waited for
 HOUR_SECONDS = 20 * SECONDS  # of real time at the default intervals: a minute holds four deep checks
 SCRAPE_INTERVAL = 15
 SCRAPES = 5
+NOTHING = Memory(0, 0, 0)
 FRESH = 1.1  # sidepulse encodes its metrics once a second
 
 
@@ -28,9 +29,9 @@ class Cost:
     name: str
     first_answer: float = 0
     first_green: float = 0
-    rss_start: float = 0
-    rss_probing: float = 0
-    rss_after: float = 0
+    rss_start: float = 0  # MB
+    probing: Memory = NOTHING
+    after: Memory = NOTHING
     requests: int = 0
     connections: float = 0
     cpu_of_hour: float = 0
@@ -42,7 +43,7 @@ def measure(table: Table, postgres: Postgres, work: Path) -> None:
     with servers.backend(postgres).running() as app:
 
         def everyone(every: str) -> list[Server]:
-            """At intervals of their own, or `every` so often."""
+            """At their own intervals, or every `every` seconds."""
             intervals = {"app_interval": every, "database_interval": every} if every else {}
             return [
                 servers.sidepulse(app.port, postgres.url, "/health", **intervals),
@@ -74,7 +75,7 @@ def start(costs: list[Cost], everyone: Callable[[str], list[Server]]) -> None:
                 # blackbox_exporter and the backend would look first: this is the time until they could.
                 wait_for(server.name, lambda port=server.port: get(port, "/livez"))
                 answers[i].append((time.perf_counter() - since) * 1e3)
-                costs[i].rss_start = rss_mb(server.pid)
+                costs[i].rss_start = memory(server.pid).rss
                 wait_for(server.name, server.is_green)
                 greens[i].append((time.perf_counter() - since) * 1e3)
     for cost, answer, green in zip(costs, answers, greens, strict=True):
@@ -88,7 +89,7 @@ def probing(costs: list[Cost], everyone: list[Server]) -> None:
         with asked_every(1, [(server.port, server.path) for server in running]):
             time.sleep(PROBING_SECONDS)
         for cost, server in zip(costs, running, strict=True):
-            cost.rss_probing = rss_mb(server.pid)
+            cost.probing = memory(server.pid)
 
 
 def many(costs: list[Cost], everyone: list[Server], postgres: Postgres) -> None:
@@ -102,7 +103,7 @@ def many(costs: list[Cost], everyone: list[Server], postgres: Postgres) -> None:
                 if load.rate < FAST or cost.requests >= A_MILLION:
                     break
             cost.connections = (postgres.connections() - before) / cost.requests * 100_000
-            cost.rss_after = rss_mb(server.pid)
+            cost.after = memory(server.pid)
 
 
 def hour(costs: list[Cost], everyone: list[Server]) -> None:
@@ -132,12 +133,13 @@ def scrape(cost: Cost, server: Server) -> None:
 
 def _starts_and_memory(costs: list[Cost]) -> tuple[list[str], list[list[str]]]:
     columns = ["", "first answer ms", "first green ms", "RSS MB at start", f"probing {PROBING_SECONDS} s", "÷"]
-    columns += ["after requests", "so many"]
+    columns += ["anonymous", "PSS", "after requests", "anonymous", "so many"]
     rows = []
     for cost in costs:
         times = [f"{cost.first_answer:,.0f}", f"{cost.first_green:,.0f}"]
-        probing = [f"{cost.rss_probing:.1f}", f"{costs[0].rss_probing / cost.rss_probing:.2f}"]
-        after = [f"{cost.rss_after:.1f}", f"{cost.requests:,}"]
+        probing = [f"{cost.probing.rss:.1f}", f"{costs[0].probing.rss / cost.probing.rss:.2f}"]
+        probing += [f"{cost.probing.anonymous:.1f}", f"{cost.probing.pss:.1f}"]
+        after = [f"{cost.after.rss:.1f}", f"{cost.after.anonymous:.1f}", f"{cost.requests:,}"]
         rows.append([cost.name, *times, f"{cost.rss_start:.1f}", *probing, *after])
     return columns, rows
 

@@ -1,4 +1,4 @@
-"""Every process of PostgreSQL is stopped: who notices, after how long, and how long do those who ask have to wait?"""
+"""Every process of PostgreSQL is stopped: which program notices, after how long, and how long do its clients wait?"""
 
 import threading
 import time
@@ -73,7 +73,7 @@ def ask(server: Server, verdict: Verdict) -> None:
 
 
 def _words(status: int, body: bytes) -> str:
-    """The status, and the one line or field that tells."""
+    """The status, and the line or field that gives the reason."""
     text = body.decode(errors="replace")
     for line in text.splitlines():
         if line.startswith(("probe_success ", "pg_up ")):

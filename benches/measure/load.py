@@ -1,4 +1,4 @@
-"""Clients: one request, as many as possible, a steady rate, and a crowd that only sits there."""
+"""Clients: one request, as many as possible, a steady rate, and many idle connections."""
 
 import os
 import re
@@ -127,7 +127,7 @@ def paced(port: int, path: str, rate: float, seconds: float) -> Pace:
 
 @contextmanager
 def asked_every(seconds: float, targets: list[tuple[int, str]]) -> Iterator[None]:
-    """A prober in the background: each target in turn, once in so many seconds."""
+    """A prober in the background: each target in turn, at the interval."""
     done = threading.Event()
 
     def ask() -> None:
@@ -147,7 +147,7 @@ def asked_every(seconds: float, targets: list[tuple[int, str]]) -> Iterator[None
 
 @contextmanager
 def crowd(port: int, count: int, path: str) -> Iterator[list[socket.socket]]:
-    """So many clients who asked once and keep their connection."""
+    """That many clients that asked once and keep their connection."""
     clients: list[socket.socket] = []
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
     try:

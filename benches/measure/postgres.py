@@ -1,4 +1,4 @@
-"""A throwaway PostgreSQL with TLS and SCRAM, which can be frozen, and counts who came."""
+"""A throwaway PostgreSQL with TLS and SCRAM, which can be frozen, and counts its connections."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ class Postgres:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Every process of the server stopped: the kernel still accepts connections, and nobody answers."""
+        """Every process of the server stopped: the kernel still accepts connections, and nothing answers."""
         postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
         stopped = [postmaster]
         try:

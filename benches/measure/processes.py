@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -20,14 +21,14 @@ def free_port() -> int:
 
 
 def raise_file_limit() -> int:
-    """As many open files as allowed, for a crowd of clients; gives the number. Children inherit it."""
+    """As many open files as allowed, for many clients; returns the number. Children inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
 
 
 def wait_for(what: str, ready: Callable[[], object], limit: float = 30) -> float:
-    """Polls as fast as is sensible; gives the seconds it took."""
+    """Polls as fast as is sensible; returns the seconds it took."""
     since = time.perf_counter()
     while not ready():
         if time.perf_counter() - since > limit:
@@ -64,8 +65,28 @@ def cpu_seconds(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def rss_mb(pid: int) -> float:
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+@dataclass(frozen=True)
+class Memory:
+    """In MB. What others map as well (libcrypto's code, say) counts whole in `rss` and by its share in `pss`;
+    `anonymous` is what the process alone has written: its heap, its stacks, the pages that the loader relocates."""
+
+    rss: float
+    anonymous: float
+    pss: float
+
+    @property
+    def parts(self) -> str:
+        return f"anonymous {self.anonymous:.1f}, PSS {self.pss:.1f}"
+
+
+def memory(pid: int) -> Memory:
+    """As the kernel adds it up over all mappings."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+
+    def megabytes(field: str) -> float:
+        return int(re.search(rf"^{field}:\s+(\d+) kB", text, re.M)[1]) / 1024
+
+    return Memory(megabytes("Rss"), megabytes("Anonymous"), megabytes("Pss"))
 
 
 def open_files(pid: int) -> int:

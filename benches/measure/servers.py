@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import progress
@@ -54,7 +54,7 @@ class Server:
             yield self
 
     def load(self, connections: int, seconds: int = SECONDS) -> Load:
-        """Green answers only: nothing is wrong while this is called, so that red ones are a false alarm."""
+        """Accepts green answers only: nothing is wrong meanwhile, so a red one is a false alarm."""
         for _ in range(ATTEMPTS):
             progress.now(f"{self.name} {self.path.split('?')[0]}, {connections} connections at once")
             wait_for(f"{self.name}, green,", self.is_green, 60)
@@ -71,11 +71,17 @@ def floor() -> Server:
 
 
 def sidepulse(app_port: int, url: str | None, path: str = "/readyz", **settings: str) -> Server:
+    """Settings by their names without SIDEPULSE_."""
     port = free_port()
     database = {"DATABASE_URL": url} if url else {"SIDEPULSE_DATABASE": "off"}
     address = {"SIDEPULSE_LISTEN": f"127.0.0.1:{port}", "SIDEPULSE_APP_URL": f"http://127.0.0.1:{app_port}/"}
     named = {f"SIDEPULSE_{name.upper()}": value for name, value in settings.items()}
     return Server("sidepulse", [SIDEPULSE], port, path, {"SIDEPULSE_LOG": "error", **address, **database, **named})
+
+
+def without_bundle(server: Server) -> Server:
+    """The same where OpenSSL reads no bundle of roots at its start, and looks into their directory as it needs one."""
+    return replace(server, environment={**server.environment, "SSL_CERT_FILE": "/dev/null"})
 
 
 def backend(postgres: Postgres) -> Server:

@@ -20,7 +20,7 @@ from diagnosis import DROPPED, DatabaseUnavailable, connect_reason, statement_re
 # Sessions. The smallest Neon compute (0.25 CU) has max_connections = 104, of which 7 are Neon's own; 0.5 CU
 # has 209, 1 CU 419, 2 CU 839, 4 CU 1678, 8 CU 3357, from 9 CU on 4000. Its pooler opens 90 % of those and
 # takes 10,000 clients: https://neon.com/docs/connect/connection-pooling (November 2026). Beside the app there
-# are the sidecars (one session each), migrations and whoever looks on.
+# are the sidecars (one session each), migrations and people with psql.
 SESSIONS = 104 - 7
 SESSIONS_OF_OTHERS = 7
 PROCESSES = 6  # workers times replicas, the old replicas of a rolling deploy included
@@ -100,7 +100,7 @@ async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-# The scope gives the connection back before the answer is sent, however slow the client is to take it.
+# The scope returns the connection before the answer is sent, however slow the client is to read it.
 Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
@@ -183,7 +183,7 @@ def _on_statement_error(context: ExceptionContext) -> Exception | None:
         return None  # a cancelled request; SQLAlchemy closes its connection
     reason = statement_reason(error, connection_is_gone=context.is_disconnect)
     if isinstance(error, TimeoutError):
-        # Nobody knows what this connection would answer next, so it goes; the others of the pool are well.
+        # What this connection would answer next is unknown, so it is closed; the others in the pool are fine.
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
     elif reason in DROPPED:

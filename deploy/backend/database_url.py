@@ -84,7 +84,7 @@ def parse_database_url(value: str) -> DatabaseUrl:
     is_pooled = host.is_pooled or given.get("pgbouncer") == "true"
     if is_pooled or any(given.get(key) == value for key, value in CACHES_OFF):
         # A transaction pooler gives each transaction another server session, where a statement prepared
-        # before is unknown, or somebody else's of the same name. Without caches and without a name asyncpg
+        # before is unknown, or another client's of the same name. Without caches and without a name asyncpg
         # sends each statement whole, together with its values.
         connect_args["statement_cache_size"] = 0  # asyncpg's cache
         connect_args["prepared_statement_cache_size"] = 0  # SQLAlchemy's

@@ -34,7 +34,7 @@ DROPPED = ("connection_lost", "shutting_down")  # the session is gone; a new one
 
 
 class DatabaseUnavailable(Exception):
-    """The database did not do its part."""
+    """The database failed to answer."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class DatabaseUnavailable(Exception):
 
 
 def connect_reason(error: Exception) -> str:
-    """Why there is no connection to be had."""
+    """Why no connection could be made."""
     match error:
         case DatabaseUnavailable():
             return error.reason
@@ -72,7 +72,7 @@ def connect_reason(error: Exception) -> str:
 
 
 def statement_reason(error: BaseException, connection_is_gone: bool) -> str | None:
-    """Why a statement failed where that was the database's doing; None where it was the statement's."""
+    """Why a statement failed where the database is at fault; None where the statement is."""
     if isinstance(error, TimeoutError):
         return "query_timeout"
     if reason := AT_ANY_TIME.get(_sqlstate(error)):

@@ -13,7 +13,7 @@ PRIVATE_NETWORKS = [
     for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 ]
 
-# Neon's own name, and those of its sellers, who have certificates of their own: Vercel, Koyeb, Databricks.
+# Neon's own domain, and those of its resellers, which have their own certificates: Vercel, Koyeb, Databricks.
 NEON_SUFFIX = ".neon.tech"
 NEON_RESOLD = (".postgres.vercel-storage.com", ".pg.koyeb.app", ".databricks.com", ".azuredatabricks.net")
 SUPABASE_SUFFIXES = (".supabase.com", ".supabase.co")
@@ -38,7 +38,7 @@ class Host:
 
     @property
     def is_neon(self) -> bool:
-        """Neon's proxy answers, whoever sells it."""
+        """Neon's proxy answers, resold or not."""
         return self.has_neon_certificate or (self.name.startswith("ep-") and self.name.endswith(NEON_RESOLD))
 
     @property
@@ -150,7 +150,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_private(address: str) -> bool:
-    """Loopback, RFC 1918 and RFC 4193. Others share the networks of link-local and carrier-grade NAT."""
+    """Loopback, RFC 1918 and RFC 4193. Not link-local and carrier-grade NAT, which are shared networks."""
     parsed = ipaddress.ip_address(address)
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return any(parsed in network for network in PRIVATE_NETWORKS)

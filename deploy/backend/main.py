@@ -101,5 +101,5 @@ if __name__ == "__main__":
         host="0.0.0.0",
         port=app.state.settings.port,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-        # No limit_max_requests: uvicorn then leaves with 0, which nobody restarts, and health checks count.
+        # No limit_max_requests: health checks count, and uvicorn would exit with 0, so not be restarted.
     )

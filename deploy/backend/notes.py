@@ -1,4 +1,4 @@
-"""An example resource: anyone may read the notes, whoever has a token may add one."""
+"""An example resource: anyone may read the notes, and with a token add one."""
 
 from datetime import datetime
 from typing import Annotated
@@ -54,5 +54,5 @@ async def add_note(subject: Subject, new: NewNote, session: Session) -> Note:
 
 @router.get("/me")
 async def who_am_i(subject: Subject) -> dict[str, str]:
-    """What the token says; touches no SQL."""
+    """What the token says; makes no query."""
     return {"subject": subject}

@@ -16,7 +16,7 @@ bearer = HTTPBearer(auto_error=False)
 
 
 class InvalidToken(Exception):
-    """The token is not one of ours, or no longer valid; why is nobody's business but ours."""
+    """The token is not one of ours, or no longer valid; the reason is not shown."""
 
 
 def create_token(subject: str, secret: str, lifetime: timedelta = TOKEN_LIFETIME) -> str:

@@ -41,7 +41,7 @@ def decide_settings(
     cors_origins: str | None = None,
     port: str | int,
 ) -> Settings:
-    """The settings these values mean; an empty value counts as unset."""
+    """Reads the settings; an empty value counts as unset."""
     faults: list[str] = []
     warnings: list[str] = []
 

@@ -42,7 +42,7 @@ class Answer:
 
 
 def parse_port(value: str | None) -> int | None:
-    """The port of SIDECAR_PORT, None where it is unset; ConfigurationError where it is no port."""
+    """The port of SIDECAR_PORT, None where it is unset; ConfigurationError where it is not a port."""
     if value is None or not value.strip():
         return None
     number = value.strip()
@@ -76,7 +76,7 @@ def routes(port: int) -> APIRouter:
                 authorization = request.headers.get("authorization")
                 if authorization is None:
                     return Response(status_code=401, headers=OF_THE_APP | CHALLENGE)
-                # Open to everybody at the sidecar is not open to everybody at the domain.
+                # What is public at the sidecar is not public at the domain.
                 if (await ask("HEAD", target)).status != 401:
                     return Response(status_code=404, headers=OF_THE_APP)
                 return _answer(await ask(request.method, target, authorization))
@@ -139,7 +139,7 @@ async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Ans
         elif isinstance(event, h11.ConnectionClosed):
             raise Silent
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
-    # Something else on that port: what it says is not for the outside.
+    # Another program on that port: its answer is not for the public.
     if headers.get("server") != "sidepulse" or head.status_code not in (200, 401, 503):
         raise Silent
     return Answer(

@@ -59,7 +59,7 @@ class _NamedContext(ssl.SSLContext):
 
 
 def connect_args(tls: Tls) -> dict[str, Any]:
-    """What asyncpg is told; raises ValueError where a file cannot be used or no root is to be had."""
+    """What asyncpg is told; raises ValueError where a file cannot be used or there is no root."""
     if tls.mode is Mode.DISABLE:
         return {"ssl": False}
     arguments: dict[str, Any] = {"ssl": _context(tls), "direct_tls": tls.direct}
@@ -70,7 +70,7 @@ def connect_args(tls: Tls) -> dict[str, Any]:
 
 async def connect_encrypted_if_offered(*arguments: Any, **keywords: Any) -> asyncpg.Connection:
     """`prefer`: plaintext only where the server says that it has no TLS. asyncpg's own `prefer` verifies
-    nothing, and falls back to plaintext after a failed handshake, which whoever sits in between can cause."""
+    nothing, and falls back to plaintext after a failed handshake, which an active attacker can cause."""
     try:
         return await asyncpg.connect(*arguments, **keywords)
     except ConnectionError as error:

@@ -3,12 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sidepulse::commands::doctor;
 
 fuzz_target!(|bytes: &[u8]| {
     // A piece that repeats shows what is not linear.
     let repeated = bytes.repeat(1 + 8_192 / bytes.len().max(1));
     for file in [bytes, &repeated] {
-        doctor::read_anything(file);
+        sidepulse::fuzzed::read_anything(file);
     }
 });

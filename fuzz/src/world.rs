@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cap::Cap;
-use sidepulse::probe::{Class, Outcome, Reason, fuzzed};
+use sidepulse::fuzzed::{self, TICK};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
@@ -25,8 +25,6 @@ static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 pub const MOST_MEMORY: usize = 8 * 1024 * 1024;
 /// No client reads more than this of one connection: 256 KiB, and what one more read may bring.
 const MOST_READ: usize = (256 + 64) * 1024;
-/// Timers tick in milliseconds and are rounded up.
-const TICK: Duration = Duration::from_millis(5);
 /// What the kernel would hold of a connection's bytes.
 const IN_FLIGHT: usize = 16 * 1024;
 
@@ -43,7 +41,7 @@ pub fn runtime() -> Runtime {
 
 /// What a run of a check did to its server.
 pub struct Run<T> {
-    /// What the check gave back.
+    /// What the check returned.
     pub result: T,
     /// How long it took by the clock of the runtime.
     pub took: Duration,
@@ -82,25 +80,6 @@ pub fn run<T>(runtime: &Runtime, mut server: Conversation, limit: Duration, chec
     runtime.block_on(tokio::task::yield_now());
     MEMORY.set_limit(usize::MAX).expect("no limit");
     Run { result, took, connections: u32::try_from(tasks.len()).expect("a few connections"), sent }
-}
-
-/// What holds of every result.
-pub fn look_at(outcome: &Outcome, limit: Duration, secret: &str) {
-    assert!(outcome.attempts >= 1);
-    assert!(outcome.duration <= limit + TICK, "{:?} of {limit:?}", outcome.duration);
-    let phases: Duration = outcome.phases.iter().map(|(_, took)| took).sum();
-    assert!(phases <= outcome.duration + TICK, "{phases:?} of {:?}", outcome.duration);
-    let Err(failure) = &outcome.result else { return };
-    assert_ne!(failure.reason, Reason::Internal, "the prober broke: {failure:?}");
-    assert_ne!(failure.reason.class(), Class::NotAFailure, "{failure:?}");
-    if let Some(detail) = &failure.detail {
-        assert!(detail.chars().count() <= 300, "too long: {detail}");
-        assert!(!detail.chars().any(char::is_control), "not one line: {detail:?}");
-        assert!(!detail.contains(secret), "it shows the password: {detail}");
-    }
-    if let Some(code) = &failure.unclassified {
-        assert!(code.len() <= 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{code:?}");
-    }
 }
 
 /// The client's end of a connection; counted for as long as it lives.

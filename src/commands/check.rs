@@ -28,6 +28,8 @@ mod numbers;
 
 /// Between two rounds of `--wait`.
 const ROUND: Duration = Duration::from_secs(1);
+/// A round of `--wait` that begins when its time is nearly over has this long all the same.
+const SHORTEST_ROUND: Duration = Duration::from_secs(1);
 /// Between two lines that say what `--wait` waits for, where there is no terminal.
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -43,6 +45,9 @@ pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, js
 async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<Row> {
     let mut next_line = Instant::now();
     loop {
+        if let Some(until) = until {
+            probes.end_by(until);
+        }
         let round = probes.check().await;
         let row = |check| Row::of(check, &round, probes.config);
         let rows: Vec<Row> = round.snapshot.checks().filter_map(row).collect();
@@ -103,6 +108,17 @@ impl<'a> Probes<'a> {
             DatabaseProbe::new(asking_always(settings), Arc::clone(&config.redactor)).recording(&traffic)
         });
         Probes { config, traffic, app, database }
+    }
+
+    /// Cuts the checks of the next round to what is left until then.
+    fn end_by(&mut self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_ROUND);
+        if let Some(probe) = &mut self.app {
+            probe.set_timeout(self.config.app.timeout.min(left));
+        }
+        if let (Some(probe), Some(settings)) = (&mut self.database, &self.config.database) {
+            probe.set_timeout(settings.timeout.min(left));
+        }
     }
 
     /// Runs each check once: what is known then, and when that was. A check that was not asked for has no result.

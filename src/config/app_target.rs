@@ -25,7 +25,7 @@ pub(crate) enum Reach {
 
 /// The one request that the app check makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppTarget {
+pub(crate) struct AppTarget {
     /// Where to connect.
     pub(crate) reach: Reach,
     /// True for `https`.
@@ -38,7 +38,7 @@ pub struct AppTarget {
 
 impl AppTarget {
     /// `http://localhost:<port>/`.
-    pub fn local(port: u16) -> Self {
+    pub(crate) fn local(port: u16) -> Self {
         AppTarget {
             reach: Reach::Tcp { host: "localhost".into(), port },
             tls: false,

@@ -13,9 +13,9 @@ use super::statement;
 /// What is wrong with a value, and how a right one looks.
 pub(crate) type Wrong = (String, &'static str);
 
-/// Shorter intervals and timeouts would only measure the machine's own noise.
+/// Shorter intervals and timeouts would only measure noise.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// Longer ones are typing mistakes, and sums of them must not overflow.
+/// Longer ones are typos, and their sums must not overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// More checks than this would not fit into one attempt's time.
 const MOST_SQL_CHECKS: usize = 32;

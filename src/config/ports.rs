@@ -45,8 +45,8 @@ impl Ports {
         if self.own == 8000 { 8001 } else { 8000 }
     }
 
-    /// The argument holds sidepulse's own port, which CMD has no business with: a shell has filled `$PORT` in before
-    /// sidepulse ran. Port 0 is any free one, which no shell can have known.
+    /// The argument holds sidepulse's own port, which is not for CMD: a shell has filled `$PORT` in before sidepulse
+    /// ran. Port 0 is any free one, which no shell can have known.
     pub(crate) fn names_own(self, argument: &[u8]) -> bool {
         self.own != 0 && names_port(argument, self.own)
     }

@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
     /// The parsed value; where it is missing or wrong the default that stands in the table of settings.
     pub(super) fn read<T>(&mut self, variable: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> T {
         let value = self.optional(variable, &parse);
-        // A default that is wrong is ours, and fails every test that loads a configuration.
+        // A wrong default would fail every test that loads a configuration.
         value.unwrap_or_else(|| parse(default_of(variable)).expect("the default of a setting is a right value"))
     }
 
@@ -119,7 +119,7 @@ pub(super) fn read_app(r: &mut Reader<'_>, app_port: u16, listen: SocketAddr) ->
 
 pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
     let on = r.choice("SIDEPULSE_DATABASE", &SWITCH);
-    // With `off` the rest is still read, so that a typing mistake shows now and not on the day it is switched on.
+    // With `off` the rest is still read, so that a typo shows now and not on the day it is switched on.
     let interval = r.read("SIDEPULSE_DATABASE_INTERVAL", parse::duration);
     let timeout = r.read("SIDEPULSE_DATABASE_TIMEOUT", parse::duration);
     let attempt_timeout = r.read("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", parse::duration);

@@ -1,5 +1,5 @@
 //! The variables that Kubernetes sets in each pod for each Service of its namespace (`enableServiceLinks`). A Service
-//! whose name begins with `sidepulse` makes some that look like settings: they are told by their names and their form.
+//! whose name begins with `sidepulse` produces some that look like settings: their names and values tell them apart.
 //!
 //! Source: pkg/kubelet/envvars/envvars.go of Kubernetes; for a Service `web` with a port 80:
 //! `WEB_SERVICE_HOST=10.0.0.1`, `WEB_SERVICE_PORT=80`, `WEB_SERVICE_PORT_HTTP=80` for a port with a name,

@@ -3,7 +3,6 @@
 /// One setting: an environment variable, and unless it may hold a secret the flag that goes with it.
 #[derive(Debug)]
 pub(crate) struct Setting {
-    /// The environment variable.
     pub(crate) variable: &'static str,
     /// How the value is called in `--help`.
     pub(crate) value: &'static str,

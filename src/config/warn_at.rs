@@ -1,24 +1,24 @@
-//! When an early warning is given, and how often the database is asked for its numbers.
+//! When an early warning is given, and how often the numbers behind it are queried.
 
 use std::time::Duration;
 
-/// When to warn, and how often to look.
+/// The thresholds, and how often to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WarnAt {
+pub(crate) struct WarnAt {
     /// `connections_scarce`: fewer free sessions than the limit divided by this.
-    pub scarce_part: u64,
+    pub(crate) scarce_part: u64,
     /// `connections_scarce`: fewer free sessions than this, however low the limit is.
-    pub scarce_sessions: u64,
+    pub(crate) scarce_sessions: u64,
     /// `transaction_stuck`: a session idle in a transaction for longer.
-    pub stuck_after: Duration,
+    pub(crate) stuck_after: Duration,
     /// `lock_wait`: a session that waits for a lock for longer.
-    pub lock_wait_after: Duration,
+    pub(crate) lock_wait_after: Duration,
     /// `storage_scarce`: at least this percentage of the limit is used.
-    pub storage_percent: u64,
-    /// From one look to the next, at least.
-    pub look_every: Duration,
-    /// From one question for the size to the next, at least: it is the dear one.
-    pub storage_every: Duration,
+    pub(crate) storage_percent: u64,
+    /// The least time between two queries of the numbers.
+    pub(crate) look_every: Duration,
+    /// The least time between two queries of the size, which is the expensive one.
+    pub(crate) storage_every: Duration,
 }
 
 impl Default for WarnAt {

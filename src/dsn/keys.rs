@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use tokio_postgres::config::ChannelBinding;
 
-use super::policy::{Mode, Wish};
+use super::policy::{SslMode, Wish};
 use super::split::{decode, decode_strictly, more_than_one_at, some};
-use super::{EXAMPLE, Fault, Roots, Secret, Warning, host};
+use super::{BadUrl, EXAMPLE, Roots, Secret, Warning, host};
 
 /// Keys that have a meaning here, as libpq spells them; `database` and `ssl` are asyncpg's.
 const KNOWN: [&str; 17] = [
@@ -77,7 +77,7 @@ const IGNORED: [&str; 40] = [
     "timeout",
 ];
 
-/// A longer name is not shown: it is no key.
+/// A longer name is not a key, and is not shown.
 const LONGEST_KEY: usize = 40;
 
 /// What the keys say; what none of them says is `None`.
@@ -98,7 +98,7 @@ pub(super) struct Keys {
 
 /// Reads `key=value&key=value`. Of a key given twice the last one counts, as in libpq, except for `host`: SQLAlchemy
 /// names several hosts so.
-pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fault> {
+pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, BadUrl> {
     let mut keys = Keys::default();
     let (mut sslmode, mut ssl) = (None, None);
     let mut seen: Vec<String> = Vec::new();
@@ -149,9 +149,9 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
     }
 
     if let (Some(a), Some(b)) = (sslmode, ssl)
-        && (a == Mode::Disable) != (b == Mode::Disable)
+        && (a == SslMode::Disable) != (b == SslMode::Disable)
     {
-        return Err(Fault::new("sslmode and ssl say different things: keep one", EXAMPLE));
+        return Err(BadUrl::new("sslmode and ssl say different things: keep one", EXAMPLE));
     }
     // `ssl=true&sslmode=verify-full` asks for TLS twice: the stronger one holds.
     keys.tls.mode = sslmode.max(ssl);
@@ -159,17 +159,17 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Fau
 }
 
 /// A key decoded and its value as it is. Keys are shown in warnings, so what does not look like one is refused unseen.
-fn pair(text: &str) -> Result<(String, &str), Fault> {
+fn pair(text: &str) -> Result<(String, &str), BadUrl> {
     let Some((key, value)) = text.split_once('=') else {
-        return Err(Fault::new("a part of the query has no `=` (an `&` in a value is written %26)", EXAMPLE));
+        return Err(BadUrl::new("a part of the query has no `=` (an `&` in a value is written %26)", EXAMPLE));
     };
     let key = decode_strictly("query", key)?;
     let lower = key.to_ascii_lowercase();
     if !is_name(&key) {
-        Err(Fault::new("a key in the query holds a character that no key has", EXAMPLE))
+        Err(BadUrl::new("a key in the query holds a character that no key has", EXAMPLE))
     } else if key != lower && KNOWN.contains(&lower.as_str()) {
         // libpq and asyncpg know no `sslMode`; to ignore it would be to connect in another way than was asked for.
-        Err(Fault::new(format!("{lower} is written in lower case"), EXAMPLE))
+        Err(BadUrl::new(format!("{lower} is written in lower case"), EXAMPLE))
     } else {
         Ok((key, value))
     }
@@ -194,45 +194,45 @@ fn ignored(key: &str, may_name: bool) -> Warning {
 
 /// libpq's modes, also as asyncpg's `ssl` takes them (`verify_full`); `ssl=true` is JDBC's, and means `require` to
 /// libpq (fe-connect.c, conninfo_uri_parse_params); `ssl=1` is node-postgres's.
-fn mode(value: &str, key: &str) -> Result<Mode, Fault> {
+fn mode(value: &str, key: &str) -> Result<SslMode, BadUrl> {
     Ok(match value.to_ascii_lowercase().replace('_', "-").as_str() {
-        "disable" => Mode::Disable,
-        "allow" | "prefer" => Mode::Prefer,
-        "require" => Mode::Require,
-        "verify-ca" => Mode::VerifyCa,
-        "verify-full" => Mode::VerifyFull,
-        "false" | "0" if key == "ssl" => Mode::Disable,
-        "true" | "1" if key == "ssl" => Mode::Require,
+        "disable" => SslMode::Disable,
+        "allow" | "prefer" => SslMode::Prefer,
+        "require" => SslMode::Require,
+        "verify-ca" => SslMode::VerifyCa,
+        "verify-full" => SslMode::VerifyFull,
+        "false" | "0" if key == "ssl" => SslMode::Disable,
+        "true" | "1" if key == "ssl" => SslMode::Require,
         _ => {
             let also = if key == "ssl" { ", true, false" } else { "" };
             let modes = "disable, allow, prefer, require, verify-ca, verify-full";
-            return Err(Fault::new(format!("{key} is not one of {modes}{also}"), EXAMPLE));
+            return Err(BadUrl::new(format!("{key} is not one of {modes}{also}"), EXAMPLE));
         }
     })
 }
 
-fn direct(value: &str) -> Result<bool, Fault> {
+fn direct(value: &str) -> Result<bool, BadUrl> {
     match value.to_ascii_lowercase().as_str() {
         "postgres" => Ok(false),
         "direct" => Ok(true),
-        _ => Err(Fault::new("sslnegotiation is not one of postgres, direct", EXAMPLE)),
+        _ => Err(BadUrl::new("sslnegotiation is not one of postgres, direct", EXAMPLE)),
     }
 }
 
 /// `require` is what a server that asks for a certificate enforces by itself.
-fn without_certificate(value: &str) -> Result<bool, Fault> {
+fn without_certificate(value: &str) -> Result<bool, BadUrl> {
     match value.to_ascii_lowercase().as_str() {
         "disable" => Ok(true),
         "allow" | "require" => Ok(false),
-        _ => Err(Fault::new("sslcertmode is not one of disable, allow, require", EXAMPLE)),
+        _ => Err(BadUrl::new("sslcertmode is not one of disable, allow, require", EXAMPLE)),
     }
 }
 
-fn channel_binding(value: &str) -> Result<ChannelBinding, Fault> {
+fn channel_binding(value: &str) -> Result<ChannelBinding, BadUrl> {
     match value.to_ascii_lowercase().as_str() {
         "disable" => Ok(ChannelBinding::Disable),
         "prefer" => Ok(ChannelBinding::Prefer),
         "require" => Ok(ChannelBinding::Require),
-        _ => Err(Fault::new("channel_binding is not one of disable, prefer, require", EXAMPLE)),
+        _ => Err(BadUrl::new("channel_binding is not one of disable, prefer, require", EXAMPLE)),
     }
 }

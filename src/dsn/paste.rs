@@ -1,6 +1,6 @@
 //! What was pasted → the URL in it, without its scheme.
 
-use super::{EXAMPLE, Fault, template};
+use super::{BadUrl, EXAMPLE, template};
 
 /// The schemes of libpq and of SQLAlchemy's drivers; which driver the app uses makes no difference here.
 const SCHEMES: [&str; 8] = [
@@ -35,30 +35,30 @@ const OTHERS: [(&str, &str); 13] = [
 const QUOTES: [(char, char); 9] =
     [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”'), ('„', '“'), ('”', '”'), ('’', '’'), ('«', '»')];
 
-/// Takes off blanks, quotes, a `psql` command and the scheme; what is left begins with `user:password@` or the host.
-pub(super) fn after_scheme(text: &str) -> Result<&str, Fault> {
+/// Strips blanks, quotes, a `psql` command and the scheme; what is left begins with `user:password@` or the host.
+pub(super) fn after_scheme(text: &str) -> Result<&str, BadUrl> {
     let mut url = unquote(text);
     if let Some(arguments) = psql_arguments(url) {
         url = psql_url(arguments)?;
     }
     if url.is_empty() {
-        return Err(Fault::new("the value is empty", EXAMPLE));
+        return Err(BadUrl::new("the value is empty", EXAMPLE));
     }
     if template::has_reference(url) || starts_with_reference(url) {
-        return Err(Fault::new("a reference to a variable stands in the value, which nothing has expanded", EXAMPLE));
+        return Err(BadUrl::new("a reference to a variable stands in the value, which nothing has expanded", EXAMPLE));
     }
     if url.starts_with(is_quote) {
-        return Err(Fault::new("a quote stands at one end only", EXAMPLE));
+        return Err(BadUrl::new("a quote stands at one end only", EXAMPLE));
     }
     let rest = without_scheme(url)?;
     if rest.ends_with(is_quote) {
-        return Err(Fault::new("a quote stands at one end only", EXAMPLE));
+        return Err(BadUrl::new("a quote stands at one end only", EXAMPLE));
     }
     if rest.contains(is_invisible) {
-        return Err(Fault::new("an invisible character stands inside the URL: type it anew around there", EXAMPLE));
+        return Err(BadUrl::new("an invisible character stands inside the URL: type it anew around there", EXAMPLE));
     }
     if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(Fault::new("a blank or a line break stands inside the URL (a blank is written %20)", EXAMPLE));
+        return Err(BadUrl::new("a blank or a line break stands inside the URL (a blank is written %20)", EXAMPLE));
     }
     Ok(rest)
 }
@@ -101,25 +101,25 @@ fn psql_arguments(text: &str) -> Option<&str> {
 }
 
 /// The one argument of a `psql` command as Neon's console shows it; `-d` before it makes no difference.
-fn psql_url(arguments: &str) -> Result<&str, Fault> {
+fn psql_url(arguments: &str) -> Result<&str, BadUrl> {
     let argument = ["--dbname=", "--dbname ", "-d "].iter().find_map(|option| arguments.strip_prefix(option));
     let argument = trim(argument.unwrap_or(arguments));
     if argument.starts_with('-') {
-        return Err(Fault::new("the psql command holds no URL", EXAMPLE));
+        return Err(BadUrl::new("the psql command holds no URL", EXAMPLE));
     }
     let quoted = QUOTES.iter().find_map(|&(open, close)| argument.strip_prefix(open)?.split_once(close));
     let (url, more) = quoted.or_else(|| argument.split_once(char::is_whitespace)).unwrap_or((argument, ""));
-    // A leading quote that nothing closes is left for the caller to refuse.
+    // An unclosed leading quote is left for the caller to refuse.
     if trim(more).trim_matches(';').is_empty() {
         Ok(trim(url))
     } else {
-        Err(Fault::new("the psql command holds more than the URL: leave only the URL", EXAMPLE))
+        Err(BadUrl::new("the psql command holds more than the URL: leave only the URL", EXAMPLE))
     }
 }
 
-fn without_scheme(url: &str) -> Result<&str, Fault> {
+fn without_scheme(url: &str) -> Result<&str, BadUrl> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(Fault::new(
+        return Err(BadUrl::new(
             if is_key_value(url) {
                 "this is libpq's key=value form: a URL is wanted"
             } else {
@@ -146,7 +146,7 @@ fn without_scheme(url: &str) -> Result<&str, Fault> {
     } else {
         "the scheme is not postgresql".to_owned()
     };
-    Err(Fault::new(fault, EXAMPLE))
+    Err(BadUrl::new(fault, EXAMPLE))
 }
 
 /// `host=…`, `host = …`, as `psql "host=… user=…"` takes it.

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use tokio_postgres::config::ChannelBinding;
 
-use super::host::Place;
-use super::{EXAMPLE, Endpoint, Fault, Secret, Warning};
+use super::host::Destination;
+use super::{BadUrl, EXAMPLE, Endpoint, Secret, Warning};
 
 /// With a certificate of the client's own.
 const WITH_CERTIFICATE: &str =
     "postgresql://user@host/dbname?sslmode=verify-full&sslcert=/certs/client.crt&sslkey=/certs/client.key";
 
-/// What of the server's certificate is verified.
+/// How much of the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verify {
-    /// Nothing: encryption alone, which whoever sits in between can undo.
+    /// Nothing: encryption alone, which an active attacker can undo.
     None,
     /// That one of the roots signed it (libpq's `verify-ca`).
     Chain,
@@ -39,7 +39,7 @@ pub(crate) struct ClientCertificate {
     pub(crate) certificate: PathBuf,
     /// PEM: its private key. Whether the files exist is seen when the connector is built.
     pub(crate) key: PathBuf,
-    /// Opens the key where it is encrypted.
+    /// The passphrase, where the key is encrypted.
     pub(crate) passphrase: Option<Secret>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct TlsPlan {
 
 /// libpq's modes in their order; `allow` is `prefer` here, because it is never plaintext first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mode {
+pub(super) enum SslMode {
     Disable,
     Prefer,
     Require,
@@ -87,7 +87,7 @@ pub(super) enum Mode {
 /// What the query asks for.
 #[derive(Default)]
 pub(super) struct Wish {
-    pub(super) mode: Option<Mode>,
+    pub(super) mode: Option<SslMode>,
     pub(super) roots: Option<Roots>,
     pub(super) direct: bool,
     pub(super) certificate: Option<PathBuf>,
@@ -112,49 +112,49 @@ impl fmt::Debug for Roots {
     }
 }
 
-/// One policy out of the wish and the place. Where they disagree the stronger one wins, with a warning; where a weaker
-/// one was asked for in so many words and cannot be had, it is a fault.
+/// Combines the URL's request with what the destination requires. Where they disagree the stronger one wins, with a
+/// warning; where a weaker one was asked for explicitly and is not possible, it is a fault.
 pub(super) fn decide(
     wish: Wish,
-    place: &Place,
+    place: &Destination,
     binding: ChannelBinding,
     warnings: &mut Vec<Warning>,
-) -> Result<TlsPlan, Fault> {
+) -> Result<TlsPlan, BadUrl> {
     let mut warn = |text: &str| warnings.push(Warning(text.to_owned()));
     let Wish { mode: asked, roots, mut direct, certificate, key, passphrase, without_certificate } = wish;
-    let mut mode = asked.unwrap_or(if place.private { Mode::Prefer } else { Mode::Require });
+    let mut mode = asked.unwrap_or(if place.private { SslMode::Prefer } else { SslMode::Require });
 
     if let Endpoint::Unix { .. } = place.endpoint {
-        if asked.is_some_and(|asked| asked >= Mode::Require) || roots.is_some() || direct {
+        if asked.is_some_and(|asked| asked >= SslMode::Require) || roots.is_some() || direct {
             warn("the TLS settings are ignored: a Unix socket has no TLS");
         }
-        (mode, direct) = (Mode::Disable, false);
+        (mode, direct) = (SslMode::Disable, false);
     } else {
-        if roots == Some(Roots::System) && mode < Mode::VerifyFull {
+        if roots == Some(Roots::System) && mode < SslMode::VerifyFull {
             if asked.is_some() {
                 warn("sslrootcert=system means sslmode=verify-full: the weaker mode is not used");
             }
-            mode = Mode::VerifyFull;
+            mode = SslMode::VerifyFull;
         }
-        if place.neon_certificate && mode < Mode::VerifyFull {
-            if asked.is_some_and(|asked| asked < Mode::Require) {
+        if place.neon_certificate && mode < SslMode::VerifyFull {
+            if asked.is_some_and(|asked| asked < SslMode::Require) {
                 warn("a Neon host is always verified as with sslmode=verify-full: the weaker mode is not used");
             }
-            mode = Mode::VerifyFull;
+            mode = SslMode::VerifyFull;
         }
-        if direct && mode < Mode::Require {
+        if direct && mode < SslMode::Require {
             // libpq: "weak sslmode may not be used with sslnegotiation=direct".
             if asked.is_some() {
-                return Err(Fault::new("sslnegotiation=direct needs sslmode=require or stronger", EXAMPLE));
+                return Err(BadUrl::new("sslnegotiation=direct needs sslmode=require or stronger", EXAMPLE));
             }
-            mode = Mode::Require;
+            mode = SslMode::Require;
         }
-        if mode == Mode::Disable && roots.is_some() {
+        if mode == SslMode::Disable && roots.is_some() {
             warn("sslrootcert is ignored: sslmode=disable uses no TLS");
         }
     }
-    if mode == Mode::Disable && binding == ChannelBinding::Require {
-        return Err(Fault::new("channel_binding=require needs TLS", EXAMPLE));
+    if mode == SslMode::Disable && binding == ChannelBinding::Require {
+        return Err(BadUrl::new("channel_binding=require needs TLS", EXAMPLE));
     }
 
     let client = match (certificate, key) {
@@ -163,32 +163,32 @@ pub(super) fn decide(
             warn("sslcert and sslkey are ignored: sslcertmode=disable");
             None
         }
-        _ if mode == Mode::Disable => {
+        _ if mode == SslMode::Disable => {
             warn("sslcert and sslkey are ignored: without TLS there are no certificates");
             None
         }
         (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key, passphrase }),
-        // libpq then looks into the home directory, where a container has no key.
-        _ => return Err(Fault::new("sslcert and sslkey belong together: one of them is missing", WITH_CERTIFICATE)),
+        // libpq would look in the home directory, where a container has no key.
+        _ => return Err(BadUrl::new("sslcert and sslkey belong together: one of them is missing", WITH_CERTIFICATE)),
     };
     let roots = roots.unwrap_or(Roots::System);
     let verify = match mode {
-        Mode::VerifyFull => Verify::Full,
-        Mode::VerifyCa => Verify::Chain,
+        SslMode::VerifyFull => Verify::Full,
+        SslMode::VerifyCa => Verify::Chain,
         // libpq: with a root file `require`, and `prefer` too, verify the chain.
         _ if roots != Roots::System => Verify::Chain,
         _ => Verify::None,
     };
     // Binding to the channel proves the server by the password that both know.
-    if mode == Mode::Require && verify == Verify::None && binding != ChannelBinding::Require {
+    if mode == SslMode::Require && verify == Verify::None && binding != ChannelBinding::Require {
         warn("the server's certificate is not verified: add sslmode=verify-full");
     }
     if verify == Verify::Chain && roots == Roots::System {
         warn("sslmode=verify-ca without sslrootcert accepts every publicly trusted certificate: use verify-full");
     }
     let policy = match mode {
-        Mode::Disable => TlsPolicy::Off,
-        Mode::Prefer => TlsPolicy::IfOffered { verify },
+        SslMode::Disable => TlsPolicy::Off,
+        SslMode::Prefer => TlsPolicy::IfOffered { verify },
         _ => TlsPolicy::Required { verify },
     };
     Ok(TlsPlan { policy, roots, direct, client })

@@ -1,6 +1,6 @@
-//! What a server's name tells about who runs it: is it Neon's proxy, and does it suspend its compute when idle?
+//! What a server's name says about its provider: is it Neon's proxy, and does it suspend its compute when idle?
 
-/// Whether a server suspends its compute while nobody uses it, as far as its name tells.
+/// Whether a server suspends its compute while idle, as far as its name shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScaleToZero {
     /// It does: `SIDEPULSE_DATABASE_MODE=auto` means economy.
@@ -14,7 +14,7 @@ pub(crate) enum ScaleToZero {
 /// What follows from a name.
 #[derive(Clone, Copy)]
 pub(super) struct Provider {
-    /// Neon's proxy answers, whoever sells it.
+    /// Neon's proxy answers, resold or not.
     pub(super) neon: bool,
     /// The name is Neon's own, and so is its certificate: it is always verified in full.
     pub(super) neon_certificate: bool,
@@ -27,7 +27,7 @@ const OTHER: Provider = Provider { neon: false, neon_certificate: false, scale_t
 /// <https://neon.com/docs/connect/connect-from-any-app>, <https://neon.com/docs/introduction/regions>.
 const NEON: &str = ".neon.tech";
 
-/// Neon's endpoints (`ep-…`) under the names of those who sell them, with certificates of their own:
+/// Neon's endpoints (`ep-…`) under the domains of resellers, which have their own certificates:
 /// - Vercel Postgres: <https://vercel.com/docs/postgres>, "powered by Neon"; neondatabase/neon, proxy/README.md;
 /// - Koyeb: <https://www.koyeb.com/docs/databases>, "serverless", asleep after 5 minutes;
 /// - Databricks Lakebase Autoscaling, `ep-….database.<region>.cloud.databricks.com` and
@@ -56,7 +56,7 @@ const AURORA_CLUSTER: &str = "cluster-";
 /// <https://www.cockroachlabs.com/docs/cockroachcloud/plan-your-cluster-basic>.
 const COCKROACH_CLOUD: &str = ".cockroachlabs.cloud";
 
-/// Tells by a name in lower case without a trailing dot.
+/// Recognizes a name, given in lower case and without a trailing dot.
 pub(super) fn of(name: &str) -> Provider {
     let below = |domains: &[&str]| domains.iter().any(|domain| name.ends_with(domain));
     let mut labels = name.split('.');

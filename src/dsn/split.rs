@@ -2,13 +2,13 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{ESCAPED, EXAMPLE, Fault, Warning, host, template};
+use super::{BadUrl, ESCAPED, EXAMPLE, Warning, host, template};
 
 /// Shown where the query does not begin with a `?`.
 const WITH_QUERY: &str = "postgresql://user:password@host/dbname?sslmode=require";
 
 /// What stands before the `?`, and the query as it is. An empty part is `None`.
-pub(super) struct Given<'a> {
+pub(super) struct Parts<'a> {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     /// Before decoding: the redactor has to know this form too.
@@ -22,11 +22,11 @@ pub(super) struct Given<'a> {
 
 /// Splits `[user[:password]@][host][:port][/dbname][?query]`.
 ///
-/// No guess is ever made where a password ends: it ends at the first `@`, as in libpq and SQLAlchemy, and a second one
-/// is allowed only in the value of a known key. So a password that holds an unescaped `@` is refused, and cannot end
-/// up in the host or the database's name. What else it holds unescaped is taken where SQLAlchemy takes it, so that an
-/// app which logs in is checked; where psql (libpq) would not, a warning says so.
-pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Given<'a>, Fault> {
+/// Where a password ends is never guessed: it ends at the first `@`, as in libpq and SQLAlchemy, and a second one is
+/// allowed only in the value of a known key. So a password that holds an unescaped `@` is refused, and cannot end up in
+/// the host or the database's name. What else it holds unescaped is taken where SQLAlchemy takes it, so that an app
+/// which logs in is checked; where psql (libpq) would not, a warning says so.
+pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Parts<'a>, BadUrl> {
     let (userinfo, rest) = userinfo(text)?;
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
     if before.contains('@') {
@@ -37,7 +37,7 @@ pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Gi
     let host = authority.split_once(':').map_or(authority, |(host, _)| host);
     for (part, text) in [("user name", user), ("password", password), ("host", host), ("database's name", path)] {
         if template::is_placeholder(text) {
-            return Err(Fault::new(format!("a placeholder stands where the {part} belongs"), EXAMPLE));
+            return Err(BadUrl::new(format!("a placeholder stands where the {part} belongs"), EXAMPLE));
         }
     }
     check_path(path)?;
@@ -45,7 +45,7 @@ pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Gi
         warnings.push(Warning("the password holds a `/`, which psql needs as %2F".to_owned()));
     }
     let (host, port) = host::split_port(authority)?;
-    Ok(Given {
+    Ok(Parts {
         user: some(decode("user name", user, warnings)?),
         password: some(decode("password", password, warnings)?),
         password_as_pasted: some(password.to_owned()),
@@ -57,7 +57,7 @@ pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Gi
 }
 
 /// What stands before the first `@`, if that ends user name and password, and the rest.
-fn userinfo(text: &str) -> Result<(&str, &str), Fault> {
+fn userinfo(text: &str) -> Result<(&str, &str), BadUrl> {
     let Some((before, rest)) = text.split_once('@') else { return Ok(("", text)) };
     let Some(end) = before.find(['/', '?']) else { return Ok((before, rest)) };
     match before[..end].split_once(':') {
@@ -67,7 +67,7 @@ fn userinfo(text: &str) -> Result<(&str, &str), Fault> {
         Some((user, password)) if !user.starts_with('[') && password.bytes().any(|b| !b.is_ascii_digit()) => {
             Ok((before, rest))
         }
-        _ => Err(Fault::new(
+        _ => Err(BadUrl::new(
             "a `/` or `?` stands before the `@`: in user name and password they are written %2F and %3F, and an `@` \
              elsewhere is written %40",
             ESCAPED,
@@ -75,39 +75,39 @@ fn userinfo(text: &str) -> Result<(&str, &str), Fault> {
     }
 }
 
-pub(super) fn more_than_one_at() -> Fault {
-    Fault::new("there is more than one `@`: one in the password is written %40", ESCAPED)
+pub(super) fn more_than_one_at() -> BadUrl {
+    BadUrl::new("there is more than one `@`: one in the password is written %40", ESCAPED)
 }
 
-fn check_path(path: &str) -> Result<(), Fault> {
+fn check_path(path: &str) -> Result<(), BadUrl> {
     if path.contains('/') {
-        return Err(Fault::new(
+        return Err(BadUrl::new(
             "a second `/` stands behind the host: end the URL after the database's name (a `/` in it is written %2F)",
             EXAMPLE,
         ));
     }
     let is_key = |text: &str| text.split_once('=').is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase()));
     if path.split('&').skip(1).any(is_key) {
-        return Err(Fault::new("a `&` stands where the query begins: there it is a `?`", WITH_QUERY));
+        return Err(BadUrl::new("a `&` stands where the query begins: there it is a `?`", WITH_QUERY));
     }
     Ok(())
 }
 
 /// Percent-decoding as Python's `unquote` does it, and so SQLAlchemy: a `%` without two hexadecimal digits is itself.
 /// libpq refuses it, so that a warning says how to write it.
-pub(super) fn decode(part: &str, text: &str, warnings: &mut Vec<Warning>) -> Result<String, Fault> {
+pub(super) fn decode(part: &str, text: &str, warnings: &mut Vec<Warning>) -> Result<String, BadUrl> {
     if !is_well_encoded(text) {
         warnings.push(Warning(format!("the {part} holds a `%` that is taken as it is, and which psql needs as %25")));
     }
     decoded(part, text)
 }
 
-/// Percent-decoding that forgives nothing, for what is shown: a stray `%` there is a password's.
-pub(super) fn decode_strictly(part: &str, text: &str) -> Result<String, Fault> {
+/// Strict percent-decoding, for what is shown: a stray `%` there is a password's.
+pub(super) fn decode_strictly(part: &str, text: &str) -> Result<String, BadUrl> {
     if is_well_encoded(text) {
         decoded(part, text)
     } else {
-        Err(Fault::new(
+        Err(BadUrl::new(
             format!("a `%` in the {part} is not followed by two hexadecimal digits: a `%` itself is written %25"),
             "postgresql://user:50%25@host/dbname",
         ))
@@ -120,12 +120,12 @@ fn is_well_encoded(text: &str) -> bool {
     escapes.all(|escape| escape.len() >= 2 && escape.bytes().take(2).all(|b| b.is_ascii_hexdigit()))
 }
 
-fn decoded(part: &str, text: &str) -> Result<String, Fault> {
+fn decoded(part: &str, text: &str) -> Result<String, BadUrl> {
     let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|_| Fault::new(format!("the {part} is not UTF-8 once decoded"), ESCAPED))?;
+    let decoded = decoded.map_err(|_| BadUrl::new(format!("the {part} is not UTF-8 once decoded"), ESCAPED))?;
     // A NUL ends a string in the protocol.
     if decoded.contains('\0') {
-        return Err(Fault::new(format!("there is a NUL (%00) in the {part}"), EXAMPLE));
+        return Err(BadUrl::new(format!("there is a NUL (%00) in the {part}"), EXAMPLE));
     }
     Ok(decoded.into_owned())
 }

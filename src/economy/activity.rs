@@ -62,9 +62,9 @@ pub(crate) enum Whose {
 
 /// What a dump found, beside the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The app's open connections to the database.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// When the app's connections received data at the latest, where that is since the dump before.
     pub(crate) moments: Vec<Instant>,
     /// The same for connections that an earlier dump had listed: perhaps only the error with which a server shuts down.

@@ -43,7 +43,7 @@ impl Observed {
 }
 
 /// A view of the app's connections to one database.
-pub struct AppConnections {
+pub(crate) struct AppConnections {
     observed: Rc<Observed>,
     endings: Option<Rc<EndedSockets>>,
     listener: Option<JoinHandle<()>>,
@@ -54,7 +54,7 @@ impl AppConnections {
     ///
     /// # Errors
     /// Where the kernel shows nothing, or the database is not reached over TCP.
-    pub fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<AppConnections> {
+    pub(crate) fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<AppConnections> {
         let Endpoint::Tcp { port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         kernel::sockets(*port)?;
         let observed = Observed { port: *port, traffic: traffic.clone(), history: RefCell::default() };
@@ -65,7 +65,7 @@ impl AppConnections {
     ///
     /// # Errors
     /// Where the kernel reports none.
-    pub fn listen(&mut self) -> io::Result<()> {
+    pub(crate) fn listen(&mut self) -> io::Result<()> {
         let endings = Rc::new(EndedSockets::listen(self.observed.port)?);
         let (heard, observed) = (Rc::clone(&endings), Rc::clone(&self.observed));
         self.endings = Some(endings);
@@ -84,7 +84,7 @@ impl AppConnections {
     ///
     /// # Errors
     /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
-    pub fn compare(&mut self) -> io::Result<Finding> {
+    pub(crate) fn compare(&mut self) -> io::Result<Finding> {
         let observed = &self.observed;
         if !observed.traffic.is_complete() {
             return Err(io::ErrorKind::Unsupported.into());

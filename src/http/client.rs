@@ -1,5 +1,5 @@
-//! One client: what its connection is in the middle of, and how long that is waited for. Whatever a client does or does
-//! not do, its connection has an end.
+//! One client: what its connection is doing, and how long that may take. Whatever a client does or does not do, its
+//! connection ends.
 
 use std::future::poll_fn;
 use std::io;
@@ -35,7 +35,7 @@ struct Moments {
     asked: AtomicU64,
     /// When the first byte of an unfinished head came, or [`NONE`].
     head_began: AtomicU64,
-    /// It does not take the answer that is being written.
+    /// It is not reading the answer that is being written.
     is_stuck: AtomicBool,
     /// It was answered in this turn of its task.
     was_answered: AtomicBool,
@@ -74,7 +74,7 @@ impl Client {
         self.0.epoch + Duration::from_millis(millis)
     }
 
-    /// When it is cut, if nothing happens until then.
+    /// When it is closed, if nothing happens until then.
     fn is_cut_at(&self) -> Instant {
         if self.0.is_stuck.load(Ordering::Relaxed) {
             return self.asked() + ANSWER_TIME;
@@ -90,7 +90,7 @@ impl Client {
         Watched { stream, client: self.clone(), head: Head::default() }
     }
 
-    /// Runs the connection until its end or until it is cut, one request a turn: see [`Client::wait_for_turn`].
+    /// Runs the connection until it ends or is closed, one request a turn: see [`Client::wait_for_turn`].
     pub(super) async fn serve(&self, connection: impl Future) {
         let mut connection = pin!(connection);
         let mut timer = pin!(sleep_until(self.is_cut_at()));
@@ -128,7 +128,7 @@ impl Client {
     }
 }
 
-/// A connection that tells its [`Client`] what it is in the middle of.
+/// A connection that tells its [`Client`] what it is doing.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
@@ -140,12 +140,12 @@ impl Watched {
     fn note_read(&mut self, bytes: &[u8]) {
         let before = self.head.is_under_way;
         match self.head.take(bytes) {
-            Progress::SameHead if before => {}
-            Progress::SameHead | Progress::NewHead => {
+            HeadProgress::SameHead if before => {}
+            HeadProgress::SameHead | HeadProgress::NewHead => {
                 let now = self.client.millis(Instant::now());
                 self.client.0.head_began.store(now, Ordering::Relaxed);
             }
-            Progress::Between => self.client.0.head_began.store(NONE, Ordering::Relaxed),
+            HeadProgress::Between => self.client.0.head_began.store(NONE, Ordering::Relaxed),
         }
     }
 
@@ -195,9 +195,9 @@ struct Head {
     at_line_start: bool,
 }
 
-/// What some more bytes have done.
+/// Where further bytes have led.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum HeadProgress {
     /// They end where a head ends.
     Between,
     /// They end in a head whose first byte is among them.
@@ -207,21 +207,21 @@ enum Progress {
 }
 
 impl Head {
-    fn take(&mut self, bytes: &[u8]) -> Progress {
-        let mut progress = Progress::SameHead;
+    fn take(&mut self, bytes: &[u8]) -> HeadProgress {
+        let mut progress = HeadProgress::SameHead;
         for byte in bytes {
             self.is_under_way = true;
             match byte {
                 b'\n' if self.has_begun && self.at_line_start => {
                     *self = Head::default();
-                    progress = Progress::NewHead;
+                    progress = HeadProgress::NewHead;
                 }
                 b'\n' => self.at_line_start = true,
                 b'\r' => {}
                 _ => (self.has_begun, self.at_line_start) = (true, false),
             }
         }
-        if self.is_under_way { progress } else { Progress::Between }
+        if self.is_under_way { progress } else { HeadProgress::Between }
     }
 }
 
@@ -231,8 +231,8 @@ mod tests {
 
     #[test]
     fn where_the_bytes_end() {
-        use Progress::{Between, NewHead, SameHead};
-        let rows: [(&[&str], Progress); 11] = [
+        use HeadProgress::{Between, NewHead, SameHead};
+        let rows: [(&[&str], HeadProgress); 11] = [
             (&["GET / HTTP/1.1\r\nHost: a\r\n\r\n"], Between),
             (&["GET / HTTP/1.1\nHost: a\n\n"], Between),
             (&["GET / HTTP/1.1\r\nHost: a\r\n", "\r", "\n"], Between),

@@ -1,4 +1,4 @@
-//! How many clients are served at once, and who has to go when there are more: the one that has been silent longest,
+//! How many clients are served at once, and which is closed when there are more: the one that has been silent longest,
 //! so that a flood of idle connections cannot keep Railway's healthcheck or a kubelet out.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 
-/// Probers and scrapers are a handful; a connection costs about 10 KB. A test holds both ends of each in one process,
+/// Probers and scrapers are a handful; a connection costs about 12 KB. A test holds both ends of each in one process,
 /// which may be allowed 1024 files, or 256.
 pub(super) const MOST: usize = if cfg!(test) { 32 } else { 512 };
 /// Descriptors that are not for clients: the runtimes, the standard streams, both checks, a look-up, `/proc`.
@@ -30,19 +30,18 @@ struct Open {
 
 /// Takes a connection off the list when its task ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     number: u64,
     connections: Connections,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.connections.lock().by_number.remove(&self.number);
     }
 }
 
 impl Connections {
-    /// None yet.
     pub(super) fn new() -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let most = files.map_or(MOST, |files| usize::try_from(files).unwrap_or(MOST).saturating_sub(OTHER_FILES));
@@ -53,9 +52,9 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a connection's task, which `start` makes from its place. Closes another if there are
-    /// too many: its socket is free again once its task has had a turn.
-    pub(super) fn admit(&self, start: impl FnOnce(Place, Client) -> AbortHandle) {
+    /// Starts a connection's task, which `start` makes from its slot. Closes another if there are too many: its socket
+    /// is freed once its task has had a turn.
+    pub(super) fn admit(&self, start: impl FnOnce(Slot, Client) -> AbortHandle) {
         if self.lock().by_number.len() >= self.most {
             self.close_quietest();
         }
@@ -65,8 +64,8 @@ impl Connections {
             open.next += 1;
             open.next
         };
-        let task = start(Place { number, connections: self.clone() }, client.clone());
-        // The task cannot have ended: it runs on this thread, which is here.
+        let task = start(Slot { number, connections: self.clone() }, client.clone());
+        // The task cannot have ended: it runs on this thread.
         self.lock().by_number.insert(number, (client, task));
     }
 

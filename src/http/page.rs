@@ -44,7 +44,6 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// The page.
 pub(super) fn body(view: View<'_>) -> Bytes {
     let state = readiness::overall_state(&view.readiness(), view.ever_ready);
     let tone = tone(state, view);

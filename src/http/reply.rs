@@ -4,15 +4,13 @@ use bytes::Bytes;
 
 use crate::metrics::Answer;
 
-/// An answer.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The path of the route, or `other`: for the request counter.
     pub(crate) path: &'static str,
-    /// The status.
-    pub code: u16,
+    pub(crate) code: u16,
     /// What follows the head.
-    pub body: Body,
+    pub(crate) body: Body,
 }
 
 impl Reply {
@@ -24,7 +22,7 @@ impl Reply {
 
 /// What follows the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
+pub(crate) enum Body {
     /// `text/plain; charset=utf-8`
     Text(Bytes),
     /// `application/health+json`
@@ -47,7 +45,8 @@ impl Body {
     }
 
     /// The bytes; `None` for the metrics, which are not made yet.
-    pub fn bytes(&self) -> Option<&Bytes> {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match self {
             Body::Text(bytes) | Body::Health(bytes) | Body::Page(bytes) => Some(bytes),
             Body::Metrics => None,

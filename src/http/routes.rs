@@ -18,15 +18,14 @@ use crate::readiness::{self, Readiness, Scope, Status};
 
 /// The parts of a request that matter.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// GET and HEAD are answered alike.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// Without the query.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// What follows the `?`.
-    pub query: &'a str,
-    /// The `Authorization` header.
-    pub authorization: Option<&'a HeaderValue>,
+    pub(crate) query: &'a str,
+    pub(crate) authorization: Option<&'a HeaderValue>,
 }
 
 /// A path, the statuses that it can be answered with, and what is answered to GET and HEAD.
@@ -88,7 +87,7 @@ fn route(path: &str) -> Option<&'static Route> {
 }
 
 /// Answers a request. Refusals come in this order: unknown path, method, token.
-pub fn respond(ask: Ask<'_>, view: View<'_>) -> Reply {
+pub(crate) fn respond(ask: Ask<'_>, view: View<'_>) -> Reply {
     let Some(route) = route(ask.path) else {
         return Reply { path: OTHER, code: 404, body: Body::fixed("not found\n") };
     };

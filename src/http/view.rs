@@ -6,26 +6,25 @@ use crate::state::Snapshot;
 
 /// What is known when a request comes.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// What the checks found.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// What `/readyz` asks of the database.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
     /// SIGTERM has come.
-    pub draining: bool,
+    pub(crate) draining: bool,
     /// Readiness was green once.
-    pub ever_ready: bool,
+    pub(crate) ever_ready: bool,
     /// The check thread is alive.
-    pub live: bool,
+    pub(crate) live: bool,
     /// The token that `/` and `/metrics` ask for.
-    pub token: Option<&'a str>,
-    /// The moment.
-    pub now: Now,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) now: Now,
 }
 
 impl View<'_> {
     /// What `/readyz` would say.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         readiness::decide(self.gate, self.snapshot, self.draining, self.now.instant)
     }
 }

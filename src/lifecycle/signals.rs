@@ -1,4 +1,4 @@
-//! Signals, heard from the very beginning: as PID 1 an unhandled SIGTERM is ignored by the kernel.
+//! Signals, handled from the very start: the kernel ignores an unhandled SIGTERM for PID 1.
 
 use std::future::poll_fn;
 use std::process;
@@ -29,17 +29,17 @@ const PASSED_ON: [SignalKind; 5] = [
     SignalKind::window_change(),
 ];
 
-/// The handlers. Once registered they stay: a second signal is for the listener as well.
+/// The handlers. Once registered they stay, so that a second signal arrives as well.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// In `run` for the child, in `serve` for nobody.
+    /// Passed on to the child in `run`, ignored in `serve`.
     others: Vec<(Signal, i32)>,
-    /// That a child has ended: in `run` ours, as PID 1 any.
+    /// A child has ended: in `run` our own, as PID 1 any.
     child: Option<Signal>,
-    /// In `run` at a terminal: what it sends comes from here, with its sender.
+    /// In `run` at a terminal: its signals, with their sender.
     terminal: Option<TerminalSignals>,
-    /// Those that came before anybody wanted them.
+    /// Signals other than stops that are not yet returned.
     kept: Vec<Came>,
     /// The newest SIGTERM or SIGINT, and when it came.
     newest: Option<(i32, Instant)>,
@@ -48,7 +48,6 @@ pub struct Signals {
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Came {
-    /// Its number.
     pub(crate) number: i32,
     /// The terminal sent it, to everyone in the foreground.
     pub(crate) from_terminal: bool,
@@ -64,12 +63,12 @@ impl Came {
     }
 }
 
-/// What came.
+/// What was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// SIGTERM or SIGINT.
     Stop(Came),
-    /// One that is no stop: in `run` it is for the child.
+    /// Any other: in `run` it is for the child.
     Other(Came),
     /// SIGCHLD: some child has ended.
     Child,
@@ -95,7 +94,7 @@ impl Signals {
 
     fn register(others: &[SignalKind], children: bool, terminal: Option<TerminalSignals>) -> std::io::Result<Signals> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        // A handler, even where our parent ignored SIGCHLD: else the kernel would swallow the status.
+        // A handler, even where our parent ignored SIGCHLD: otherwise the kernel discards the status.
         let child = if children { Some(signal(SignalKind::child())?) } else { None };
         let mut signals =
             Signals { terminate, interrupt, others: Vec::new(), child, terminal, kept: Vec::new(), newest: None };
@@ -110,12 +109,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Waits for the next of all of them. Dropping the future loses none.
+    /// Waits for the next one. Cancel safe.
     pub(crate) async fn heard(&mut self) -> Heard {
         poll_fn(|context| self.poll_heard(context)).await
     }
 
-    /// The SIGTERM or SIGINT that came already, if one did.
+    /// A SIGTERM or SIGINT that has already come.
     pub(crate) async fn came_already(&mut self) -> Option<i32> {
         // Yields once, so that the runtime looks at the pipe of the signal handlers.
         tokio::task::yield_now().await;
@@ -153,7 +152,7 @@ impl Signals {
         }
     }
 
-    /// The order matters: where Ctrl-C ends the child at the same moment, its end was asked for.
+    /// The order matters: where Ctrl-C ends the child at the same moment, its end was requested.
     fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
         if let Poll::Ready(came) = self.poll_stop(context) {
             return Poll::Ready(Heard::Stop(came));
@@ -177,12 +176,11 @@ fn ignored_signals() -> u64 {
     0
 }
 
-/// The code that a shell gives to what a signal ended.
+/// The exit code that a shell reports for a process that a signal ended.
 pub(crate) fn code_of(signal: i32) -> u8 {
     SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0))
 }
 
-/// A signal's name.
 pub(crate) fn signal_name(number: i32) -> String {
     const NAMES: [(Known, &str); 14] = [
         (Known::HUP, "SIGHUP"),

@@ -1,5 +1,5 @@
-//! At a terminal: which signals it sends itself, to everyone in the foreground, and which somebody sends to us alone, as
-//! `docker stop` does. Only the sender tells them apart, and a handler does not see it: these signals are read.
+//! At a terminal: tells the signals that it sends to the whole foreground group from those sent to us alone, as by
+//! `docker stop`. Only the sender differs, which a handler does not see: these signals are read instead.
 
 use std::io::{self, IsTerminal};
 
@@ -16,7 +16,7 @@ pub use on_linux::hold_terminal_signals;
 #[cfg(target_os = "linux")]
 pub(crate) use on_linux::with_none_held;
 
-/// Somebody may sit at a terminal: then the child stays in our group, where Ctrl-C reaches it.
+/// Whether this runs at a terminal: then the child stays in our group, where Ctrl-C reaches it.
 pub(crate) fn at_terminal() -> bool {
     io::stdin().is_terminal()
 }
@@ -35,7 +35,7 @@ mod on_linux {
 
     /// The sender of what a terminal sends (`si_code` in sigaction(2)).
     const SI_KERNEL: i32 = 0x80;
-    /// More than a person types while nobody listens.
+    /// More than a person types before they are read.
     const QUEUE: usize = 16;
 
     /// What a terminal sends.
@@ -55,8 +55,7 @@ mod on_linux {
         Ok(())
     }
 
-    /// Starts a child, which inherits what is held unless it is let go meanwhile. What comes in this moment goes to the
-    /// handlers.
+    /// Starts a child with nothing held, since it would inherit that. A signal at this moment goes to the handlers.
     pub(crate) fn with_none_held<T>(start: impl FnOnce() -> T) -> T {
         let let_go = at_terminal() && of_terminal().thread_unblock().is_ok();
         let started = start();
@@ -84,11 +83,10 @@ mod on_linux {
             Ok(Some(TerminalSignals(told)))
         }
 
-        /// The next one.
         pub(in super::super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Came> {
             match self.0.poll_recv(context) {
                 Poll::Ready(Some(came)) => Poll::Ready(came),
-                // None: it cannot be read any more.
+                // None: the reader has ended.
                 _ => Poll::Pending,
             }
         }

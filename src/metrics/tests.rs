@@ -264,10 +264,10 @@ async fn counters_rise_as_results_come() {
     for (attempts, reason) in [(1, None), (3, fails), (2, fails), (1, None)] {
         let outcome = Outcome { attempts, duration: S, ..ended(Instant::now(), reason) };
         record(&metrics, query(&mut snapshot), outcome);
-        metrics.add_down_time(&snapshot, S / 2);
+        metrics.add_down_time(&snapshot, S / 2, false);
     }
     record(&metrics, &mut deep(&mut snapshot).sql[0], ended(Instant::now(), Some(Reason::AuthFailed)));
-    metrics.add_down_time(&snapshot, S);
+    metrics.add_down_time(&snapshot, S, false);
     metrics.restarted(3 * S);
     metrics.answered(("/readyz", 503));
     metrics.answered(("other", 404));
@@ -321,7 +321,7 @@ async fn down_time_grows_in_state_down_alone() {
         if late {
             sleep(query(&mut snapshot).grace + S).await;
         }
-        metrics.add_down_time(&snapshot, S);
+        metrics.add_down_time(&snapshot, S, false);
         assert_eq!(scrape(&metrics, &snapshot).await.get(down), total, "{reason:?}, overdue: {late}");
     }
 }

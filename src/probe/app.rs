@@ -32,28 +32,33 @@ pub(crate) const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_
 
 /// Makes app checks.
 #[derive(Debug)]
-pub struct AppProbe {
+pub(crate) struct AppProbe {
     settings: AppSettings,
     resolver: Resolver,
     connector: Option<tokio_native_tls::TlsConnector>,
     /// The port to look up in the kernel's table until it was found open to the outside: only on Railway.
     reach_unproven: Option<u16>,
-    /// The app has answered in HTTP once, so that it cannot be waiting for TLS.
-    spoke_http: bool,
+    /// Whether the app waits for TLS; asked once at most, and never of an app that has answered in HTTP.
+    wants_tls: Option<bool>,
 }
 
 impl AppProbe {
     /// A prober that has not connected to anything yet.
-    pub fn new(settings: AppSettings, on_railway: bool) -> Self {
+    pub(crate) fn new(settings: AppSettings, on_railway: bool) -> Self {
         let reach_unproven = match &settings.target.reach {
             Reach::Tcp { host, port } if on_railway && host.eq_ignore_ascii_case("localhost") => Some(*port),
             _ => None,
         };
-        AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven, spoke_http: false }
+        AppProbe { settings, resolver: Resolver::default(), connector: None, reach_unproven, wants_tls: None }
+    }
+
+    /// How long the next check may take.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.settings.timeout = timeout;
     }
 
     /// One check: one request, no retry.
-    pub async fn check(&mut self) -> Outcome {
+    pub(crate) async fn check(&mut self) -> Outcome {
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let mut progress = Progress::default();
@@ -61,7 +66,7 @@ impl AppProbe {
         let mut result = judged.unwrap_or_else(|_| Err(timed_out(progress.phase())));
         if let Err(failure) = &mut result
             && self.may_want_tls(failure)
-            && timeout_at(deadline, self.accepts_tls(deadline)).await == Ok(true)
+            && self.wants_tls(deadline).await
         {
             failure.cause = Some(Cause::TlsExpected);
         }
@@ -121,7 +126,17 @@ impl AppProbe {
     /// uvicorn with a certificate closes what does not begin with a handshake, and says nothing.
     fn may_want_tls(&self, failure: &Failure) -> bool {
         let unanswered = failure.reason == Reason::ConnectionLost && failure.phase == Some(Phase::Response);
-        unanswered && !self.spoke_http && !self.settings.target.tls
+        unanswered && !self.settings.target.tls
+    }
+
+    /// Asks an app that has never answered, once.
+    async fn wants_tls(&mut self, deadline: Instant) -> bool {
+        if let Some(known) = self.wants_tls {
+            return known;
+        }
+        let wants_tls = timeout_at(deadline, self.accepts_tls(deadline)).await == Ok(true);
+        self.wants_tls = Some(wants_tls);
+        wants_tls
     }
 
     /// Whether a handshake leads as far as a certificate, over a connection of its own and without a request.
@@ -159,7 +174,7 @@ impl AppProbe {
             }
         };
         progress.leave();
-        self.spoke_http = true;
+        self.wants_tls = Some(false);
         let verdict = self.judge(&response).and_then(|()| self.check_reach());
         let body = drain(response.into_body());
         // The verdict stands, whatever becomes of the body: the end of the check's time is looked at first, so that it is

@@ -27,24 +27,24 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// The result of one database check.
 #[derive(Debug)]
-pub struct DatabaseReport {
+pub(crate) struct DatabaseReport {
     /// The deep query.
-    pub query: Outcome,
+    pub(crate) query: Outcome,
     /// What it learned of the server, if it passed.
-    pub facts: Option<ServerFacts>,
+    pub(crate) facts: Option<ServerFacts>,
     /// What of our own the server refuses, as far as is known: checks do without it.
-    pub refused: Vec<Refusal>,
+    pub(crate) refused: Vec<Refusal>,
     /// `SIDEPULSE_SQL_CHECKS`, in their order.
-    pub sql: Vec<Outcome>,
+    pub(crate) sql: Vec<Outcome>,
 }
 
 /// The result of a handshake without a login.
 #[derive(Debug)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     /// Whether it passed; its phases are `resolve`, `connect` and `tls`.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// When the server's certificate ends, where there is one and it can be read.
-    pub certificate: Option<SystemTime>,
+    pub(crate) certificate: Option<SystemTime>,
 }
 
 /// What a deep query that passed found in its session.
@@ -55,7 +55,7 @@ struct Passed {
 
 /// Makes database checks, one connection at a time.
 #[derive(Debug)]
-pub struct DatabaseProbe {
+pub(crate) struct DatabaseProbe {
     settings: DatabaseSettings,
     redactor: Arc<Redactor>,
     resolver: Resolver,
@@ -73,7 +73,7 @@ pub struct DatabaseProbe {
 
 impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
-    pub fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
+    pub(crate) fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
         DatabaseProbe {
             looks: Looks::at(settings.early_warnings.as_ref()),
             kept: None,
@@ -96,14 +96,19 @@ impl DatabaseProbe {
 
     /// Forgets what the checks before have learned, so that each run of a fuzz target has one course.
     #[cfg(fuzzing)]
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.refusals = KnownRefusals::default();
         self.waiting_since = None;
         self.looks = Looks::at(self.settings.early_warnings.as_ref());
     }
 
+    /// How long the next check may take.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.settings.timeout = timeout;
+    }
+
     /// One whole check.
-    pub async fn check(&mut self) -> DatabaseReport {
+    pub(crate) async fn check(&mut self) -> DatabaseReport {
         // Loading the roots takes longer than a whole check: it is done before the clock starts. Where it fails, the
         // attempt says so.
         let _ = self.connector();
@@ -319,7 +324,7 @@ impl DatabaseProbe {
 
     /// Asks what will hurt soon, in the session of the check that has just passed, and closes it. `None`: it is not yet
     /// due. The check's own result was given before: this can neither delay nor fail it.
-    pub async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
+    pub(crate) async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
         let kept = self.kept.take()?;
         Some(self.looks.look(kept, Instant::now()).await)
     }
@@ -333,7 +338,7 @@ impl DatabaseProbe {
 
     /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no
     /// password is needed, and a suspended Neon compute stays asleep (its proxy wakes it only after authentication).
-    pub async fn handshake(&mut self) -> Handshake {
+    pub(crate) async fn handshake(&mut self) -> Handshake {
         let attempts = Attempts::make(self.limits(), async |turn| {
             let mut progress = Progress::default();
             let result = timeout_at(turn.until, self.shake_hands(turn.until, &mut progress)).await;

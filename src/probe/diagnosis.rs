@@ -1,7 +1,7 @@
-//! What a failure means: the one place that gives errors their reason.
+//! What a failure means: the one place that maps errors to reasons.
 //!
-//! What the server says is read in `server.rs`, from the tables of `words.rs`; an error of TLS in `tls.rs`, one of the
-//! driver in `driver.rs`; an error of the socket, and the end of the time, here.
+//! What the server says is read in `server.rs`, from the tables of `words.rs`; TLS errors in `tls.rs`, those of the
+//! driver in `driver.rs`; socket errors and timeouts here.
 
 use std::io;
 
@@ -20,7 +20,7 @@ const EMFILE: i32 = 24;
 /// See [`EMFILE`].
 const ENFILE: i32 = 23;
 
-/// Finds the reason behind an error of the socket (or of the look-up), by the phase in which it happened.
+/// Finds the reason for an error of the socket or the look-up, by the phase in which it happened.
 pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Reason {
     use io::ErrorKind as Kind;
 
@@ -50,7 +50,7 @@ pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Reason {
     }
 }
 
-/// What an error of a Unix socket means while it connects.
+/// What an error means when connecting to a Unix socket.
 pub(crate) fn of_unix_socket(error: &io::Error) -> Diagnosis {
     let cause = match error.kind() {
         io::ErrorKind::PermissionDenied => Some(Cause::SocketForbidden),
@@ -60,7 +60,7 @@ pub(crate) fn of_unix_socket(error: &io::Error) -> Diagnosis {
     Diagnosis { reason: from_io(error, Phase::Connect), cause }
 }
 
-/// The reason when the attempt's time ends in a phase.
+/// The reason when the attempt times out in a phase.
 pub(crate) const fn timed_out(phase: Phase) -> Reason {
     match phase {
         Phase::Resolve => Reason::DnsFailure,

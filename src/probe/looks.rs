@@ -18,9 +18,9 @@ const SHORTEST: Duration = Duration::from_millis(300);
 /// A server that refused the statement is not asked again for this long: it may have been replaced by another.
 const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// What will be no better in a minute: a server without these views or functions.
-const REFUSALS: [Reason; 4] =
-    [Reason::QueryFailed, Reason::AccessDenied, Reason::UnexpectedResult, Reason::ProtocolError];
+/// The SQLSTATE classes of what will be no better in a minute: a server without these views or functions, or one that
+/// does not support the statement.
+const REFUSALS: [&str; 2] = ["42", "0A"];
 
 /// The session of a check that passed, and when its attempt must be over.
 pub(super) struct Kept {
@@ -41,6 +41,9 @@ pub(super) struct Looks {
     every: Option<Every>,
     next: Instant,
     next_with_storage: Instant,
+    last: Option<Instant>,
+    /// The server refused the newest look.
+    refused: bool,
     /// When the server was started, as it says.
     server_started: Option<String>,
 }
@@ -56,17 +59,20 @@ impl Looks {
     pub(super) fn at(warn_at: Option<&WarnAt>) -> Self {
         let every = warn_at.map(|at| Every { look: at.look_every, storage: at.storage_every });
         let now = Instant::now();
-        Looks { every, next: now, next_with_storage: now, server_started: None }
+        Looks { every, next: now, next_with_storage: now, last: None, refused: false, server_started: None }
     }
 
     /// Whether a check that passed just now shall keep its session for a look. A server that was restarted is another
     /// one: what the one before refused says nothing of it.
     pub(super) fn are_due(&mut self, server_started: Option<&str>, now: Instant) -> bool {
+        let Some(every) = &self.every else { return false };
         if self.server_started.as_deref() != server_started {
             self.server_started = server_started.map(str::to_owned);
-            self.next = now;
+            if std::mem::take(&mut self.refused) {
+                self.next = self.last.map_or(now, |last| last + every.look);
+            }
         }
-        self.every.is_some() && now >= self.next
+        now >= self.next
     }
 
     /// Looks, and closes the session.
@@ -79,8 +85,9 @@ impl Looks {
             rows.first().and_then(|row| Vitals::read(&columns(row))).ok_or_else(odd)
         });
         if let Some(every) = &self.every {
-            let refused = vitals.as_ref().is_err_and(|failure| REFUSALS.contains(&failure.reason));
-            self.next = now + if refused { REFUSED_FOR } else { every.look };
+            self.refused = vitals.as_ref().is_err_and(is_refusal);
+            self.last = Some(now);
+            self.next = now + if self.refused { REFUSED_FOR } else { every.look };
             if storage {
                 self.next_with_storage = now + every.storage;
             }
@@ -94,6 +101,13 @@ impl Looks {
         let rows = ask(&mut kept.asker, kept.deadline, &vitals::sessions_statement()).await.unwrap_or_default();
         rows.iter().filter_map(|row| OwnSession::read(&columns(row))).collect()
     }
+}
+
+/// Whether the server does not know what was asked, or answers something else: it will do so again.
+fn is_refusal(failure: &Failure) -> bool {
+    let state = failure.unclassified.as_deref().unwrap_or_default();
+    matches!(failure.reason, Reason::AccessDenied | Reason::UnexpectedResult)
+        || REFUSALS.iter().any(|class| state.starts_with(class))
 }
 
 /// One statement with its share of the time that is left.

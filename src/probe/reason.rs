@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What a failure means for retries and thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// R: may heal by itself within seconds, so the database check tries again inside its deadline.
     Retry,
     /// C: ends the check; the failure threshold decides.
@@ -31,7 +31,7 @@ macro_rules! reasons {
             }
 
             /// What it means for retries and thresholds.
-            pub const fn class(self) -> Class {
+            pub(crate) const fn class(self) -> Class {
                 match self { $(Reason::$variant => Class::$class,)* }
             }
         }
@@ -92,13 +92,8 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
-    /// Position in [`Reason::ALL`], for tables indexed by reason.
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
     /// The reasons that show as `warn`, in the order in which the first that applies wins.
-    pub const WARNINGS: [Reason; 8] = [
+    pub(crate) const WARNINGS: [Reason; 8] = [
         Reason::ReadOnly,
         Reason::CertificateExpiring,
         Reason::ConnectionsScarce,
@@ -115,9 +110,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_distinct_snake_case_words_in_index_order() {
-        for (i, reason) in Reason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), i);
+    fn reasons_are_distinct_snake_case_words() {
+        for reason in Reason::ALL {
             assert!(reason.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{reason}");
         }
         let mut words: Vec<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();

@@ -14,7 +14,7 @@ const MOST_CUT: u32 = 2;
 
 /// Something that we add to the user's query. The check can do without each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Addition {
+pub(crate) enum Addition {
     /// Several statements in one message, so that a check takes one round trip.
     OneMessage,
     /// That the transaction around the query is read-only.
@@ -37,7 +37,7 @@ pub enum Addition {
 
 impl Addition {
     /// Its name for people.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Addition::OneMessage => "several statements in one message",
             Addition::ReadOnly => "a read-only transaction",
@@ -52,7 +52,7 @@ impl Addition {
     }
 
     /// The number of its statement in the message of a deep check, from 1; the user's query is the fourth.
-    pub const fn statement(self) -> u8 {
+    pub(crate) const fn statement(self) -> u8 {
         match self {
             Addition::OneMessage | Addition::ReadOnly | Addition::Transaction => 1,
             Addition::StatementTimeout => 2,
@@ -66,12 +66,12 @@ impl Addition {
 /// An addition that the server refused, and that checks do without until it restarts. Its `Display` is one line for
 /// people without SQL and without the server's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// What was refused.
-    pub addition: Addition,
+    pub(crate) addition: Addition,
     /// The SQLSTATE of the refusal: five letters or digits. `00000` where the message was answered, but not once for
     /// each statement; `08006` where the connection ended over it.
-    pub sqlstate: String,
+    pub(crate) sqlstate: String,
 }
 
 impl Refusal {

@@ -1,21 +1,22 @@
-//! One line for the person on call for every reason, and for each cause that has a cure of its own: what it means, and
+//! One line for the person on call for every reason, and for each cause that has its own remedy: what it means, and
 //! what to try first.
 
 use super::Reason;
 
 macro_rules! causes {
     ($($variant:ident $doc:literal $remedy:literal;)*) => {
-        /// What of a reason is known to be the matter, where the cure depends on it. The set is closed, and shows as the
-        /// remedy alone.
+        /// What is known to cause a reason, where the remedy depends on it. The set is closed, and only its remedies
+        /// are shown.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Cause { $(#[doc = $doc] $variant,)* }
+        pub(crate) enum Cause { $(#[doc = $doc] $variant,)* }
 
         impl Cause {
             /// Every cause.
-            pub const ALL: &'static [Cause] = &[$(Cause::$variant,)*];
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [Cause] = &[$(Cause::$variant,)*];
 
             /// What to do about it, in a line of the form of [`Reason::remedy`].
-            pub const fn remedy(self) -> &'static str {
+            pub(crate) const fn remedy(self) -> &'static str {
                 match self { $(Cause::$variant => $remedy,)* }
             }
         }
@@ -102,7 +103,7 @@ causes! {
 pub(crate) struct Diagnosis {
     /// The closed reason.
     pub(crate) reason: Reason,
-    /// What of it is known to be the matter.
+    /// What is known to have caused it.
     pub(crate) cause: Option<Cause>,
 }
 
@@ -115,7 +116,7 @@ impl From<Reason> for Diagnosis {
 impl Reason {
     /// What to do about it, in one line of at most 200 characters without a full stop at its end. It holds no secret
     /// and nothing of this deployment, so `sidepulse check`, the log and the status page can all show it.
-    pub const fn remedy(self) -> &'static str {
+    pub(crate) const fn remedy(self) -> &'static str {
         match self {
             Reason::DnsFailure => {
                 "The host name does not resolve. Compare it with the connection string in the Neon console; a \

@@ -32,7 +32,7 @@ struct Known {
 
 /// A shared handle to what a probe noted.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic(Arc<Mutex<Known>>);
+pub(crate) struct Traffic(Arc<Mutex<Known>>);
 
 impl Traffic {
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -40,7 +40,7 @@ impl Traffic {
     }
 
     /// The host has these addresses now.
-    pub fn resolved(&self, addresses: &[SocketAddr], now: Instant) {
+    pub(crate) fn resolved(&self, addresses: &[SocketAddr], now: Instant) {
         let mut known = self.known();
         known.newest = Some(now);
         known.addresses.extend(addresses.iter().map(|address| (address.ip().to_canonical(), now)));

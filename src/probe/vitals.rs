@@ -81,7 +81,7 @@ pub struct Vitals {
     /// Sessions of this role that wait for a lock.
     pub lock_waiters: u64,
     /// The longest of these waits.
-    pub lock_wait: Option<Duration>,
+    pub(crate) lock_wait: Option<Duration>,
     /// The server's limit of storage; `None` where it has none.
     pub storage_limit: Option<u64>,
     /// What is stored, in bytes; `None` where there is no limit, and where it was not asked.
@@ -125,7 +125,7 @@ pub struct Room {
 
 impl Room {
     /// Sessions that may still be opened.
-    pub const fn free(self) -> u64 {
+    pub(crate) const fn free(self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
 }

@@ -63,11 +63,17 @@ async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
     process.draining.store(true, Ordering::Relaxed);
     for reason in STOPPING {
         app(&mut recorder, reason);
-        database(&mut recorder, FAILS);
         recorder.add_down_time(Duration::from_secs(8));
     }
-    assert_eq!(counted(&recorder).await, before);
+    let mut after = counted(&recorder).await;
+    let down = "sidepulse_check_down_seconds_total check=database";
+    // The database was down before and is not told to end.
+    assert!(after.insert(down.to_owned(), before[down]) > before.get(down).copied());
+    assert_eq!(after, before);
     assert_eq!(recorder.snapshot().app.verdict, Verdict::Up);
+    database(&mut recorder, FAILS);
+    let failed = "sidepulse_check_failures_total check=database reason=query_failed";
+    assert_eq!(counted(&recorder).await[failed], before[failed] + 1.0);
     // What passes is a result like any other.
     app(&mut recorder, None);
     assert_eq!(counted(&recorder).await["sidepulse_checks_total check=app"], 2.0);

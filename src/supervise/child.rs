@@ -8,17 +8,17 @@ use rustix::process::{
 use super::course::{Ended, Rest};
 use super::processes;
 
-/// A child that was started, and not yet taken leave of.
+/// A child that was started.
 #[derive(Debug)]
 pub(super) struct Child {
     pid: Pid,
-    /// It leads a process group of its own: everywhere but on a terminal.
+    /// It leads its own process group: everywhere except at a terminal.
     leads: bool,
-    /// The kernel has given its number back.
+    /// Its status was collected: the number may be another process's by now.
     reaped: bool,
     /// Those that were asked to stop and have not ended: the child itself, then what it left behind.
-    asked: Vec<Asked>,
-    /// A server that was asked to stop has done so: what is left now is what it did not care for.
+    asked: Vec<AskedToStop>,
+    /// A server that was asked to stop has done so: whatever is left, it did not wait for.
     server_has_ended: bool,
     /// The whole group was asked, since the kernel does not say who is in it.
     group_was_asked: bool,
@@ -26,28 +26,28 @@ pub(super) struct Child {
 
 /// A process that was asked to stop.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct AskedToStop {
     pid: Pid,
-    /// It handles the signal itself, and so ends when it has done all that it wanted to do. A shell ends at once, and
-    /// the server that it started goes on.
+    /// It handles the signal itself, and so ends once it has finished its work. A shell ends at once, and the server
+    /// that it started goes on.
     is_server: bool,
 }
 
 impl Child {
-    /// Takes the process over. Nobody else may wait for it.
+    /// Takes the process over. Nothing else may wait for it.
     #[expect(clippy::needless_pass_by_value, reason = "its own wait would race with ours")]
     pub(super) fn new(process: std::process::Child, leads: bool) -> Self {
         let pid = Pid::from_child(&process);
         Child { pid, leads, reaped: false, asked: Vec::new(), server_has_ended: false, group_was_asked: false }
     }
 
-    /// Its number.
+    /// Its process ID.
     pub(super) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Sends a signal to it alone: a server tells its workers itself, and a subprocess that is told as well takes the
-    /// request that waits for it along.
+    /// Sends a signal to it alone: a server signals its own workers, and a subprocess that got the signal too would
+    /// fail the request that is waiting for it.
     ///
     /// # Errors
     /// As the system says. That it has ended is not an error.
@@ -58,17 +58,17 @@ impl Child {
     /// Notes that it is asked to stop by this signal, before it can have ended.
     pub(super) fn note_asked(&mut self, signal: Signal) {
         if !self.reaped && self.asked.is_empty() {
-            self.asked.push(Asked { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
+            self.asked.push(AskedToStop { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
         }
     }
 
-    /// Whether it is a shell, which tells nobody else.
+    /// Whether it is a shell, which does not pass signals on.
     pub(super) fn is_shell(&self) -> bool {
         !self.reaped && processes::is_shell(self.pid)
     }
 
-    /// Asks those that a shell waits for to stop, and those that they wait for where they are shells themselves. A shell
-    /// that handles the signal does so only when its command has ended, which nobody told.
+    /// Asks those that a shell waits for to stop, and those that they wait for where they are shells themselves. A
+    /// shell that handles the signal does so only when its command has ended, which did not get it.
     pub(super) fn ask_behind_shell(&mut self) {
         let mut shells = vec![self.pid];
         while let Some(shell) = shells.pop() {
@@ -81,8 +81,8 @@ impl Child {
         }
     }
 
-    /// Asks what it left behind to stop: each process once, and only those whose parent has ended. The others are their
-    /// parents' business.
+    /// Asks what it left behind to stop: each process once, and only those whose parent has ended. The others are left
+    /// to their parents.
     pub(super) fn ask_rest(&mut self) {
         let Some(orphans) = self.orphans() else {
             if self.leads && !self.group_was_asked {
@@ -102,14 +102,14 @@ impl Child {
             // What a server left behind is not waited for like a server.
             let is_server = !self.server_has_ended && processes::stops_by_itself(pid, Signal::TERM);
             let _ = kill_process(pid, Signal::TERM);
-            self.asked.push(Asked { pid, is_server });
+            self.asked.push(AskedToStop { pid, is_server });
         }
     }
 
     /// SIGKILL for the child and everything in its group.
     ///
     /// # Errors
-    /// As the system says. That nobody is left is not an error.
+    /// As the system says. That none is left is not an error.
     pub(super) fn kill(&self) -> Result<(), Errno> {
         for pid in self.orphans().unwrap_or_default() {
             let _ = kill_process(pid, Signal::KILL);
@@ -143,11 +143,11 @@ impl Child {
         Some(children)
     }
 
-    /// Takes in every child that has ended, orphans included: as PID 1, or as their reaper, nobody else does. Returns
-    /// how our own ended.
+    /// Takes in every child that has ended, orphans included: as PID 1 or subreaper, only we can. Returns how our own
+    /// ended.
     ///
     /// # Errors
-    /// Its status was taken by somebody else.
+    /// Its status was collected elsewhere.
     pub(super) fn reap(&mut self) -> Result<Option<Ended>, Errno> {
         let mut how = None;
         loop {
@@ -186,8 +186,8 @@ fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
     if sent == Err(Errno::SRCH) { Ok(()) } else { sent }
 }
 
-/// What the child leaves behind becomes ours instead of PID 1's: so it is taken in where PID 1 is a shell that does not,
-/// and it is seen when nobody is left. As PID 1 that is so anyway.
+/// Makes us the parent of what the child leaves behind, as PID 1 is anyway: it is reaped even where PID 1 is a shell
+/// that does not, and we see when none is left.
 pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));

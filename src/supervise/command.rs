@@ -1,4 +1,4 @@
-//! CMD as it was typed → a command that can be started: `$PORT` filled in, and no port that both would take.
+//! CMD as it was typed → a command that can be started: `$PORT` filled in, and no port used by both.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -12,19 +12,19 @@ use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{OWN_DATABASE_URL, PORT};
 use crate::lifecycle;
 
-/// sidepulse's own secrets: the child has no use for them.
+/// sidepulse's own secrets, which are not for the child.
 const WITHHELD: [&str; 2] = ["SIDEPULSE_TOKEN", OWN_DATABASE_URL];
-/// As much of a program's name is shown.
+/// The most characters of a program's name that are shown.
 const LONGEST_NAME: usize = 60;
 
 /// Why CMD was not started: the exit code, and one line.
-pub(super) type Refusal = (u8, String);
+pub(super) type NotStarted = (u8, String);
 
-/// Both must not take the same port, and the shell must have left `$PORT` to us.
+/// Fails where both would use the same port, or a shell has already filled `$PORT` in.
 ///
 /// # Errors
 /// Exit code 2, and how to write it instead.
-pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), Refusal> {
+pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), NotStarted> {
     let ports = Ports::of(config);
     let Ports { own, app, .. } = ports;
     if ports.clash() {
@@ -53,8 +53,8 @@ pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), R
 /// Starts CMD. `own_group`: as the leader of a process group of its own.
 ///
 /// # Errors
-/// 127 where there is no such program, 126 where it cannot be executed, 1 where the machine has nothing left.
-pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> Result<Child, Refusal> {
+/// 127 where there is no such program, 126 where it cannot be executed, 1 where resources are exhausted.
+pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> Result<Child, NotStarted> {
     let port = config.child.app_port.to_string();
     let Some((program, arguments)) = command.split_first() else {
         return Err((2, "no CMD; e.g. sidepulse run -- uvicorn main:app --port '$PORT'".into()));
@@ -67,7 +67,7 @@ pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> R
     if own_group {
         process.process_group(0);
     }
-    lifecycle::with_none_held(|| process.spawn()).map_err(|error| refusal(program, &error))
+    lifecycle::with_none_held(|| process.spawn()).map_err(|error| not_started(program, &error))
 }
 
 /// The program's name for messages: a path or arguments may say more than a log should.
@@ -76,16 +76,16 @@ pub(super) fn name(command: &[OsString]) -> String {
     program.to_string_lossy().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
 }
 
-/// Why the system would not start the program.
-fn refusal(program: &OsStr, error: &io::Error) -> Refusal {
+/// Why the system did not start the program.
+fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     use io::ErrorKind::{
         ArgumentListTooLong, ExecutableFileBusy, IsADirectory, NotADirectory, NotFound, PermissionDenied,
     };
-    /// ENOEXEC, ELOOP: `ErrorKind` has no stable word for them.
+    /// ENOEXEC, ELOOP: `ErrorKind` has no stable variants for them.
     const NOT_EXECUTABLE: [Option<i32>; 2] = [Some(8), Some(if cfg!(target_os = "linux") { 40 } else { 62 })];
     let name = name(&[program.to_owned()]);
     match error.kind() {
-        // It is there, so what is missing is what runs it. Typical of a virtual environment that was moved.
+        // The file exists, so its interpreter is missing. Typical of a virtual environment that was moved.
         NotFound if is_there(program) => {
             let missing = "the interpreter that its first line names, or the loader of this program, does not exist";
             (126, format!("cannot start {name}: {missing}"))

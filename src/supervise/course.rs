@@ -1,5 +1,5 @@
-//! What comes next, from the first signal to the exit code. Pure: events go in, the next step comes out; the clock, the
-//! process and the wait are the caller's.
+//! What comes next, from the first signal to the exit code. Pure: events go in, the next action comes out; the caller
+//! has the clock and the process.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::config::OnCleanExit;
 use crate::lifecycle::{code_of, signal_name};
 use crate::log::Level;
 
-/// What the child left behind has this long after SIGTERM where nobody asked for a stop: the platform is to restart the
-/// container, and waits for us alone.
+/// What the child left behind gets this long after SIGTERM where no stop was requested: the platform is to restart the
+/// container, and waits only for us.
 const REST_TIME: Duration = Duration::from_secs(1);
-/// What a server left behind, such as the idle workers of a process pool, has this long after SIGTERM: the server ended
-/// when it had done all that it wanted to do.
+/// What a server left behind, such as the idle workers of a process pool, gets this long after SIGTERM: the server
+/// ended once it had finished its work.
 const LEFT_BY_SERVER_TIME: Duration = Duration::from_millis(250);
-/// The kernel ends what got SIGKILL at once, unless it hangs in the kernel itself: then nothing helps, and we leave.
+/// SIGKILL ends a process at once, unless it hangs in the kernel: then nothing helps, and we exit.
 const KILLED_TIME: Duration = Duration::from_secs(2);
-/// The exit code instead of a 0 that nobody asked for.
+/// The exit code when the child ends with 0 on its own.
 const CLEAN_BUT_UNASKED: u8 = 1;
 /// The exit code where sidepulse ended an unresponsive child (`EX_SOFTWARE` of sysexits.h).
 const UNRESPONSIVE: u8 = 70;
@@ -26,14 +26,14 @@ const UNRESPONSIVE: u8 = 70;
 /// How the child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// By itself.
+    /// On its own.
     Code(u8),
     /// By a signal.
     Signal(u8),
 }
 
 impl Ended {
-    /// The code that a shell would give.
+    /// The code that a shell would report.
     pub(super) fn code(self) -> u8 {
         match self {
             Ended::Code(code) => code,
@@ -49,17 +49,18 @@ impl Ended {
 /// What is left of the child's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// Nobody.
+    /// Nothing.
     Nobody,
-    /// What a shell or another program that does not handle the signal left behind: it may be the server, and drain.
+    /// What a shell or another program that does not handle the signal left behind: it may be the server, still
+    /// draining.
     OfShell,
-    /// What a server left behind that has ended as it was asked to.
+    /// What a server left behind that ended when asked to.
     OfServer,
 }
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Action {
     /// Wait for the next event.
     Wait,
     /// Send this to the child alone.
@@ -70,17 +71,17 @@ pub(super) enum Step {
     Kill,
 }
 
-/// How long things may take.
+/// The time limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// From the signal to us to the signal to the child.
-    pub drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
     /// From the signal to the child to SIGKILL.
-    pub stop_timeout: Duration,
+    pub(crate) stop_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum ChildState {
     Running,
     /// A signal came, and goes on to the child later.
     Draining {
@@ -95,16 +96,16 @@ enum Stage {
     Killed {
         until: Instant,
     },
-    /// Not even that helped.
+    /// It did not help.
     GivenUp,
 }
 
 /// Why the child is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// A signal to us.
+enum WhyStopped {
+    /// By a signal to us.
     Asked(Signal),
-    /// It gave no HTTP answer any more.
+    /// It no longer answered HTTP.
     Unresponsive,
 }
 
@@ -113,13 +114,13 @@ enum Cause {
 pub(super) struct Course {
     times: Times,
     on_clean_exit: OnCleanExit,
-    stage: Stage,
-    cause: Option<Cause>,
-    /// A stop signal has come, whatever the cause.
+    state: ChildState,
+    why: Option<WhyStopped>,
+    /// A stop signal has come, whether or not it caused the stop.
     asked: bool,
     /// The signal that cut the stop short.
     cut_short: Option<Signal>,
-    /// It was still there when its time was over.
+    /// It was still running at its deadline.
     overdue: bool,
     /// When SIGQUIT was passed on, at which some servers end.
     quit: Option<Instant>,
@@ -134,8 +135,8 @@ impl Course {
         Course {
             times,
             on_clean_exit,
-            stage: Stage::Running,
-            cause: None,
+            state: ChildState::Running,
+            why: None,
             asked: false,
             cut_short: None,
             overdue: false,
@@ -150,13 +151,13 @@ impl Course {
         self.ended.is_some()
     }
 
-    /// Nobody wants it to stop, and it has not ended.
+    /// No stop was requested, and it has not ended.
     pub(super) fn is_running(&self) -> bool {
-        self.stage == Stage::Running
+        self.state == ChildState::Running
     }
 
-    /// SIGTERM or SIGINT came. `already_sent`: the terminal gave it to the child as well.
-    pub(super) fn stop(&mut self, signal: Signal, already_sent: bool, now: Instant) -> Step {
+    /// SIGTERM or SIGINT came. `already_sent`: the terminal sent it to the child as well.
+    pub(super) fn stop(&mut self, signal: Signal, already_sent: bool, now: Instant) -> Action {
         if self.asked {
             self.cut_short = Some(signal);
             return self.kill(now);
@@ -164,21 +165,21 @@ impl Course {
         self.asked = true;
         if !self.is_running() {
             // It is being stopped for another reason: this one adds nothing.
-            return Step::Wait;
+            return Action::Wait;
         }
-        self.cause = Some(Cause::Asked(signal));
+        self.why = Some(WhyStopped::Asked(signal));
         if already_sent {
-            self.stage = Stage::Stopping { until: now + self.times.stop_timeout };
-            return Step::Wait;
+            self.state = ChildState::Stopping { until: now + self.times.stop_timeout };
+            return Action::Wait;
         }
         if self.times.drain_delay.is_zero() {
             return self.send(signal, now);
         }
-        self.stage = Stage::Draining { until: now + self.times.drain_delay, then: signal };
-        Step::Wait
+        self.state = ChildState::Draining { until: now + self.times.drain_delay, then: signal };
+        Action::Wait
     }
 
-    /// A signal that is no stop goes on to the child.
+    /// Any other signal is passed on to the child.
     pub(super) fn passed_on(&mut self, signal: Signal, is_shell: bool, now: Instant) {
         if signal == Signal::QUIT {
             self.quit = Some(now);
@@ -188,43 +189,43 @@ impl Course {
         }
     }
 
-    /// It gave no answer for too long.
-    pub(super) fn unresponsive(&mut self, now: Instant) -> Step {
+    /// It has not answered for too long.
+    pub(super) fn unresponsive(&mut self, now: Instant) -> Action {
         if !self.is_running() {
-            return Step::Wait;
+            return Action::Wait;
         }
-        self.cause = Some(Cause::Unresponsive);
+        self.why = Some(WhyStopped::Unresponsive);
         self.send(Signal::TERM, now)
     }
 
-    /// The child has ended. What it left behind in its group is asked to go as well, and after a stop it has the rest of
+    /// The child has ended. What it left behind in its group is asked to stop too, and after a stop it has the rest of
     /// the time: a shell ends at once, and the server that it started is asked only now.
-    pub(super) fn end(&mut self, how: Ended, now: Instant) -> Step {
+    pub(super) fn end(&mut self, how: Ended, now: Instant) -> Action {
         self.ended = Some(how);
-        if matches!(self.stage, Stage::Running | Stage::Draining { .. }) {
+        if matches!(self.state, ChildState::Running | ChildState::Draining { .. }) {
             let by_signal = self.shell_told.is_some_and(|signal| how.is(signal));
             let time = if by_signal { self.times.stop_timeout } else { REST_TIME.min(self.times.stop_timeout) };
-            self.stage = Stage::Stopping { until: now + time };
+            self.state = ChildState::Stopping { until: now + time };
         }
         let quit = self.quit.is_some_and(|at| now.saturating_duration_since(at) <= self.times.stop_timeout);
-        if quit && self.cause.is_none() {
-            self.cause = Some(Cause::Asked(Signal::QUIT));
+        if quit && self.why.is_none() {
+            self.why = Some(WhyStopped::Asked(Signal::QUIT));
         }
         self.orphaned()
     }
 
     /// Some process has ended; its children are ours now.
-    pub(super) fn orphaned(&self) -> Step {
-        match self.stage {
-            Stage::Stopping { .. } if self.has_ended() => Step::AskRest,
-            Stage::Killed { .. } => Step::Kill,
-            _ => Step::Wait,
+    pub(super) fn orphaned(&self) -> Action {
+        match self.state {
+            ChildState::Stopping { .. } if self.has_ended() => Action::AskRest,
+            ChildState::Killed { .. } => Action::Kill,
+            _ => Action::Wait,
         }
     }
 
-    /// What is left once it was asked to go.
+    /// What is left once it was asked to stop.
     pub(super) fn left(&mut self, rest: Rest, now: Instant) {
-        if let Stage::Stopping { until } = &mut self.stage
+        if let ChildState::Stopping { until } = &mut self.state
             && rest == Rest::OfServer
         {
             *until = (*until).min(now + LEFT_BY_SERVER_TIME);
@@ -233,38 +234,40 @@ impl Course {
 
     /// When [`pass`](Course::pass) is to be called.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Draining { until, .. } | Stage::Stopping { until } | Stage::Killed { until } => Some(until),
-            Stage::Running | Stage::GivenUp => None,
+        match self.state {
+            ChildState::Draining { until, .. } | ChildState::Stopping { until } | ChildState::Killed { until } => {
+                Some(until)
+            }
+            ChildState::Running | ChildState::GivenUp => None,
         }
     }
 
-    /// The time of the present phase is over.
-    pub(super) fn pass(&mut self, now: Instant) -> Step {
-        match self.stage {
-            Stage::Draining { then, .. } => self.send(then, now),
-            Stage::Stopping { .. } => {
+    /// The deadline of the current state has passed.
+    pub(super) fn pass(&mut self, now: Instant) -> Action {
+        match self.state {
+            ChildState::Draining { then, .. } => self.send(then, now),
+            ChildState::Stopping { .. } => {
                 self.overdue = true;
                 self.kill(now)
             }
-            Stage::Killed { .. } => {
-                self.stage = Stage::GivenUp;
-                Step::Wait
+            ChildState::Killed { .. } => {
+                self.state = ChildState::GivenUp;
+                Action::Wait
             }
-            Stage::Running | Stage::GivenUp => Step::Wait,
+            ChildState::Running | ChildState::GivenUp => Action::Wait,
         }
     }
 
-    /// The exit code, as soon as there is nothing left to wait for.
+    /// The exit code, once there is nothing left to wait for.
     pub(super) fn exit_code(&self, rest: Rest) -> Option<u8> {
         let ended = match self.ended {
-            Some(ended) if rest == Rest::Nobody || self.stage == Stage::GivenUp => ended,
-            None if self.stage == Stage::GivenUp => Ended::Signal(9),
+            Some(ended) if rest == Rest::Nobody || self.state == ChildState::GivenUp => ended,
+            None if self.state == ChildState::GivenUp => Ended::Signal(9),
             _ => return None,
         };
-        Some(match (self.cut_short, self.cause) {
+        Some(match (self.cut_short, self.why) {
             (Some(signal), _) => code_of(signal.as_raw()),
-            (None, Some(Cause::Unresponsive)) => UNRESPONSIVE,
+            (None, Some(WhyStopped::Unresponsive)) => UNRESPONSIVE,
             (None, None) if ended == Ended::Code(0) && self.on_clean_exit == OnCleanExit::Fail => CLEAN_BUT_UNASKED,
             (None, _) => ended.code(),
         })
@@ -280,45 +283,45 @@ impl Course {
             Ended::Signal(number) => format!("{name} was ended by {}", signal_name(i32::from(number))),
         };
         let stop_timeout = humantime::format_duration(self.times.stop_timeout);
-        match (self.cut_short, self.cause) {
+        match (self.cut_short, self.why) {
             (Some(signal), _) => {
                 (Level::Warn, format!("{how}, since a second signal ({}) came", signal_name(signal.as_raw())))
             }
-            (None, Some(Cause::Unresponsive)) => {
+            (None, Some(WhyStopped::Unresponsive)) => {
                 (Level::Error, format!("{how}, since it gave no HTTP answer any more"))
             }
-            (None, Some(Cause::Asked(signal))) if self.overdue => (
+            (None, Some(WhyStopped::Asked(signal))) if self.overdue => (
                 Level::Warn,
                 format!(
                     "{how}: it had not stopped {stop_timeout} after {} (SIDEPULSE_STOP_TIMEOUT)",
                     signal_name(signal.as_raw())
                 ),
             ),
-            (None, Some(Cause::Asked(signal))) if ended == Ended::Code(0) || ended.is(signal) => {
+            (None, Some(WhyStopped::Asked(signal))) if ended == Ended::Code(0) || ended.is(signal) => {
                 (Level::Info, format!("{how}, as {} asked", signal_name(signal.as_raw())))
             }
-            (None, Some(Cause::Asked(signal))) => {
+            (None, Some(WhyStopped::Asked(signal))) => {
                 (Level::Warn, format!("{how} after {}", signal_name(signal.as_raw())))
             }
             (None, None) => (Level::Error, how + unasked(ended, self.on_clean_exit)),
         }
     }
 
-    fn send(&mut self, signal: Signal, now: Instant) -> Step {
-        self.stage = Stage::Stopping { until: now + self.times.stop_timeout };
-        Step::Send(signal)
+    fn send(&mut self, signal: Signal, now: Instant) -> Action {
+        self.state = ChildState::Stopping { until: now + self.times.stop_timeout };
+        Action::Send(signal)
     }
 
-    fn kill(&mut self, now: Instant) -> Step {
+    fn kill(&mut self, now: Instant) -> Action {
         // A further signal does not prolong it.
-        if !matches!(self.stage, Stage::Killed { .. }) {
-            self.stage = Stage::Killed { until: now + KILLED_TIME };
+        if !matches!(self.state, ChildState::Killed { .. }) {
+            self.state = ChildState::Killed { until: now + KILLED_TIME };
         }
-        Step::Kill
+        Action::Kill
     }
 }
 
-/// What to know about an end that nobody asked for.
+/// What to add about an end that was not requested.
 fn unasked(ended: Ended, on_clean_exit: OnCleanExit) -> &'static str {
     match ended {
         Ended::Code(0) if on_clean_exit == OnCleanExit::Fail => {

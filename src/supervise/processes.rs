@@ -1,5 +1,5 @@
 //! What the kernel says of processes in `/proc`: which are our children, and whether one handles its own stop. That is
-//! memory, not a disk, and it is read when something is told to end or has ended, not in between.
+//! memory, not a disk, and is read only when a process is asked to stop or has ended.
 
 #[cfg(target_os = "linux")]
 use procfs::process::Process;
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal};
 #[cfg(target_os = "linux")]
 const SHELLS: [&str; 8] = ["ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"];
 
-/// The processes whose parent we are; `None` where the kernel does not say (`CONFIG_PROC_CHILDREN`).
+/// Our own children; `None` where the kernel does not say (`CONFIG_PROC_CHILDREN`).
 #[cfg(target_os = "linux")]
 pub(super) fn children() -> Option<Vec<Pid>> {
     let mut children = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn children() -> Option<Vec<Pid>> {
     Some(children.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect())
 }
 
-/// The processes whose parent another one is.
+/// The children of another process.
 #[cfg(target_os = "linux")]
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     let tasks = Process::new(parent.as_raw_nonzero().get()).and_then(|process| process.tasks());
@@ -28,7 +28,7 @@ pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     children.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
 }
 
-/// Whether a process handles this signal and is no shell: then it ends when it has done all that it wanted to do.
+/// Whether a process handles this signal and is not a shell: then it ends once it has finished its work.
 #[cfg(target_os = "linux")]
 pub(super) fn stops_by_itself(pid: Pid, signal: Signal) -> bool {
     let Ok(process) = Process::new(pid.as_raw_nonzero().get()) else { return false };
@@ -44,25 +44,22 @@ pub(super) fn is_shell(pid: Pid) -> bool {
     program.file_name().and_then(|name| name.to_str()).is_some_and(|name| SHELLS.contains(&name))
 }
 
-/// Elsewhere nothing is known.
+// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn children() -> Option<Vec<Pid>> {
     None
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn stops_by_itself(_: Pid, _: Signal) -> bool {
     false
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn children_of(_: Pid) -> Vec<Pid> {
     Vec::new()
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_shell(_: Pid) -> bool {
     false

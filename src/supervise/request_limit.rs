@@ -1,16 +1,15 @@
 //! A start command that makes the server end by itself after so many requests, ours among them: uvicorn's
-//! `--limit-max-requests`. gunicorn, hypercorn and `uvicorn --workers 2` start a worker anew; nobody does that for a
-//! uvicorn alone, which ends with 0.
+//! `--limit-max-requests`. gunicorn, hypercorn and `uvicorn --workers 2` replace the worker; uvicorn alone ends with 0.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 const OPTIONS: [&str; 2] = ["--limit-max-requests", "--max-requests"];
-/// They start a worker that has reached its limit anew.
+/// They replace a worker that has reached its limit.
 const SUPERVISORS: [&str; 2] = ["gunicorn", "hypercorn"];
 
-/// What to say of such a command; `interval` is the one of the app check.
+/// The warning for such a command; `interval` is the one of the app check.
 pub(super) fn warning(command: &[OsString], interval: Duration) -> Option<String> {
     // A shell's script is one argument.
     let text: Vec<_> = command.iter().map(|argument| argument.to_string_lossy()).collect();

@@ -1,5 +1,5 @@
-//! Has the app stopped answering? Counts only time without any HTTP answer, after the app was up once. Pure: results
-//! of app checks go in. Never the database.
+//! Has the app stopped answering? Counts only time without any HTTP answer, once the app has been up. Pure: results of
+//! app checks go in, never those of the database.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::probe::{Outcome, Reason};
 
-/// The last request before the verdict has this long: busy is not dead.
+/// The timeout of the last request before the verdict: busy is not dead.
 pub(super) const LAST_REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// How the last request ended.
@@ -29,12 +29,12 @@ pub(super) struct Silence {
     since: Option<Instant>,
     /// The end of the newest check seen: the board changes more often than the app check has a result.
     newest: Option<Instant>,
-    /// The verdict of this silence was given.
+    /// The verdict on this silence was given.
     judged: bool,
 }
 
 impl Silence {
-    /// `after`: so much silence calls for a last request.
+    /// `after`: this much silence leads to a last request.
     pub(super) fn new(after: Duration) -> Self {
         Silence { after, since: None, newest: None, judged: false }
     }
@@ -76,15 +76,15 @@ impl Silence {
         }
     }
 
-    /// The app answered, or it cannot be told whether it would: counting begins anew.
+    /// The app answered, or that could not be found out: counting starts over.
     fn reset(&mut self) {
         self.since = None;
         self.judged = false;
     }
 }
 
-/// A result that counts as silence. What is not on this list (a lost connection, a certificate, a name) is no proof of
-/// an app that hangs.
+/// A result that counts as silence. What is not on this list (a lost connection, a certificate, a name) does not prove
+/// that the app hangs.
 fn is_silence(reason: Reason) -> bool {
     matches!(reason, Reason::ConnectRefused | Reason::ConnectTimeout | Reason::ResponseTimeout)
 }

@@ -2,11 +2,9 @@
 //!
 //! A fault names the key of the URL and what is wrong, never a path or anything that a file holds.
 
-use std::fs;
-use std::path::Path;
-
 use native_tls::Identity;
 
+use super::file;
 use crate::dsn::ClientCertificate;
 
 /// The certificate with what signed it, and its private key.
@@ -14,16 +12,12 @@ use crate::dsn::ClientCertificate;
 /// # Errors
 /// One line for the operator.
 pub(super) fn read(files: &ClientCertificate) -> Result<Identity, String> {
-    let certificates = read_file(&files.certificate, "sslcert")?;
-    let key = read_file(&files.key, "sslkey")?;
+    let certificates = file::read(&files.certificate, "sslcert")?;
+    let key = file::read(&files.key, "sslkey")?;
     let passphrase = files.passphrase.as_ref().map(|passphrase| passphrase.expose());
     let key = system::as_pkcs8(&key, passphrase, &certificates)?;
     Identity::from_pkcs8(&certificates, &key)
         .map_err(|_| "the files of sslcert and sslkey hold no certificate with its key".to_owned())
-}
-
-fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("the file of {name} cannot be read: {}", error.kind()))
 }
 
 /// OpenSSL reads every form that libpq reads: PKCS#8 and the older forms of RSA and EC, PEM or DER, encrypted or not.
@@ -82,6 +76,7 @@ mod system {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
 
     use openssl::pkey::PKey;

@@ -23,7 +23,7 @@ fn app_and_database_fail_and_recover_each_by_its_own_name() {
     let expiry = "sidepulse_database_tls_certificate_expiry_timestamp_seconds";
     assert!(eventually(SOON, || sidecar.metric(expiry).is_some()));
 
-    // A blocked event loop: the kernel accepts, nobody answers.
+    // A blocked event loop: the kernel accepts, nothing answers.
     uvicorn.signal(Signal::STOP);
     sidecar.wait_for_check("app:http", |check| check["state"] == "down" && check["reason"] == "response_timeout");
     assert_eq!(sidecar.get("/readyz").body, "fail: app: response_timeout\n");
@@ -64,7 +64,7 @@ fn run_carries_uvicorn_in_each_of_its_forms_and_leaves_nobody() {
         sidecar.wait_for_status("/readyz", 200);
         assert_eq!(http::get(port, "/health/shallow").unwrap().status, 200, "{more:?}");
         sidecar.signal(Signal::TERM);
-        // It also waits until nobody holds its stderr any more.
+        // It also waits until no process holds its stderr.
         assert_eq!(sidecar.wait().code(), Some(code), "{more:?}: {}", sidecar.log_text());
         assert!(http::get(port, "/").is_err(), "{more:?}");
     }

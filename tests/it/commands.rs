@@ -1,6 +1,9 @@
 //! The commands that run once: what they print, and with what they end.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::{At, Behaviour, FakePostgres, Fault};
@@ -73,6 +76,23 @@ fn check_waits_until_all_pass_whatever_the_reason() {
     let (code, text, _) = check(Sidecar::on(fake.url()).app(app.port()), &["--wait", "1s"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("database_missing"), "{text}");
+}
+
+#[test]
+fn check_cuts_its_last_round_where_the_time_of_wait_is_over() {
+    // The attempts of a check alone take 20 s where nothing listens.
+    let builder = Sidecar::on("postgresql://u:p@127.0.0.1:1/d").set("SIDEPULSE_DATABASE_TIMEOUT", "20s");
+    let since = Instant::now();
+    let (code, text, _) = check(builder, &["--only", "database", "--wait", "2s"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("connect_refused") && since.elapsed() < Duration::from_secs(12), "{:?}", since.elapsed());
+}
+
+#[test]
+fn check_refuses_to_look_at_a_database_that_is_switched_off() {
+    let (code, text, log) = check(Sidecar::without_database(), &["--only", "database"]);
+    assert_eq!((code, text.as_str()), (Some(2), ""), "{log}");
+    assert!(log.contains("SIDEPULSE_DATABASE=off"), "{log}");
 }
 
 #[test]

@@ -1,13 +1,8 @@
-//! Early warnings on real PostgreSQL: what hurts soon is told while the deep check is green.
+//! Early warnings on real PostgreSQL: trouble to come is reported while the deep check is green.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use sidepulse::config::{Config, Given, Need, WarnAt};
-use sidepulse::early_warnings::EarlyWarnings;
-use sidepulse::probe::Reason;
-use sidepulse::probe::database::DatabaseProbe;
-use sidepulse::probe::vitals::{Limit, Room, Sessions, Vitals};
+use sidepulse::without_daemon::{DeepCheck, Limit, Reason, Room, Sessions, Vitals};
 use tokio::runtime::Runtime;
 use tokio_postgres::NoTls;
 
@@ -22,64 +17,38 @@ use crate::support::sidecar::Sidecar;
 /// For tests of what takes long.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// The daemon's checks and looks, as often as the test wants them.
+/// The daemon's checks and readings, as often as the test wants them.
 struct Watcher {
     runtime: Runtime,
-    probe: DatabaseProbe,
-    warn_at: WarnAt,
-    warnings: EarlyWarnings,
+    check: DeepCheck,
 }
 
 impl Watcher {
     fn on(url: impl ToString) -> Watcher {
-        let url = url.to_string();
-        let lookup = |name: &str| {
-            (name == "DATABASE_URL").then(|| Given { text: Some(url.clone()), named: "DATABASE_URL".to_owned() })
-        };
-        let config = Config::load(&lookup, Need::Everything).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let mut settings = config.database.expect("a database");
-        let warn_at = WarnAt {
-            stuck_after: SHORT,
-            lock_wait_after: SHORT,
-            look_every: Duration::ZERO,
-            storage_every: Duration::ZERO,
-            ..WarnAt::default()
-        };
-        settings.early_warnings = Some(warn_at.clone());
         Watcher {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
-            probe: DatabaseProbe::new(settings, Arc::clone(&config.redactor)),
-            warn_at,
-            warnings: EarlyWarnings::default(),
+            check: DeepCheck::impatient(&url.to_string(), SHORT).expect("a good URL"),
         }
     }
 
-    /// One check that passes, and the look after it.
+    /// One check that passes, and the numbers read after it.
     fn look(&mut self) -> Vitals {
-        let looked = self.runtime.block_on(async {
-            let report = self.probe.check().await;
-            assert!(report.query.result.is_ok(), "{:?}", report.query);
-            self.probe.vitals().await
-        });
-        let vitals = looked.expect("a look is due").expect("the numbers");
-        self.warnings.take(vitals.clone(), &self.warn_at);
-        vitals
+        self.try_to_look().expect("it is time").expect("the numbers")
     }
 
-    /// One check that passes, and what comes of the look after it.
+    /// One check that passes, and what comes of reading the numbers after it.
     fn try_to_look(&mut self) -> Option<Result<Vitals, Reason>> {
         self.runtime.block_on(async {
-            let report = self.probe.check().await;
-            assert!(report.query.result.is_ok(), "{:?}", report.query);
-            Some(self.probe.vitals().await?.map_err(|failure| failure.reason))
+            self.check.run().await.expect("a check that passes");
+            self.check.vitals().await
         })
     }
 
-    /// Whether two looks in a row see it, the first at once or soon.
+    /// Whether two readings in a row see it, the first at once or soon.
     fn warns_of(&mut self, warning: Reason) -> bool {
         eventually(SOON, || {
             self.look();
-            self.warnings.shows(warning)
+            self.check.warns_of(warning)
         })
     }
 
@@ -87,8 +56,8 @@ impl Watcher {
         for _ in 0..3 {
             self.look();
         }
-        let shown: Vec<_> = Reason::ALL.iter().filter(|reason| self.warnings.shows(**reason)).collect();
-        assert!(shown.is_empty(), "{shown:?}: {:?}", self.warnings.vitals());
+        let shown: Vec<_> = Reason::ALL.iter().filter(|reason| self.check.warns_of(**reason)).collect();
+        assert!(shown.is_empty(), "{shown:?}: {:?}", self.look());
     }
 }
 
@@ -120,7 +89,7 @@ fn a_server_that_is_nearly_full_is_told_and_our_own_session_is_in_no_number() {
     assert_eq!(vitals.sessions, Sessions { idle: 14, ..Sessions::default() });
     watcher.stays_silent();
     crowd.push(Session::open(&postgres.url().config()).expect("a session"));
-    assert!(watcher.warns_of(Reason::ConnectionsScarce), "{:?}", watcher.warnings.vitals());
+    assert!(watcher.warns_of(Reason::ConnectionsScarce), "{:?}", watcher.look());
     crowd.truncate(10);
     let calm = || watcher.look().room.is_some_and(|room| room.used == 10);
     assert!(eventually(SOON, calm));
@@ -200,7 +169,7 @@ fn storage_that_is_nearly_used_up_is_told_where_the_server_has_a_limit() {
     assert!(vitals.stored.is_some_and(|stored| stored > 4 << 20), "{vitals:?}");
     watcher.stays_silent();
     postgres.admin("CREATE TABLE big AS SELECT repeat('x', 1000) FROM generate_series(1, 32000)");
-    assert!(watcher.warns_of(Reason::StorageScarce), "{:?}", watcher.warnings.vitals());
+    assert!(watcher.warns_of(Reason::StorageScarce), "{:?}", watcher.look());
 
     let vitals = Watcher::on(Postgres::start_plain().url()).look();
     assert_eq!((vitals.storage_limit, vitals.stored), (None, None));
@@ -281,11 +250,11 @@ fn thousands_of_sessions_are_one_row() {
     assert_eq!(watcher.look().sessions, Sessions { active: 3, idle: 4980, idle_in_transaction: 7, other: 10 });
     watcher.look();
     for warning in [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait] {
-        assert!(watcher.warnings.shows(warning), "{warning}");
+        assert!(watcher.check.warns_of(warning), "{warning}");
     }
 }
 
-/// The whole program with its own thresholds: the second look comes after a minute.
+/// The whole program with its own thresholds: the second reading comes after a minute.
 #[test]
 fn the_daemon_warns_at_its_second_look_while_every_check_passes() {
     let postgres =

@@ -92,7 +92,7 @@ pub(crate) fn server_certificate() -> ServerCertificate {
     Authority::new().issue(&Claims::right())
 }
 
-/// Works through rows side by side; gives back what `examine` made of each, in their order.
+/// Works through rows side by side; returns what `examine` made of each, in their order.
 pub(crate) fn side_by_side<C: Sync, T: Send>(cases: &[C], examine: impl Fn(&C) -> T + Sync) -> Vec<Option<T>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(cases.iter().map(|_| None).collect::<Vec<_>>());

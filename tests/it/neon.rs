@@ -13,7 +13,7 @@ use crate::support::sidecar::{Builder, Sidecar};
 
 const HOST: &str = "ep-cool-sun-123456.eu-central-1.aws.neon.tech";
 
-/// A proxy, and those who trust it.
+/// A proxy, and clients that trust it.
 struct Neon {
     authority: Authority,
     fake: FakePostgres,

@@ -2,7 +2,7 @@
 //! the server's.
 
 use rustix::process::Signal;
-use sidepulse::probe::Reason;
+use sidepulse::without_daemon::Reason;
 
 use crate::faults::table::cases;
 use crate::faults::{Channel, server_certificate, side_by_side};
@@ -11,7 +11,7 @@ use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::PASSWORD;
 use crate::support::sidecar::{Builder, Sidecar};
 
-/// What only whoever configured it may know.
+/// What only the person who configured it may know.
 const TOKEN: &str = "marktoken7q-0123456789";
 const HEADER: &str = "markheader7q";
 const QUERY: &str = "SELECT 1 AS markquery7q";

@@ -241,7 +241,7 @@ fn a_log_that_nobody_reads_blocks_nothing() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // Nobody reads the pipe: checking goes on.
+    // The pipe is not read: checking goes on.
     assert!(eventually(SOON, || app.requests() > 20));
     child.kill().unwrap();
     child.wait().unwrap();

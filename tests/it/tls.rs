@@ -1,7 +1,10 @@
 //! TLS to the database: which certificate passes in which mode, and what is said of it.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+
+use openssl::x509::X509;
 
 use crate::faults::side_by_side;
 use crate::support::certificates::{Authority, Claims, ServerCertificate};
@@ -90,6 +93,30 @@ fn each_certificate_passes_only_where_the_mode_lets_it() {
 /// A sidecar whose system trusts this authority.
 fn trusting(url: &str, authority: &Authority) -> Builder {
     Sidecar::on(url).set("SSL_CERT_FILE", authority.root_file())
+}
+
+/// `SSL_CERT_FILE=/dev/null` spares the memory of the bundle; the roots in the hashed directory still decide.
+#[test]
+fn without_a_bundle_the_roots_are_looked_up_in_their_directory() {
+    let authority = Authority::new();
+    let directory = Scratch::new("hashed");
+    let root = X509::from_pem(&authority.root_pem()).unwrap();
+    let name = format!("{:08x}.0", root.subject_name_hash());
+    fs::write(directory.path().join(name), authority.root_pem()).unwrap();
+    let expired = authority.issue(&Claims::expired());
+    for (certificate, reason) in [
+        (authority.issue(&Claims::right()), None),
+        (authority.issue(&Claims::wrong_name()), Some("tls_untrusted")),
+        (expired, Some("tls_untrusted")),
+        (Authority::new().issue(&Claims::right()), Some("tls_untrusted")),
+    ] {
+        let postgres = Postgres::builder().tls(&certificate).start();
+        let (code, check) = Sidecar::on(postgres.url().param("sslrootcert", "system"))
+            .set("SSL_CERT_FILE", "/dev/null")
+            .set("SSL_CERT_DIR", directory.path().to_str().unwrap())
+            .check_database();
+        assert_eq!((code, check["reason"].as_str()), (Some(i32::from(reason.is_some())), reason), "{check}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ import pytest
 BACKEND = Path(__file__).parents[2] / "deploy/backend"
 sys.path.insert(0, str(BACKEND / "tests"))  # servers.py: the real PostgreSQL and the app under uvicorn
 
-# What the machine's environment says is no part of the tests.
+# The machine's environment is not part of the tests.
 for name in list(os.environ):
     if name.startswith(("PG", "RAILWAY_")) or name in ("DATABASE_URL", "JWT_SECRET", "CORS_ORIGINS", "PORT"):
         del os.environ[name]
@@ -32,7 +32,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def app(postgres: Postgres) -> Iterator[str]:
-    """The address of the app, which its own database check finds well."""
+    """The address of the app, whose own database check passes."""
     process = App({"DATABASE_URL": postgres.url(), "ENVIRONMENT": "test"})
     try:
         yield process.wait_until_running()
@@ -56,7 +56,7 @@ def start() -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def well(start: Callable[..., Program], app: str, postgres: Postgres) -> Sidecar:
-    """A sidecar that has found the app and the database well."""
+    """A sidecar for which both the app and the database pass."""
     sidecar = start(Sidecar, SIDEPULSE_APP_URL=f"{app}/", DATABASE_URL=postgres.url())
     sidecar.wait_until_answers("/health", 200)
     return sidecar

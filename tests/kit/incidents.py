@@ -58,7 +58,7 @@ def faster(text: str) -> str:
 
 
 class Database:
-    """A way to the real server that can freeze, or say that the quota is used up."""
+    """A proxy to the real server that can freeze, or report that the quota is used up."""
 
     def __init__(self, postgres: Postgres) -> None:
         self.postgres = postgres
@@ -105,7 +105,7 @@ class Database:
 
 
 class Service:
-    """Replicas under one name, as a platform runs them: Prometheus' targets are those that it knows."""
+    """Replicas under one name, as a platform runs them: its name server lists Prometheus' targets."""
 
     numbers = itertools.count(1)
 
@@ -202,7 +202,7 @@ def quota(service: Service) -> None:
 
 
 def restarts_in_an_outage(service: Service) -> None:
-    """The database is frozen for 20 minutes; somebody restarts the only replica every four."""
+    """The database is frozen for 20 minutes; the only replica is restarted every four."""
     service.database.mode = "frozen"
     (address,) = service.replicas
     for _ in range(5):

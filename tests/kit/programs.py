@@ -126,7 +126,7 @@ class Prometheus(Web):
         )
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """What an instant query gives now, as labels and value."""
+        """What an instant query returns now, as labels and value."""
         answer = self.get("/api/v1/query", params={"query": expression}).json()
         assert answer["status"] == "success", answer
         return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]
@@ -147,7 +147,7 @@ def tool(name: str) -> str:
 
 
 def run(*command: object, cwd: Path = ROOT, within: float = 100, **environment: str) -> str:
-    """Runs a command that must succeed, and gives what it printed."""
+    """Runs a command that must succeed, and returns what it printed."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

@@ -63,8 +63,8 @@ def test_cargo_finds_all_it_names_in_what_is_copied(tmp_path: Path) -> None:
 def test_every_stage_that_runs_is_not_root_by_number_and_asks_after_itself() -> None:
     stages = re.split(r"^FROM .* AS ", "\n".join(INSTRUCTIONS), flags=re.MULTILINE)[1:]
     # Railway builds the last one.
-    assert [stage.split()[0] for stage in stages] == ["build", "sidecar", "app"]
-    for stage in stages[1:]:
+    assert [stage.split()[0] for stage in stages] == ["build", "files", "sidecar", "app"]
+    for stage in stages[2:]:
         assert re.search(r"^USER [1-9][0-9]*:[1-9][0-9]*$", stage, re.MULTILINE)
         assert re.search(r'^HEALTHCHECK .* CMD \["sidepulse", "ping"', stage, re.MULTILINE)
 

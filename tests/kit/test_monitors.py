@@ -19,7 +19,7 @@ PATHS = re.findall(r"^\| `(/\w[\w/]*)` \|", TEXT, re.MULTILINE)
 
 @pytest.fixture
 def red(start: Callable[..., Program], postgres: Postgres) -> Sidecar:
-    """The database is well, the app is not there."""
+    """The database passes, the app is not running."""
     nobody = f"http://127.0.0.1:{free_port()}/"
     sidecar = start(Sidecar, SIDEPULSE_APP_URL=nobody, DATABASE_URL=postgres.url())
     sidecar.wait_until_answers("/health/deep", 200)
@@ -107,7 +107,7 @@ def test_prometheus_takes_the_targets(tmp_path: Path) -> None:
 
 @pytest.fixture
 def kuma(node_modules: Path) -> Callable[[int, str], list[str]]:
-    """What Uptime Kuma, set up as the table says, makes of a status and a body."""
+    """What Uptime Kuma, configured as in the table, decides from a status and a body."""
     section = TEXT[TEXT.index("## Uptime Kuma") :]
     fields = dict(re.findall(r"^\| ([\w ,]+) \| (`.+`) \|$", section, re.MULTILINE))
     expression = fields["Json Query Expression"].strip("`")

@@ -1,4 +1,4 @@
-"""deploy/backend/sidecar.py: the sidecar through the app's own domain, and what nobody reaches through it."""
+"""deploy/backend/sidecar.py: the sidecar through the app's own domain, and what cannot be reached through it."""
 
 import os
 import re
@@ -190,7 +190,7 @@ def test_the_database_s_reason_comes_through(service: Service, postgres: Postgre
 
 
 def test_uvicorn_frozen_then_killed(service: Service) -> None:
-    """The price of this way: it hangs with uvicorn; the sidecar's own port says why. Its service's last."""
+    """The price of this route: it hangs with uvicorn; the sidecar's own port says why. Its service's last."""
     uvicorn = service.child()
     os.kill(uvicorn, signal.SIGSTOP)
     try:

@@ -1,4 +1,5 @@
-"""The status page in a real browser: every state on a phone and on a desk, light and dark, heard and typed.
+"""The status page in a real browser: every state on a phone and on a desk, light and dark, by keyboard and for a
+screen reader.
 
 SCREENSHOTS=directory keeps the pictures."""
 
@@ -36,7 +37,7 @@ def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(one_browser: Browser) -> Iterator[Browser]:
-    """It must have asked nobody but the page's own server, and complained of nothing."""
+    """It must have sent requests to the page's own server alone, and logged no error."""
     one_browser.console(), one_browser.requests()
     yield one_browser
     assert one_browser.console() == []
@@ -45,7 +46,7 @@ def browser(one_browser: Browser) -> Iterator[Browser]:
 
 @pytest.fixture
 def inspect(browser: Browser, node_modules: Path, tmp_path: Path) -> Callable[[str], None]:
-    """Looks at the open page in every way, and hears it with axe."""
+    """Checks the open page in every layout, and with axe."""
     axe = (node_modules / "axe-core/axe.min.js").read_text()
     pictures = Path(os.environ.get("SCREENSHOTS", tmp_path))
 
@@ -173,7 +174,7 @@ def test_it_follows_with_and_without_javascript(
     browser.ask("DELETE", "/window")
     browser.switch_to(window)
 
-    # Nobody asked for an icon, or for anything else that is not there.
+    # No icon was requested, nor anything else that does not exist.
     metrics = sidecar.get("/metrics", auth=("any", TOKEN)).text
     assert re.findall(r'http_requests_total{code="(\d+)",path="other"} [1-9]', metrics) == []
     assert re.findall(r'http_requests_total{code="(\d+)",path="/"} [1-9]', metrics) == ["200", "401"]
@@ -184,6 +185,6 @@ def test_it_follows_with_and_without_javascript(
     assert browser.run("return document.title") == "no answer · sidepulse"
     assert RED in browser.run("return document.querySelector('link[rel=icon]').href")
     inspect("gone")
-    # The failed requests are what it tells of; there must be nothing else.
+    # The failed requests are what it reports; there must be nothing else.
     browser.open("about:blank")
     assert all("ERR_CONNECTION_REFUSED" in line for line in browser.console())

@@ -23,7 +23,7 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
 # What Grafana puts in, for a scrape every quarter of a second.
 GRAFANA = {"$__rate_interval": "30s", "$__range": "2m", "$job": ".+", "$replica": ".*"}
-# Nothing to show: in steady mode nobody counts the app's connections, nothing is worth a warning, and only Neon has a
+# Nothing to show: in steady mode the app's connections are not counted, nothing is worth a warning, and only Neon has a
 # limit to the size.
 EMPTY = {"The app's connections", "Warnings", "Size, and how large it may be"}
 # Asked once a minute: after the outage they come again with the next look.
@@ -50,7 +50,7 @@ def configure(directory: Path, address: str) -> Path:
 def prometheus(
     app: str, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    """It has seen the sidecar well, then the database restarted, then all well again."""
+    """It has seen the sidecar pass, then the database restarted, then everything pass again."""
     sidecar = Sidecar(
         SIDEPULSE_APP_URL=f"{app}/",
         DATABASE_URL=postgres.url(),
@@ -180,7 +180,7 @@ def test_the_dashboard_s_variables_and_annotations_are_queries_too(prometheus: P
 
 
 def test_grafana_knows_every_field() -> None:
-    """What its own types do not know gets lost on the way through them."""
+    """What its own types do not know is lost when passed through them."""
     register_default_plugins()
     text = JSONEncoder(sort_keys=True).encode(Dashboard.from_json(DASHBOARD))
     assert list(lost(DASHBOARD, json.loads(text))) == []

@@ -23,7 +23,7 @@ CASES = [
     for case in test.get("alert_rule_test", [])
 ]
 ALWAYS = "SidepulseWatchdog"
-# These tell of no check that failed.
+# These do not report a failed check.
 WITHOUT_REASON = {
     "SidepulseCheckSlow",
     "SidepulseRestartsOften",

@@ -1,4 +1,4 @@
-"""What becomes of a request that is under way when a signal comes: each server as it is really started, each
+"""What happens to a request that is under way when a signal comes: each server as it is really started, each
 signal, and `sidepulse run` beside what it is compared with. A container's end is played: whoever is left when
 the program that was signalled has ended is killed at once.
 
@@ -28,7 +28,7 @@ from servers import free_port, wait_until
 KIT = ROOT / "tests/kit"
 TABLE = os.environ.get("SIGNALS_TABLE")
 SIGNALS = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]
-# A server that has not ended so long after its last request goes on.
+# A server that has not ended this long after its last request goes on.
 GOES_ON = 1.5
 BUSY = 6
 

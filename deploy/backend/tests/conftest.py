@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from servers import App, PgBouncer, Postgres
 
-# Before main is imported: what the machine's environment says is no part of the tests.
+# Before main is imported: the machine's environment is not part of the tests.
 for name in list(os.environ):
     if name.startswith("PG") or name in ("DATABASE_URL", "JWT_SECRET", "ENVIRONMENT", "CORS_ORIGINS", "PORT"):
         del os.environ[name]
@@ -71,7 +71,7 @@ async def database(postgres: Postgres) -> str:
 
 @pytest.fixture
 async def make_app() -> AsyncIterator[Callable[[str], FastAPI]]:
-    """Makes the app within the test's own process, for a look inside."""
+    """Makes the app within the test's own process, so that its state can be seen."""
     apps: list[FastAPI] = []
 
     def make(database_url: str, **values: str) -> FastAPI:

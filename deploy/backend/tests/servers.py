@@ -1,4 +1,4 @@
-"""The real things, each in a directory of its own: PostgreSQL, PgBouncer, the app under uvicorn."""
+"""The real programs, each in a directory of its own: PostgreSQL, PgBouncer, the app under uvicorn."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""The probe's requests stay out of uvicorn's access log; nobody else's do."""
+"""The probe's requests stay out of uvicorn's access log; no others do."""
 
 import asyncio
 

@@ -87,7 +87,7 @@ async def test_a_statement_has_a_limit(postgres, database, make_app, monkeypatch
 
 
 async def test_the_pool_has_a_limit(postgres, database, make_app, client_of, monkeypatch):
-    """At most 20 sessions a container, and whoever comes too late is told so."""
+    """At most 20 sessions a container; further requests get an error that says so."""
     monkeypatch.setattr(database_module, "POOL_TIMEOUT_S", 0.2)
     limit = database_module.POOL_SIZE + database_module.MAX_OVERFLOW
     assert limit <= 20

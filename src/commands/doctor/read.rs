@@ -19,6 +19,7 @@ pub(super) mod start;
 pub(super) mod url;
 
 /// Runs every reader over one file, as if it were of every kind; returns how many things they saw. For the fuzz target.
+#[cfg(any(test, fuzzing))]
 pub(super) fn every_reader(bytes: &[u8]) -> usize {
     let text = String::from_utf8_lossy(bytes);
     let forms = [

@@ -9,8 +9,8 @@ use crate::probe::{Cause, Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// What an error of the driver means. Its kind is private, so that its fixed `Display` has to serve; what the wire has
-/// seen comes first, since the driver only knows that the stream ended.
+/// What an error of the driver means. Its kind is private, so its fixed `Display` is matched; what was seen on the wire
+/// comes first, since the driver only knows that the stream ended.
 pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor: &Redactor) -> Failure {
     let phase = match stage {
         Stage::Query => Phase::Query,
@@ -53,7 +53,7 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         return tell(diagnosis, phase, text);
     }
     let text = tls::chain(error);
-    // TLS 1.3: what the server has against our certificate comes in the place of its first message.
+    // TLS 1.3: an alert about our certificate comes in place of the first message.
     if let Some(alert) = super::tls::alert(&text) {
         return tell(alert, Phase::Tls, &text);
     }
@@ -76,7 +76,7 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
 
 /// Why the driver itself ended the login (tokio-postgres: `src/connect_raw.rs`).
 fn refused_login(text: &str, seen: &Seen) -> Option<Cause> {
-    // What the server offers and the driver does not take, nothing in its certificate can be bound to.
+    // Where the server offers channel binding and the driver does not use it, its certificate does not allow it.
     let unbound = if seen.offers_binding() { Cause::ChannelBindingImpossible } else { Cause::ChannelBindingNotOffered };
     let causes = [
         ("server did not use channel binding", unbound),
@@ -87,8 +87,8 @@ fn refused_login(text: &str, seen: &Seen) -> Option<Cause> {
     causes.into_iter().find(|(said, _)| text.contains(said)).map(|(_, cause)| cause)
 }
 
-/// What the driver's parser says of a message that is none, once the handshake is over: a real end of the stream has
-/// another kind.
+/// What the driver's parser reports for bytes that are not a message, once the handshake is over: a real end of the
+/// stream has another kind.
 fn is_nonsense(error: &tokio_postgres::Error) -> bool {
     use io::ErrorKind as Kind;
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());

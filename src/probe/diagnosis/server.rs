@@ -1,9 +1,9 @@
-//! What a complaint of the server means: its text, from the tables of `words.rs`, then its SQLSTATE.
+//! What an error of the server means: its text, by the tables of `words.rs`, then its SQLSTATE.
 //!
-//! The text is looked at before the SQLSTATE, because those between us and PostgreSQL lose the code: Neon's proxy
-//! answers most logins with `XX000`, PgBouncer with `08P01`. A server that speaks another language matches no text,
-//! and its SQLSTATE decides. Texts are matched from their first character on: what users can choose (names of
-//! databases, roles and parameters) never comes first in a message, so a database called `quota` exceeds nothing.
+//! The text comes before the SQLSTATE, because proxies and poolers lose the code: Neon's proxy answers most logins with
+//! `XX000`, PgBouncer with `08P01`. A server that speaks another language matches no text, and its SQLSTATE decides.
+//! Texts are matched from their first character on: what users can choose (names of databases, roles and parameters)
+//! never comes first in a message, so a database called `quota` exceeds nothing.
 
 use super::words::{self, Row};
 use crate::probe::Diagnosis;
@@ -12,7 +12,7 @@ use crate::probe::{Class, Reason};
 #[cfg(test)]
 mod tests;
 
-/// Where in the conversation the server complained.
+/// Where in the session the server reported the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Before ReadyForQuery.
@@ -32,7 +32,7 @@ pub(crate) struct Complaint<'a> {
     pub(crate) message: &'a str,
 }
 
-/// Finds the reason behind a complaint: its text, then its SQLSTATE, then the catch-all of the stage.
+/// Finds the reason for an error: its text, then its SQLSTATE, then the catch-all of the stage.
 pub(crate) fn classify(stage: Stage, complaint: &Complaint<'_>) -> Diagnosis {
     let fatal = matches!(complaint.severity, "FATAL" | "PANIC");
     let said = from_text(complaint.message).filter(|said| text_counts(stage, fatal, complaint.sqlstate, said.reason));
@@ -52,7 +52,7 @@ const fn catch_all(stage: Stage) -> Reason {
     }
 }
 
-/// Whether the text is the infrastructure's, and not that of somebody's SQL.
+/// Whether the text is the infrastructure's, and not raised by SQL.
 fn text_counts(stage: Stage, fatal: bool, sqlstate: &str, reason: Reason) -> bool {
     match stage {
         // Class P0 is PL/pgSQL's RAISE, in a login event trigger (PostgreSQL 17).
@@ -91,7 +91,7 @@ fn from_sqlstate(stage: Stage, fatal: bool, sqlstate: &str) -> Option<Reason> {
     })
 }
 
-/// The row that a message fits, without what stands around it.
+/// The row that matches a message, once its wrapper is removed.
 fn from_text(message: &str) -> Option<Diagnosis> {
     let lower = message.trim().to_ascii_lowercase();
     let (text, around) = peel(&lower);
@@ -103,7 +103,7 @@ fn all_words() -> impl Iterator<Item = &'static Row> {
     words::ALL.into_iter().flatten()
 }
 
-/// The innermost message, and what its outermost telling wrapper means.
+/// The innermost message, and what the outermost wrapper with a meaning says.
 fn peel(lower: &str) -> (&str, Option<Reason>) {
     let (mut text, mut around) = (without_code(lower), None);
     while let Some(&(start, reason)) = words::WRAPPERS.iter().find(|(start, _)| text.starts_with(start)) {

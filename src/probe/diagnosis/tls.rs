@@ -1,4 +1,4 @@
-//! What an error of TLS means, in the handshake or after it.
+//! What a TLS error means, in the handshake or after it.
 //!
 //! The libraries' error types differ and tell little; their texts are stable. These are OpenSSL's (`ssl/ssl_stat.c`,
 //! `crypto/x509/x509_txt.c`, `ssl/ssl_err.c`), then those of Apple's Security framework.
@@ -7,19 +7,21 @@ use crate::probe::Diagnosis;
 use crate::probe::{Cause, Reason};
 use crate::tls;
 
-/// The verification of the server's certificate failed, and what of it.
-const UNTRUSTED: [(&str, Option<Cause>); 10] = [
-    ("certificate has expired", Some(Cause::CertificateExpired)),
-    ("certificate is not yet valid", Some(Cause::CertificateExpired)),
-    ("hostname mismatch", Some(Cause::CertificateName)),
-    ("ip address mismatch", Some(Cause::CertificateName)),
-    ("unable to get local issuer certificate", Some(Cause::CertificateIssuer)),
-    ("self-signed certificate", Some(Cause::CertificateIssuer)),
-    ("self signed certificate", Some(Cause::CertificateIssuer)),
-    ("certificate verify failed", None),
-    ("not trusted", None),
-    ("invalid certificate chain", None),
+/// OpenSSL ended the handshake because it does not trust the server's certificate.
+const VERIFY_FAILED: &str = "certificate verify failed";
+/// Its verdict on the certificate, in parentheses after the error. It is there even if nothing was to be verified and
+/// something else failed.
+const VERDICTS: [(&str, Cause); 7] = [
+    ("certificate has expired", Cause::CertificateExpired),
+    ("certificate is not yet valid", Cause::CertificateExpired),
+    ("hostname mismatch", Cause::CertificateName),
+    ("ip address mismatch", Cause::CertificateName),
+    ("unable to get local issuer certificate", Cause::CertificateIssuer),
+    ("self-signed certificate", Cause::CertificateIssuer),
+    ("self signed certificate", Cause::CertificateIssuer),
 ];
+/// The same from Apple's framework, without a verdict.
+const UNTRUSTED: [&str; 2] = ["not trusted", "invalid certificate chain"];
 /// Alerts of the server: TLS 1.3 sends those about our certificate only after the handshake (RFC 8446, 4.4.2.4 and 6).
 const ALERTS: [(&str, Cause); 8] = [
     ("alert certificate required", Cause::ClientCertificateRequired),
@@ -51,7 +53,7 @@ pub(crate) fn diagnose_app(error: &native_tls::Error) -> Diagnosis {
     }
 }
 
-/// What an alert in the text of an error means, where there is one that names its cause.
+/// What the alert in an error's text means, if it names a cause.
 pub(crate) fn alert(text: &str) -> Option<Diagnosis> {
     let text = text.to_ascii_lowercase();
     let (_, cause) = ALERTS.iter().find(|(alert, _)| text.contains(alert))?;
@@ -63,8 +65,12 @@ fn of_text(text: &str) -> Diagnosis {
         return diagnosis;
     }
     let text = text.to_ascii_lowercase();
-    if let Some((_, cause)) = UNTRUSTED.iter().find(|(word, _)| text.contains(word)) {
-        return Diagnosis { reason: Reason::TlsUntrusted, cause: *cause };
+    if text.contains(VERIFY_FAILED) {
+        let verdict = VERDICTS.iter().find(|(verdict, _)| text.contains(verdict));
+        return Diagnosis { reason: Reason::TlsUntrusted, cause: verdict.map(|(_, cause)| *cause) };
+    }
+    if UNTRUSTED.iter().any(|words| text.contains(words)) {
+        return Reason::TlsUntrusted.into();
     }
     if LOST.iter().any(|word| text.contains(word)) { Reason::ConnectionLost.into() } else { Reason::TlsFailed.into() }
 }
@@ -91,6 +97,18 @@ mod tests {
             assert_eq!(of_text(&format!("{VERIFY} ({verdict})")), expected, "{verdict}");
         }
         assert_eq!(of_text("The certificate was not trusted.").reason, Reason::TlsUntrusted);
+    }
+
+    /// Seen from `openssl s_server -tls1_2 -Verify 1 -verify_return_error` where a loopback app's certificate is not
+    /// verified.
+    #[test]
+    fn a_verdict_that_was_not_asked_for_is_not_why_a_handshake_failed() {
+        const REFUSED: &str = "error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert handshake failure:../ssl/record/rec_layer_s3.c:1601:SSL alert number 40";
+        for verdict in ["self-signed certificate", "certificate has expired", "unable to get local issuer certificate"]
+        {
+            assert_eq!(of_text(&format!("{REFUSED} ({verdict})")), Reason::TlsFailed.into(), "{verdict}");
+            assert_eq!(of_text(&format!("unexpected EOF ({verdict})")), Reason::ConnectionLost.into(), "{verdict}");
+        }
     }
 
     /// As OpenSSL 3.0 and 1.1.1 write them.

@@ -1,7 +1,7 @@
-//! The words of servers, poolers and proxies, with the source of each: what they say of a login or of a full pool, and
-//! what it means. Everything is in lower case; `*` stands for anything, and a pattern covers the whole message.
+//! The messages of servers, poolers and proxies, with the source of each: what they say about logins and full pools,
+//! and what that means. Everything is in lower case; `*` stands for anything, and a pattern covers the whole message.
 //!
-//! No two rows give one message two reasons; where two rows fit, the first tells the cause.
+//! No two rows give one message two reasons; where two rows match, the first names the cause.
 
 use crate::probe::{Cause, Reason};
 
@@ -55,7 +55,7 @@ const NEON: &[Row] = &[
     ("project is under maintenance*", Reason::ControlPlane, Some(Cause::ProjectBusy)),
     ("couldn't connect to compute node*", Reason::ComputeUnreachable, None),
     ("[neon_smgr]*could not establish connection to pageserver*", Reason::ComputeUnreachable, None),
-    // What the proxy's driver says of its own connection to the compute.
+    // From the proxy's own driver, about its connection to the compute.
     ("connection closed", Reason::ComputeUnreachable, None),
     ("error communicating with the server*", Reason::ComputeUnreachable, None),
     ("error connecting to server*", Reason::ComputeUnreachable, None),
@@ -290,7 +290,7 @@ const OTHER_CLOUDS: &[Row] = &[
 ];
 
 /// postgres/postgres: `src/backend/{libpq/auth,tcop/postgres,postmaster/postmaster,utils/init/postinit}.c`, for when a
-/// proxy or pooler passed its words on without their SQLSTATE. `no encryption` was `SSL off` up to 13.
+/// proxy or pooler passed its messages on without their SQLSTATE. `no encryption` was `SSL off` up to 13.
 const POSTGRES: &[Row] = &[
     ("password authentication failed*", Reason::AuthFailed, None),
     ("certificate authentication failed for user *", Reason::AuthFailed, Some(Cause::ClientCertificateRequired)),
@@ -307,7 +307,7 @@ const POSTGRES: &[Row] = &[
     ("database \"*\" is not currently accepting connections", Reason::AccessDenied, None),
     ("database \"*\" does not exist", Reason::DatabaseMissing, None),
     ("cannot connect to invalid database \"*\"", Reason::DatabaseMissing, None),
-    // CockroachDB adds a sentence of its operator's.
+    // CockroachDB adds a sentence that its operator chooses.
     ("sorry, too many clients already*", Reason::TooManyConnections, None),
     ("remaining connection slots are reserved*", Reason::TooManyConnections, None),
     ("too many connections for role *", Reason::TooManyConnections, None),
@@ -326,7 +326,7 @@ const POSTGRES: &[Row] = &[
     ("canceling authentication due to timeout", Reason::AuthTimeout, None),
 ];
 
-/// What stands around somebody else's message, and what it means where that message is not known.
+/// Wrappers around another program's message, and what they mean where that message is not known.
 pub(super) const WRAPPERS: &[(&str, Option<Reason>)] = &[
     ("error: ", None),
     ("fatal: ", None),

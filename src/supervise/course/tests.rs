@@ -1,10 +1,10 @@
 use super::*;
 
 const S: Duration = Duration::from_secs(1);
-const TERM: Step = Step::Send(Signal::TERM);
-const INT: Step = Step::Send(Signal::INT);
-const ASK_REST: Step = Step::AskRest;
-const KILL: Step = Step::Kill;
+const TERM: Action = Action::Send(Signal::TERM);
+const INT: Action = Action::Send(Signal::INT);
+const ASK_REST: Action = Action::AskRest;
+const KILL: Action = Action::Kill;
 
 /// What happens, at which second.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ enum Happens {
 }
 use Happens::{CtrlC, Due, Ends, Int, Leaves, Quit, Silent, Term};
 
-type Events<'a> = &'a [(u64, Happens, Step)];
+type Events<'a> = &'a [(u64, Happens, Action)];
 
 /// Plays a course with a stop timeout of 10 s. Returns the exit code where somebody is left in the child's group, and where
 /// nobody is, and how bad the end is.
@@ -40,7 +40,7 @@ fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, L
             Silent => course.unresponsive(now),
             Quit => {
                 course.passed_on(Signal::QUIT, false, now);
-                Step::Wait
+                Action::Wait
             }
             Ends(how) => course.end(*how, now),
             Leaves(rest) => {
@@ -68,7 +68,7 @@ fn without_a_drain_delay_the_signal_goes_on_at_once() {
         (&[(1, Term, TERM), (2, zero, ASK_REST)], 0, Level::Info),
         (&[(1, Term, TERM), (2, Ends(Ended::Code(3)), ASK_REST)], 3, Level::Warn),
         (&[(1, Int, INT), (2, Ends(Ended::Signal(2)), ASK_REST)], 130, Level::Info),
-        (&[(1, CtrlC, Step::Wait), (2, zero, ASK_REST)], 0, Level::Info),
+        (&[(1, CtrlC, Action::Wait), (2, zero, ASK_REST)], 0, Level::Info),
         (&[(1, Term, TERM), (11, Due, KILL), (11, Ends(Ended::Signal(9)), KILL)], 137, Level::Warn),
         // A second one kills, and its number counts.
         (&[(1, Term, TERM), (2, Int, KILL), (2, Ends(Ended::Signal(9)), KILL)], 130, Level::Warn),
@@ -83,17 +83,17 @@ fn without_a_drain_delay_the_signal_goes_on_at_once() {
 #[test]
 fn a_drain_delay_comes_before_the_signal() {
     let rows: [(Events<'_>, u8); 4] = [
-        (&[(1, Term, Step::Wait), (6, Due, TERM), (7, Ends(Ended::Signal(15)), ASK_REST)], 143),
-        (&[(1, Term, Step::Wait), (6, Due, TERM), (16, Due, KILL), (16, Ends(Ended::Signal(9)), KILL)], 137),
+        (&[(1, Term, Action::Wait), (6, Due, TERM), (7, Ends(Ended::Signal(15)), ASK_REST)], 143),
+        (&[(1, Term, Action::Wait), (6, Due, TERM), (16, Due, KILL), (16, Ends(Ended::Signal(9)), KILL)], 137),
         // Ended by itself meanwhile: what it left behind is asked to go as well.
-        (&[(1, Term, Step::Wait), (2, Ends(Ended::Code(0)), ASK_REST)], 0),
-        (&[(1, Term, Step::Wait), (2, Term, KILL), (2, Ends(Ended::Signal(9)), KILL)], 143),
+        (&[(1, Term, Action::Wait), (2, Ends(Ended::Code(0)), ASK_REST)], 0),
+        (&[(1, Term, Action::Wait), (2, Term, KILL), (2, Ends(Ended::Signal(9)), KILL)], 143),
     ];
     for (events, code) in rows {
         assert_eq!(play(5 * S, events).1, Some(code), "{events:?}");
     }
     // The child got Ctrl-C already: waiting before its time begins would only lengthen it.
-    play(5 * S, &[(1, CtrlC, Step::Wait), (11, Due, KILL)]);
+    play(5 * S, &[(1, CtrlC, Action::Wait), (11, Due, KILL)]);
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn a_clean_exit_that_nobody_asked_for_is_a_failure_unless_it_may_pass() {
 fn sigquit_asks_for_an_end_too_if_it_follows_soon() {
     let zero = Ends(Ended::Code(0));
     let rows: [(Events<'_>, u8, Level); 3] = [
-        (&[(1, Quit, Step::Wait), (10, zero, ASK_REST)], 0, Level::Info),
-        (&[(1, Quit, Step::Wait), (2, Ends(Ended::Signal(3)), ASK_REST)], 131, Level::Info),
+        (&[(1, Quit, Action::Wait), (10, zero, ASK_REST)], 0, Level::Info),
+        (&[(1, Quit, Action::Wait), (2, Ends(Ended::Signal(3)), ASK_REST)], 131, Level::Info),
         // It wrote a dump, and ended later for another reason.
-        (&[(1, Quit, Step::Wait), (12, zero, ASK_REST)], 1, Level::Error),
+        (&[(1, Quit, Action::Wait), (12, zero, ASK_REST)], 1, Level::Error),
     ];
     for (events, code, level) in rows {
         let (_, alone, told) = play(5 * S, events);
@@ -142,14 +142,14 @@ fn an_unresponsive_child_gets_no_drain_delay_and_the_code_is_70() {
         (&[(1, Silent, TERM), (2, Ends(Ended::Signal(15)), ASK_REST)], 70),
         (&[(1, Silent, TERM), (11, Due, KILL), (11, killed, KILL)], 70),
         // The platform's SIGTERM meanwhile is the first of its kind.
-        (&[(1, Silent, TERM), (2, Term, Step::Wait), (3, Ends(Ended::Code(0)), ASK_REST)], 70),
-        (&[(1, Silent, TERM), (2, Term, Step::Wait), (3, Term, KILL), (3, killed, KILL)], 143),
+        (&[(1, Silent, TERM), (2, Term, Action::Wait), (3, Ends(Ended::Code(0)), ASK_REST)], 70),
+        (&[(1, Silent, TERM), (2, Term, Action::Wait), (3, Term, KILL), (3, killed, KILL)], 143),
     ];
     for (events, code) in rows {
         assert_eq!(play(5 * S, events).1, Some(code), "{events:?}");
     }
     // A child that is being stopped is not called unresponsive: uvicorn refuses connections while it drains.
-    play(5 * S, &[(1, Term, Step::Wait), (2, Silent, Step::Wait), (6, Due, TERM)]);
+    play(5 * S, &[(1, Term, Action::Wait), (2, Silent, Action::Wait), (6, Due, TERM)]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_the_child_left_behind_is_ended_too() {
     let unasked = [(1, Ends(Ended::Code(3)), ASK_REST), (2, Due, KILL)];
     assert_eq!(play(Duration::ZERO, &unasked), (None, Some(3), Level::Error));
     // What SIGKILL made an orphan gets it as well; what not even that ends is left behind.
-    let stuck = [unasked[0], unasked[1], (2, Leaves(Rest::OfShell), KILL), (4, Due, Step::Wait)];
+    let stuck = [unasked[0], unasked[1], (2, Leaves(Rest::OfShell), KILL), (4, Due, Action::Wait)];
     assert_eq!(play(Duration::ZERO, &stuck).0, Some(3));
 }
 
@@ -201,7 +201,7 @@ fn what_a_server_left_behind_is_not_waited_for_as_the_server_is() {
 
 #[test]
 fn a_child_that_hangs_in_the_kernel_does_not_hold_us() {
-    let events = [(1, Term, TERM), (11, Due, KILL), (12, Term, KILL), (13, Due, Step::Wait)];
+    let events = [(1, Term, TERM), (11, Due, KILL), (12, Term, KILL), (13, Due, Action::Wait)];
     assert_eq!(play(Duration::ZERO, &events).0, Some(143));
     assert_eq!(play(Duration::ZERO, &[events[0], events[1], events[3]]).0, Some(137));
 }

@@ -71,7 +71,7 @@ fn who_scraped_and_stays_leaves_no_copy_of_the_answer_behind() {
     target.recovers(0);
 }
 
-/// Reads an answer to the end that its head tells.
+/// Reads an answer to the end that its head announces.
 fn read_whole(stream: &mut TcpStream) {
     let mut answer = Vec::new();
     let mut buffer = [0; 65_536];

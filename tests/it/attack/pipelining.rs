@@ -12,7 +12,7 @@ const ROUNDS: usize = 300;
 const CLIENTS: usize = 20;
 /// Their answers are many times longer than all buffers.
 const PAGES: usize = 20_000;
-/// The container's memory holds what nobody reads, too.
+/// Answers that no client reads take the container's memory, too.
 const MOST_QUEUED: u64 = 512 * 1024;
 
 #[test]
@@ -59,7 +59,7 @@ fn clients_that_never_read_hold_no_memory_and_no_cpu() {
     println!("the kernel holds {queue} bytes for one of them");
     assert!(queue > 0, "they are not stuck");
     assert!(queue < MOST_QUEUED, "the kernel holds {queue} bytes for one of them");
-    // They are stuck, and nobody else is.
+    // They are stuck, and no others are.
     target.wait_for_probes(20);
     drop(clients);
     target.recovers(0);

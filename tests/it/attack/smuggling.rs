@@ -128,7 +128,7 @@ fn a_head_that_is_cut_in_doubtful_places_is_one_request_or_none() {
         (format!("GET /livez\r\n\r\n{HIDDEN}"), [REFUSED]),
         (format!("\x16\x03\x01\x00\x7a\x01\x00\x00\x76\x03\x03{HIDDEN}"), [REFUSED]),
     ]);
-    // Closed without a word.
+    // Closed without an answer.
     expect([(format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{HIDDEN}"), [])]);
 }
 

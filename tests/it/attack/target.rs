@@ -22,14 +22,14 @@ pub(super) const MOST_CLIENTS: usize = 512;
 const MOST_MEMORY: u64 = 16 * 1024;
 /// Descriptors that checks, look-ups and clients on their way out may have beside the clients.
 const PASSING_FILES: usize = 16;
-/// Of one core, while nobody sends anything.
+/// Of one core, while no client sends anything.
 const MOST_IDLE_CPU: f64 = 0.3;
 /// `USER_HZ`: 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Between two probes.
 const PACE: Duration = Duration::from_millis(10);
 
-/// A sidecar that is ready, beside an app that is well.
+/// A sidecar that is ready, beside an app that passes.
 pub(super) struct Target {
     pub(super) sidecar: Sidecar,
     app: WebApp,
@@ -79,13 +79,13 @@ impl Target {
         assert!(came, "the kubelet waits: {:?}\n{}", self.kubelet.seen(), self.sidecar.log_text());
     }
 
-    /// Nobody sends anything: the sidecar has nothing to do but its checks.
+    /// No client sends anything: the sidecar has nothing to do but its checks.
     pub(super) fn is_at_ease(&self) {
         let share = self.cpu_share();
         assert!(share < MOST_IDLE_CPU, "it uses {share} of a core");
     }
 
-    /// Waits until it has done what it can do for clients that send no more.
+    /// Waits until it has done what it can do for clients that have stopped sending.
     pub(super) fn comes_to_ease(&self) {
         assert!(eventually(SOON, || self.cpu_share() < MOST_IDLE_CPU), "it works on and on");
     }
@@ -110,7 +110,7 @@ impl Target {
         assert!(eventually(SOON, || open_files(pid) <= self.files), "{} files, {} before", open_files(pid), self.files);
     }
 
-    /// The attackers have left: nobody was kept out, the costs were bounded, all is as before, and the log says so in
+    /// The attackers have left: no client was kept out, the costs were bounded, all is as before, and the log says it in
     /// no more lines than these.
     pub(super) fn recovers(self, lines: usize) {
         self.wait_for_probes(2);

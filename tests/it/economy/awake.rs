@@ -24,7 +24,7 @@ struct Traffic {
     start: fn(Sleep) -> Sleepy,
     /// What is held open from before the window to its end.
     hold: fn(&DatabaseUrl) -> Vec<Session>,
-    /// Gives back what it holds open to the end.
+    /// Returns what it holds open to the end.
     run: fn(&DatabaseUrl, Instant) -> Vec<Session>,
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::support::run_app::App;
 use crate::support::run_child::{SOON, poll, run, run_script};
 
-/// Tells that the signal came, and goes on until it is told to leave. (A thread waits for signals: a handler of Python's
+/// Reports that the signal came, and runs until told to exit. (A thread waits for signals: a handler of Python's
 /// does not run while the main thread sits in a read that it entered just after the signal.)
 pub(super) const PATIENT: &str = "
 import os, signal, sys, threading
@@ -173,7 +173,7 @@ fn an_app_that_ends_as_it_was_asked_to_is_no_outage() {
     assert!(before.0.contains(&"sidepulse_transitions_total{check=\"app\",to=\"up\"} 1".to_owned()), "{before:?}");
     run.signal(Signal::TERM);
     run.wait_for("closed");
-    // Each of these is a check that nobody answers.
+    // Each of these is a check without an answer.
     let closed = Instant::now();
     assert!(poll(SOON, || (closed.elapsed() > Duration::from_secs(1)).then_some(())).is_some());
     assert_eq!((counted(), told()), before, "{}", run.text());

@@ -43,7 +43,7 @@ while True:
 show(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 ";
 
-/// Tells of each signal at once; leaves when half a second after one no other has come.
+/// Reports each signal at once; exits when half a second has passed since the last.
 const COUNTER: &str = "
 import os, signal
 blocked = [line for line in open('/proc/self/status') if line.startswith('SigBlk')]
@@ -112,7 +112,7 @@ fn a_second_ctrl_c_kills() {
 
 #[test]
 fn what_a_shell_leaves_behind_is_waited_for_there_too() {
-    // The shell ends at once; what it started is told then, and has its time.
+    // The shell ends at once; what it started gets the signal then, and has its time.
     let script = format!("cd / && python3 -c \"{PATIENT}\" app; exit 9");
     let screen = screen("term,leave\r", "app ready,app got SIGTERM", &["sh", "-c", &script]);
     let at = |text: &str| screen.find(text).unwrap_or_else(|| panic!("no {text:?} in {screen}"));

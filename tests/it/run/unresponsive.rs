@@ -1,4 +1,4 @@
-//! An app that gives no HTTP answer any more, and what does not count as that.
+//! An app that no longer answers HTTP, and what does not count as that.
 
 use std::time::Duration;
 

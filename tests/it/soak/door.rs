@@ -21,7 +21,7 @@ const DRIP: Duration = Duration::from_millis(40);
 const LATE: Duration = Duration::from_secs(3);
 /// So often the runtime looks for events before a new connection counts: one would do.
 const TURNS: usize = 3;
-/// Before a port that somebody else took meanwhile is tried again.
+/// Before a port that another program took meanwhile is tried again.
 const REBIND_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the network does to connections from now on.
@@ -29,7 +29,7 @@ const REBIND_PAUSE: Duration = Duration::from_millis(10);
 pub(super) enum Trouble {
     /// Nothing: it passes bytes on.
     None,
-    /// Nobody listens.
+    /// There is no listener.
     Refuse,
     /// Accepts, and says nothing.
     Hang,
@@ -37,7 +37,7 @@ pub(super) enum Trouble {
     Close,
     /// Accepts and resets at once.
     Reset,
-    /// Answers the first bytes with these and closes: somebody else has the port.
+    /// Answers the first bytes with these and closes: another program has the port.
     Say(&'static [u8]),
     /// Resets after so many bytes of the server.
     ResetAfter(usize),
@@ -216,7 +216,7 @@ async fn converse(client: &mut TcpStream, upstream: &mut TcpStream, trouble: Tro
     let up = async {
         let mut part = [0; 4096];
         while let Ok(length @ 1..) = from_client.read(&mut part).await {
-            // A server that ended may still have said something: the client shall read it.
+            // A server that ended may still have said something: the client is to read it.
             let _ = to_server.write_all(&part[..length]).await;
         }
     };

@@ -1,4 +1,4 @@
-//! One fault after the other: each lasts until it was seen, and the next comes after its checks were well for a while.
+//! One fault after the other: each lasts until it was seen, and the next comes once its checks have passed for a while.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use super::load::Line;
 use crate::support::eventually::poll;
 use crate::support::random::Random;
 
-/// How long the checks are left alone, and must be well all the time.
+/// How long the checks are left alone, and must pass all the time.
 const HEALTHY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2500));
 /// How much longer a fault may last than it takes to be seen.
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub(super) struct Fault<D> {
 pub(super) trait Stage {
     /// How.
     type Deed;
-    /// What is seen of it when all is well.
+    /// What is seen of it when everything passes.
     const CHECKS: &'static [Check];
     /// A whole check's timeout.
     const TIMEOUT: Duration;

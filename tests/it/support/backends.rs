@@ -10,10 +10,10 @@ use super::postgres::Postgres;
 use super::session::Session;
 
 const COUNT: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sidepulse'";
-/// Between two looks.
+/// Between two queries.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A look at `pg_stat_activity` every few milliseconds, from now until it is dropped; a server that is down has none.
+/// A query of `pg_stat_activity` every few milliseconds, from now until it is dropped; a server that is down has none.
 pub(crate) struct Watch {
     most: Arc<AtomicUsize>,
     now: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Server processes that refuse to run as root: who they run as, and how they are frozen, asked to stop and killed.
+//! Server processes that refuse to run as root: their user, and how they are frozen, stopped and killed.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -177,7 +177,7 @@ pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Who the servers run as when the tests run as root: `postgres`, or `nobody` where PostgreSQL is no package.
+/// The servers' user when the tests run as root: `postgres`, or `nobody` where PostgreSQL is no package.
 fn servers_user() -> Option<(u32, u32)> {
     static USER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *USER.get_or_init(|| {

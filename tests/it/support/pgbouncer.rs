@@ -16,7 +16,7 @@ use super::session::{Rows, Session};
 
 /// Where Debian puts it, out of a plain user's PATH.
 const DEBIANS: &str = "/usr/sbin/pgbouncer";
-/// Who may use the console (the database `pgbouncer`).
+/// The user of the console (the database `pgbouncer`).
 const CONSOLE_USER: &str = "console";
 const CONSOLE_PASSWORD: &str = "console password";
 /// As for PostgreSQL itself.

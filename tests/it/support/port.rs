@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 /// How many ports below the ephemeral range are used.
 const SPAN: u16 = 10_000;
 
-/// A port of 127.0.0.1 that nobody listens on, given to nobody else in this process.
+/// A port of 127.0.0.1 without a listener, used only once in this process.
 ///
 /// It lies below the ephemeral range: a server that is stopped and started again finds its port free, because no
 /// outgoing connection and no `bind` to port 0 can have taken it meanwhile.

@@ -215,7 +215,7 @@ impl Postgres {
         self.standby_with("")
     }
 
-    /// The same with more lines of `postgresql.conf`; with `hot_standby = off` it lets nobody in.
+    /// The same with more lines of `postgresql.conf`; with `hot_standby = off` it refuses every login.
     pub(crate) fn standby_with(&self, settings: &str) -> Postgres {
         let home = Scratch::new("standby");
         let mut command = postgres_command("pg_basebackup");

@@ -61,7 +61,7 @@ impl Builder {
         self
     }
 
-    /// Nobody reads stdout and stderr any more once CMD was started.
+    /// Stdout and stderr are no longer read once CMD was started.
     pub(crate) fn deaf(mut self) -> Builder {
         self.deaf = true;
         self
@@ -193,7 +193,7 @@ impl Run {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     }
 
-    /// Waits until CMD was started; gives back its number.
+    /// Waits until CMD was started; returns its process ID.
     pub(crate) fn child(&self) -> i32 {
         let started = self.wait_for_event("child_started");
         let message = started["message"].as_str().expect("a message");
@@ -210,13 +210,13 @@ impl Run {
         status
     }
 
-    /// Waits for its end by itself; gives back the exit code.
+    /// Waits for its end by itself; returns the exit code.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let status = self.end();
         status.code().unwrap_or_else(|| panic!("ended by signal {:?}:\n{}", status.signal(), self.text()))
     }
 
-    /// GETs a path. `None` where nobody answers.
+    /// GETs a path. `None` without an answer.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         self.get_as("sidepulse.test", path)
     }

@@ -49,7 +49,7 @@ rm -rf "$1"
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes an empty directory; `name` is for whoever looks into `/tmp` during a test.
+    /// Makes an empty directory; `name` is for people who look into `/tmp` during a test.
     pub(crate) fn new(name: &str) -> Scratch {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let path = root().join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));

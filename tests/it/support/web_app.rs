@@ -1,4 +1,4 @@
-//! An app that behaves as it is told: answers, stays silent, talks nonsense.
+//! An app that behaves as it is told: answers, stays silent, sends what is not HTTP.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

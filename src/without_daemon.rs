@@ -1,0 +1,118 @@
+//! The deep check, the early warnings and what economy reads of the kernel, each without the daemon around it: for the
+//! programs in `benches/`, and for tests on real servers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::{Config, Given, Need, WarnAt};
+use crate::dsn::Endpoint;
+use crate::early_warnings::EarlyWarnings;
+use crate::economy::AppConnections;
+use crate::probe::database::DatabaseProbe;
+use crate::probe::traffic::Traffic;
+
+pub use crate::probe::Reason;
+pub use crate::probe::vitals::{Limit, Room, Sessions, Vitals};
+
+/// The deep check of one database and its early warnings.
+pub struct DeepCheck {
+    probe: DatabaseProbe,
+    warn_at: WarnAt,
+    warnings: EarlyWarnings,
+}
+
+impl DeepCheck {
+    /// With the default settings.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn new(url: &str) -> Result<DeepCheck, String> {
+        DeepCheck::warning_at(url, WarnAt::default())
+    }
+
+    /// Reads the numbers at each check, and warns of what is stuck or locked for longer than `after`.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn impatient(url: &str, after: Duration) -> Result<DeepCheck, String> {
+        let at_once = Duration::ZERO;
+        let warn_at = WarnAt {
+            stuck_after: after,
+            lock_wait_after: after,
+            look_every: at_once,
+            storage_every: at_once,
+            ..WarnAt::default()
+        };
+        DeepCheck::warning_at(url, warn_at)
+    }
+
+    fn warning_at(url: &str, warn_at: WarnAt) -> Result<DeepCheck, String> {
+        let lookup = |name: &str| {
+            (name == "DATABASE_URL").then(|| Given { text: Some(url.to_owned()), named: "DATABASE_URL".to_owned() })
+        };
+        let config = Config::load(&lookup, Need::Everything).map_err(|faults| format!("{faults:?}"))?;
+        let mut settings = config.database.ok_or("no database")?;
+        settings.early_warnings = Some(warn_at.clone());
+        let probe = DatabaseProbe::new(settings, Arc::clone(&config.redactor));
+        Ok(DeepCheck { probe, warn_at, warnings: EarlyWarnings::default() })
+    }
+
+    /// One whole check.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub async fn run(&mut self) -> Result<(), String> {
+        self.probe.check().await.query.result.map_err(|failure| format!("{failure:?}"))
+    }
+
+    /// Reads the numbers in the session of a check that passed; `None` where it is not time, or the server has none.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn vitals(&mut self) -> Option<Result<Vitals, Reason>> {
+        let read = self.probe.vitals().await?;
+        if let Ok(vitals) = &read {
+            self.warnings.take(vitals.clone(), &self.warn_at);
+        }
+        Some(read.map_err(|failure| failure.reason))
+    }
+
+    /// Whether the last two readings both call for this warning.
+    pub fn warns_of(&self, warning: Reason) -> bool {
+        self.warnings.shows(warning)
+    }
+}
+
+/// The connections of this network namespace to one database.
+pub struct Sockets(AppConnections);
+
+impl Sockets {
+    /// # Errors
+    /// Where the kernel shows nothing.
+    pub fn to(database: SocketAddr) -> io::Result<Sockets> {
+        let traffic = Traffic::default();
+        traffic.resolved(&[database], Instant::now());
+        let endpoint = Endpoint::Tcp { host: database.ip().to_string(), port: database.port() };
+        AppConnections::of(&endpoint, &traffic).map(Sockets)
+    }
+
+    /// From now on takes in the ends of connections too. Needs a local set.
+    ///
+    /// # Errors
+    /// Where the kernel reports none.
+    pub fn listen(&mut self) -> io::Result<()> {
+        self.0.listen()
+    }
+
+    /// Compares them with the last time, and returns how many there are.
+    ///
+    /// # Errors
+    /// Where the kernel shows nothing.
+    pub fn compare(&mut self) -> io::Result<usize> {
+        self.0.compare().map(|found| found.connections)
+    }
+}
