@@ -139,6 +139,9 @@ impl Reader<'_> {
             } else if let Some((_, skipped)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name) {
                 let behind = others.get(*skipped..).unwrap_or_default();
                 let options = behind.iter().take_while(|word| word.text.starts_with('-')).count();
+                if name == "env" && options > 0 {
+                    return self.unknown("env with options of its own");
+                }
                 rest = &behind[options..];
             } else if MANAGERS.contains(&name) && others.first().is_some_and(|word| word.text == "run") {
                 rest = managed(&others[1..], &mut launch);

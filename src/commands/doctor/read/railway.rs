@@ -110,9 +110,8 @@ pub(crate) fn line_of(text: &str, key: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn of_toml(text: &str) -> Result<(Option<String>, Option<String>, Option<String>), String> {
-        let content = Content::read(&toml(text)?)?;
-        Ok((content.start, content.dockerfile, content.builder))
+    fn of_toml(text: &str) -> Result<Content, String> {
+        Content::read(&toml(text)?)
     }
 
     #[test]
@@ -123,9 +122,9 @@ mod tests {
             "deploy = { startCommand = 'a \"b\" $PORT' }\n",
             "[ deploy ]\n\"startCommand\" = \"\"\"\na \"b\" \\\n   $PORT\"\"\"\n",
         ] {
-            assert_eq!(of_toml(text).unwrap().0.as_deref(), Some("a \"b\" $PORT"), "{text}");
+            assert_eq!(of_toml(text).unwrap().start.as_deref(), Some("a \"b\" $PORT"), "{text}");
         }
-        let (start, dockerfile, builder) =
+        let Content { start, dockerfile, builder } =
             of_toml("[build]\nbuilder = 'nixpacks'\ndockerfilePath = 'x'\nstartCommand = 'no'\n").unwrap();
         assert_eq!((start, dockerfile.as_deref(), builder.as_deref()), (None, Some("x"), Some("NIXPACKS")));
     }
