@@ -19,11 +19,14 @@
 //! | why a database check failed, and what to do | `probe/diagnosis.rs`, `probe/remedies.rs` |
 //! | how often it probes | `schedule.rs`, `retry.rs` |
 //! | whether it may wake the database | `economy.rs` |
+//! | what will hurt soon, and how often that is asked | `early_warnings.rs`; `probe/vitals.rs`, `probe/looks.rs`, `config/warn_at.rs` |
+//! | what a server refuses of what is added to the user's query | `probe/query.rs`, `probe/refusal.rs` |
+//! | what becomes of a result: snapshot, metrics, log | `record.rs` |
 //! | what happens on SIGTERM | `lifecycle.rs`; with a child `supervise.rs`, `supervise/course.rs` |
 //! | what each command prints | `commands/check.rs`, `commands/ping.rs`, `commands/doctor.rs` |
 //! | whether the check thread lives, whether it is to stop | `pulse.rs`, `process_state.rs` |
-//! | the metric names | `metrics.rs` |
-//! | where the password is handled | `dsn.rs` |
+//! | the metric names | `metrics.rs`, `metrics/vitals.rs`, `metrics/process.rs` |
+//! | where the password is handled | `dsn.rs`; the client's key `tls/client.rs` |
 
 pub mod cli;
 pub mod commands;
