@@ -18,6 +18,8 @@ pub(super) struct Child {
     reaped: bool,
     /// Those that were asked to stop and have not ended: the child itself, then what it left behind.
     asked: Vec<AskedToStop>,
+    /// Who was behind it when it was asked, where it is a shell that handles the signal itself.
+    behind_trap: Option<BehindTrap>,
     /// A server that was asked to stop has done so: whatever is left, it did not wait for.
     server_has_ended: bool,
     /// The whole group was asked, since the kernel does not say who is in it.
@@ -33,12 +35,36 @@ struct AskedToStop {
     is_server: bool,
 }
 
+/// The commands of a shell with a trap at the time of the signal. The shell runs the trap once its foreground command has
+/// ended, which nobody told; until then it can do nothing. From then on all is its own business.
+#[derive(Debug)]
+struct BehindTrap {
+    all: Vec<Pid>,
+    in_foreground: Vec<Pid>,
+}
+
+impl BehindTrap {
+    fn of(shell: Pid) -> Self {
+        let all = processes::children_of(shell);
+        let in_foreground = all.iter().copied().filter(|pid| !processes::is_in_background(*pid)).collect();
+        BehindTrap { all, in_foreground }
+    }
+}
+
 impl Child {
     /// Takes the process over. Nothing else may wait for it.
     #[expect(clippy::needless_pass_by_value, reason = "its own wait would race with ours")]
     pub(super) fn new(process: std::process::Child, leads: bool) -> Self {
         let pid = Pid::from_child(&process);
-        Child { pid, leads, reaped: false, asked: Vec::new(), server_has_ended: false, group_was_asked: false }
+        Child {
+            pid,
+            leads,
+            reaped: false,
+            asked: Vec::new(),
+            behind_trap: None,
+            server_has_ended: false,
+            group_was_asked: false,
+        }
     }
 
     /// Its process ID.
@@ -59,6 +85,9 @@ impl Child {
     pub(super) fn note_asked(&mut self, signal: Signal) {
         if !self.reaped && self.asked.is_empty() {
             self.asked.push(AskedToStop { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
+            if self.is_shell() && processes::catches(self.pid, signal) {
+                self.behind_trap = Some(BehindTrap::of(self.pid));
+            }
         }
     }
 
@@ -67,18 +96,31 @@ impl Child {
         !self.reaped && processes::is_shell(self.pid)
     }
 
-    /// Asks those that a shell waits for to stop, and those that they wait for where they are shells themselves. A
-    /// shell that handles the signal does so only when its command has ended, which did not get it.
+    /// Asks those that a shell waits for to stop, and those that they wait for where they are shells themselves. A shell
+    /// that handles the signal does so only when its command in the foreground has ended, which did not get it; dash
+    /// handles SIGINT so without a trap.
     pub(super) fn ask_behind_shell(&mut self) {
-        let mut shells = vec![self.pid];
-        while let Some(shell) = shells.pop() {
-            for pid in processes::children_of(shell) {
-                if processes::is_shell(pid) {
-                    shells.push(pid);
+        let mut commands = self.commands_to_ask();
+        while let Some(pid) = commands.pop() {
+            if processes::is_shell(pid) {
+                if processes::catches(pid, Signal::TERM) {
+                    commands.extend(BehindTrap::of(pid).in_foreground);
+                } else {
+                    commands.extend(processes::children_of(pid));
                 }
-                self.ask(pid);
             }
+            self.ask(pid);
         }
+    }
+
+    fn commands_to_ask(&self) -> Vec<Pid> {
+        let mut commands = processes::children_of(self.pid);
+        if let Some(before) = &self.behind_trap {
+            // A new one is the trap's.
+            let trap_runs = commands.iter().any(|pid| !before.all.contains(pid));
+            commands.retain(|pid| !trap_runs && before.in_foreground.contains(pid));
+        }
+        commands
     }
 
     /// Asks what it left behind to stop: each process once, and only those whose parent has ended. The others are left

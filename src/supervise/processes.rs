@@ -2,7 +2,7 @@
 //! memory, not a disk, and is read only when a process is asked to stop or has ended.
 
 #[cfg(target_os = "linux")]
-use procfs::process::Process;
+use procfs::process::{Process, Status};
 use rustix::process::{Pid, Signal};
 
 /// A script that traps the signal usually ends before the server that it started does.
@@ -31,10 +31,32 @@ pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
 /// Whether a process handles this signal and is not a shell: then it ends once it has finished its work.
 #[cfg(target_os = "linux")]
 pub(super) fn stops_by_itself(pid: Pid, signal: Signal) -> bool {
-    let Ok(process) = Process::new(pid.as_raw_nonzero().get()) else { return false };
-    let bit = 1 << (signal.as_raw() - 1);
     // With a handler, or blocked for sigwait and signalfd.
-    process.status().is_ok_and(|status| (status.sigcgt | status.sigblk) & bit != 0) && !is_shell(pid)
+    signals_of(pid).is_some_and(|signals| (signals.sigcgt | signals.sigblk) & bit(signal) != 0) && !is_shell(pid)
+}
+
+/// Whether a process has a handler for this signal.
+#[cfg(target_os = "linux")]
+pub(super) fn catches(pid: Pid, signal: Signal) -> bool {
+    signals_of(pid).is_some_and(|signals| signals.sigcgt & bit(signal) != 0)
+}
+
+/// Whether a shell started it with `&`: such a command ignores SIGQUIT (POSIX, Shell Command Language, "2.11 Signals and
+/// Error Handling"), and servers seldom handle it.
+#[cfg(target_os = "linux")]
+pub(super) fn is_in_background(pid: Pid) -> bool {
+    signals_of(pid).is_some_and(|signals| signals.sigign & bit(Signal::QUIT) != 0)
+}
+
+#[cfg(target_os = "linux")]
+fn signals_of(pid: Pid) -> Option<Status> {
+    Process::new(pid.as_raw_nonzero().get()).and_then(|process| process.status()).ok()
+}
+
+/// The place of a signal in the masks of `/proc/PID/status`.
+#[cfg(target_os = "linux")]
+fn bit(signal: Signal) -> u64 {
+    1 << (signal.as_raw() - 1)
 }
 
 /// Whether it runs a shell.
@@ -55,6 +77,18 @@ pub(super) fn stops_by_itself(_: Pid, _: Signal) -> bool {
     false
 }
 
+#[cfg(not(target_os = "linux"))]
+pub(super) fn catches(_: Pid, _: Signal) -> bool {
+    false
+}
+
+/// Elsewhere nothing is known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_in_background(_: Pid) -> bool {
+    false
+}
+
+/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn children_of(_: Pid) -> Vec<Pid> {
     Vec::new()

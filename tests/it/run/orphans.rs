@@ -1,5 +1,7 @@
 //! No zombie and no orphan is left, whatever PID 1 is.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 
 use super::stopping::PATIENT;
@@ -160,6 +162,36 @@ fn a_shell_that_waits_for_its_command_does_not_keep_it_from_being_asked() {
         run.say("leave");
         assert_eq!(run.exit_code(), code, "{script}: {}", run.text());
         assert_eq!(run.count("app got"), 1, "{}", run.text());
+    }
+}
+
+#[test]
+fn a_shell_that_handles_the_signal_tells_its_server_when_it_wants_to() {
+    // `wait` ends at the signal, and the trap runs: its own command goes on, and nobody is asked over its head.
+    let trap = "echo trapped; sleep 1 && echo slept; kill -TERM $c; wait $c; exit 9";
+    let direct = format!("exec 3<&0; python3 -c \"$APP\" app <&3 & c=$!; trap '{trap}' TERM; wait $c");
+    let short = direct.replace("sleep 1 && echo slept; ", "");
+    // At SIGINT dash waits for its command, the script that is asked then.
+    let nested = "sh -c \"$SCRIPT\"; exit 8";
+    for (script, signal, code) in
+        [(direct.as_str(), Signal::TERM, 9), (short.as_str(), Signal::TERM, 9), (nested, Signal::INT, 130)]
+    {
+        let mut run = run_script(script).env("SCRIPT", &direct).env("APP", PATIENT).start();
+        run.wait_for("app ready");
+        run.signal(signal);
+        if script != short {
+            run.wait_for("slept");
+        }
+        run.wait_for("app got SIGTERM");
+        let text = run.text();
+        assert!(script == short || text.find("slept") < text.find("app got"), "{script}: {text}");
+        if script == short {
+            // Nothing to see tells that a shell was waited for, and that what is behind it was left alone.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        run.say("leave");
+        assert_eq!(run.exit_code(), code, "{script}: {}", run.text());
+        assert_eq!(run.count("app got"), 1, "{script}: {}", run.text());
     }
 }
 
