@@ -2,9 +2,8 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, AttemptEnd, Attempts, Limits, Turn};
@@ -22,8 +21,9 @@ use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// The 8 bytes that ask a PostgreSQL server for TLS (protocol documentation, "SSLRequest").
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+mod handshake;
+
+pub(crate) use handshake::Handshake;
 
 /// The result of one database check.
 #[derive(Debug)]
@@ -36,15 +36,6 @@ pub(crate) struct DatabaseReport {
     pub(crate) refused: Vec<Refusal>,
     /// `SIDEPULSE_SQL_CHECKS`, in their order.
     pub(crate) sql: Vec<Outcome>,
-}
-
-/// The result of a handshake without a login.
-#[derive(Debug)]
-pub(crate) struct Handshake {
-    /// Whether it passed; its phases are `resolve`, `connect` and `tls`.
-    pub(crate) outcome: Outcome,
-    /// When the server's certificate ends, where there is one and it can be read.
-    pub(crate) certificate: Option<SystemTime>,
 }
 
 /// What a deep query that passed found in its session.
@@ -334,59 +325,6 @@ impl DatabaseProbe {
         let mut kept = self.kept.take()?;
         let sessions = Looks::sessions(&mut kept).await;
         Some((self.looks.look(kept, Instant::now()).await, sessions))
-    }
-
-    /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no
-    /// password is needed, and a suspended Neon compute stays asleep (its proxy wakes it only after authentication).
-    pub(crate) async fn handshake(&mut self) -> Handshake {
-        let attempts = Attempts::make(self.limits(), async |turn| {
-            let mut progress = Progress::default();
-            let result = timeout_at(turn.until, self.shake_hands(turn.until, &mut progress)).await;
-            let end = if result.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
-            let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
-            let (phases, ended) = (progress.phases(), Instant::now());
-            Attempt { result, phases, ended, end, began_login: false, extended: false }
-        });
-        let (outcome, certificate) = attempts.await.finish();
-        Handshake { outcome, certificate: certificate.flatten() }
-    }
-
-    /// When the server's certificate ends, by one handshake without a login; `Ok(None)` where there is no certificate,
-    /// or none that can be read.
-    pub(crate) async fn certificate(&mut self, deadline: Instant) -> Result<Option<SystemTime>, Failure> {
-        let mut progress = Progress::default();
-        let result = timeout_at(deadline, self.shake_hands(deadline, &mut progress)).await;
-        result.unwrap_or_else(|_| Err(timed_out(progress.phase())))
-    }
-
-    async fn shake_hands(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Option<SystemTime>, Failure> {
-        let mut socket = self.reach(deadline, progress).await?;
-        let plan = &self.settings.plan;
-        let must = matches!(plan.tls.policy, TlsPolicy::Required { .. });
-        let (direct, name) = (plan.tls.direct, plan.server_name().unwrap_or_default().to_owned());
-        let Some(connector) = self.connector()? else { return Ok(None) };
-        progress.enter(Phase::Tls);
-        if !direct {
-            let lost = |error: std::io::Error| {
-                Failure::new(Reason::ConnectionLost, Phase::Tls).with_detail(error.kind().to_string())
-            };
-            socket.write_all(&SSL_REQUEST).await.map_err(lost)?;
-            match socket.read_u8().await.map_err(lost)? {
-                b'S' => {}
-                b'N' if must => return Err(Failure::new(Reason::TlsUnsupported, Phase::Tls)),
-                b'N' => return Ok(None),
-                _ => return Err(Failure::new(Reason::ProtocolError, Phase::Tls)),
-            }
-        }
-        let connector = tokio_native_tls::TlsConnector::from(connector);
-        let mut stream = connector.connect(&name, socket).await.map_err(|error| {
-            Failure::diagnosed(diagnosis::tls::diagnose(&error), Phase::Tls)
-                .with_detail(self.redactor.clean(&tls::chain(&error)))
-        })?;
-        progress.leave();
-        let certificate = stream.get_ref().peer_certificate().ok().flatten();
-        let _ = timeout_at(deadline, stream.shutdown()).await;
-        Ok(certificate.as_ref().and_then(tls::expiry))
     }
 }
 

@@ -13,15 +13,12 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use super::Diagnosis;
 
+mod frames;
+
+use frames::{Frames, Passing};
+
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
-/// Type byte and length.
-const FRAME: usize = 5;
-/// PostgreSQL's own limit of one message (`MaxAllocSize` in `src/include/utils/memutils.h`): no honest row is longer.
-const LONGEST_ROW: usize = 0x3fff_ffff;
-/// The mechanism by which a server offers channel binding.
-const BINDING: &[u8] = b"SCRAM-SHA-256-PLUS\0";
-
 /// Why the stream ended the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -70,32 +67,12 @@ impl Seen {
 
     /// The server offered channel binding.
     pub(crate) fn offers_binding(&self) -> bool {
-        self.messages.binding == BINDING.len()
+        self.messages.offers_binding()
     }
 
     /// The newest ReadyForQuery said that a transaction is open, or has failed.
     pub(crate) fn in_transaction(&self) -> bool {
         matches!(self.messages.transaction, b'T' | b'E')
-    }
-}
-
-/// What the messages that passed so far tell.
-#[derive(Clone, Copy, Debug, Default)]
-struct Passing {
-    /// The newest one is AuthenticationSASLContinue, whole.
-    sasl_continued: bool,
-    /// The status in the newest ReadyForQuery: `I`, `T` or `E`.
-    transaction: u8,
-    /// A row came.
-    rows: bool,
-    /// So many bytes of [`BINDING`] matched; all of them where it is offered.
-    binding: usize,
-}
-
-impl Passing {
-    /// What it is when the server sends more than [`MOST_RECEIVED`].
-    fn excess(self) -> Fault {
-        if self.rows && self.transaction != 0 { Fault::ResultTooLarge } else { Fault::NotPostgres }
     }
 }
 
@@ -124,97 +101,6 @@ enum Expect {
     Ciphertext,
     /// Messages.
     Messages(Frames),
-}
-
-/// Reads the frames of backend messages as they pass.
-#[derive(Debug, Default)]
-struct Frames {
-    header: [u8; FRAME + 4],
-    have: usize,
-    body_left: usize,
-    passing: Passing,
-}
-
-impl Frames {
-    /// Looks at bytes in order. `encrypted` says whether a cleartext password may be given.
-    fn scan(&mut self, mut bytes: &[u8], encrypted: bool) -> Result<(), Fault> {
-        while !bytes.is_empty() {
-            if self.have >= FRAME && self.body_left == 0 {
-                self.have = 0;
-            }
-            if self.have < FRAME {
-                self.passing.sasl_continued = false;
-                self.header[self.have] = bytes[0];
-                self.have += 1;
-                bytes = &bytes[1..];
-                if self.have == FRAME {
-                    self.body_left = self.announced()?;
-                }
-                continue;
-            }
-            if self.have < self.header.len() {
-                self.header[self.have] = bytes[0];
-                self.have += 1;
-                self.body_left -= 1;
-                bytes = &bytes[1..];
-                // AuthenticationCleartextPassword is `R`, length 8, code 3.
-                if !encrypted && self.have == self.header.len() && self.header == *b"R\0\0\0\x08\0\0\0\x03" {
-                    return Err(Fault::CleartextPassword);
-                }
-                self.note();
-                continue;
-            }
-            let (body, rest) = bytes.split_at(self.body_left.min(bytes.len()));
-            // AuthenticationSASL, code 10, lists mechanisms.
-            if let [b'R', .., 0, 0, 0, 10] = self.header {
-                self.look_for_binding(body);
-            }
-            self.body_left -= body.len();
-            bytes = rest;
-            self.note();
-        }
-        Ok(())
-    }
-
-    fn look_for_binding(&mut self, body: &[u8]) {
-        for &byte in body {
-            let matched = &mut self.passing.binding;
-            match BINDING.get(*matched) {
-                None => return,
-                Some(&next) if next == byte => *matched += 1,
-                // No piece of the name but its first letter begins it anew.
-                Some(_) => *matched = usize::from(byte == BINDING[0]),
-            }
-        }
-    }
-
-    /// Takes note of a message that is whole.
-    fn note(&mut self) {
-        if self.body_left > 0 {
-            return;
-        }
-        match self.header {
-            [b'Z', ..] => self.passing.transaction = self.header[FRAME],
-            // AuthenticationSASLContinue is code 11.
-            [b'R', .., 0, 0, 0, 11] => self.passing.sasl_continued = true,
-            _ => {}
-        }
-    }
-
-    /// The length of the body that the header announces.
-    fn announced(&mut self) -> Result<usize, Fault> {
-        let [kind, a, b, c, d, ..] = self.header;
-        let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
-        self.passing.rows |= kind == b'D';
-        if kind == b'D' && length > MOST_RECEIVED && length <= LONGEST_ROW {
-            return Err(self.passing.excess());
-        }
-        // Every backend message type is a letter or a digit, and the length counts itself.
-        if !kind.is_ascii_alphanumeric() || !(4..=MOST_RECEIVED).contains(&length) {
-            return Err(Fault::NotPostgres);
-        }
-        Ok(length - 4)
-    }
 }
 
 /// How the conversation begins.
