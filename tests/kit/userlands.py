@@ -24,7 +24,6 @@ from servers import Postgres  # noqa: E402
 BUILT = ROOT / "target/wheels"
 KEPT = ROOT / ".cache/userlands"
 SUITES = ["bullseye", "bookworm", "trixie"]
-MIRROR = "http://deb.debian.org/debian"
 LIBCS = ["musl", "gnu"]
 HERE = platform.machine()
 ARM = ["qemu-aarch64-static"]  # with a static program it needs nothing else
@@ -53,7 +52,7 @@ def userland(suite: str) -> Path:
         KEPT.mkdir(parents=True, exist_ok=True)
         half = Path(tempfile.mkdtemp(dir=KEPT, prefix="half-"))
         include = "--include=ca-certificates,python3,python3-venv"
-        run("debootstrap", "--variant=minbase", include, suite, half, MIRROR)
+        run("debootstrap", "--variant=minbase", include, suite, half)
         (half / "etc/hosts").write_text("127.0.0.1 localhost\n")
         half.chmod(0o755)
         half.rename(kept)
