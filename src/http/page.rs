@@ -238,12 +238,12 @@ fn numbers(early: &EarlyWarnings) -> String {
     let Some(vitals) = early.vitals() else { return String::new() };
     let mut text = String::new();
     if let Some(room) = vitals.room {
-        let is_bad = early.shows(Reason::ConnectionsScarce);
-        text.push_str(&drawings::used("sessions", room.used, room.limit, "", is_bad));
+        let is_scarce = early.shows(Reason::ConnectionsScarce);
+        text.push_str(&drawings::used("sessions", room.used, room.limit, "", is_scarce));
     }
     if let (Some(stored), Some(limit)) = (vitals.stored, vitals.storage_limit) {
-        let is_bad = early.shows(Reason::StorageScarce);
-        text.push_str(&drawings::used("storage", stored >> 20, limit >> 20, " MB", is_bad));
+        let is_scarce = early.shows(Reason::StorageScarce);
+        text.push_str(&drawings::used("storage", stored >> 20, limit >> 20, " MB", is_scarce));
     }
     let mut parts = Vec::new();
     if let Some(age) = vitals.oldest_transaction {

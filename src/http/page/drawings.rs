@@ -49,11 +49,14 @@ pub(super) fn phases(outcome: &Outcome) -> String {
 }
 
 /// How much of something is used, as a bar and in words.
-pub(super) fn used(name: &str, used: u64, limit: u64, unit: &str, is_bad: bool) -> String {
+pub(super) fn used(name: &str, used: u64, limit: u64, unit: &str, is_scarce: bool) -> String {
     let width = WIDTH * (used.min(limit) as f64) / (limit.max(1) as f64);
-    let class = if is_bad { "bad" } else { "ok" };
-    let rect = format!("<rect class=\"{class}\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>");
-    format!("{}<p class=\"dim\">{name}: {used} of {limit}{unit}</p>\n", svg("bar", &rect))
+    let class = if is_scarce { "low" } else { "ok" };
+    let rects = format!(
+        "<rect class=\"rest\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/><rect class=\"{class}\" width=\"{width:.1}\" \
+         height=\"{HEIGHT}\"/>"
+    );
+    format!("{}<p class=\"dim\">{name}: {used} of {limit}{unit}</p>\n", svg("bar", &rects))
 }
 
 /// The newest results, the newest at the right: taller is slower. Empty without results.

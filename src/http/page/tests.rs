@@ -1,8 +1,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::WarnAt;
 use crate::http::routes::tests::{FELL, NOT_RUN, UP, WRONG, World};
 use crate::probe::Reason;
+use crate::probe::vitals::{Limit, Room, Vitals};
 use crate::state::samples::{NO_DATABASE, SQL, deep, query};
 
 const S: Duration = Duration::from_secs(1);
@@ -127,5 +129,32 @@ fn before_the_first_result_there_is_nothing_to_draw() {
 fn every_placeholder_is_filled() {
     for name in TEMPLATE.split('{').skip(1).filter_map(|rest| rest.split_once('}')) {
         assert!(!page(&World::new(&[SQL], &[UP, UP, UP])).contains(&format!("{{{}}}", name.0)), "{}", name.0);
+    }
+}
+
+#[test]
+fn what_may_hurt_the_database_soon_is_shown_as_used_of_limit() {
+    let mut world = World::new(&[], &[UP, UP]);
+    assert!(!part(&page(&world), "database").contains("sessions:"), "nothing is known yet");
+    for (used, width, class) in [(5, "300.0", "ok"), (9, "540.0", "low")] {
+        let vitals = Vitals {
+            room: Some(Room { of: Limit::Server, limit: 10, used }),
+            oldest_transaction: Some(Duration::from_secs(75)),
+            lock_waiters: 2,
+            storage_limit: Some(512 << 20),
+            stored: Some(128 << 20),
+            ..Vitals::default()
+        };
+        for _ in 0..2 {
+            deep(&mut world.snapshot).early.take(vitals.clone(), &WarnAt::default());
+        }
+        let page = page(&world);
+        let database = part(&page, "database");
+        let bar = format!("<rect class=\"{class}\" width=\"{width}\"");
+        let sessions = format!("sessions: {used} of 10");
+        for piece in [&*bar, &sessions, "storage: 128 of 512 MB", "oldest transaction 1m 15s", "waiting for a lock: 2"]
+        {
+            assert!(database.contains(piece), "{piece}: {database}");
+        }
     }
 }
