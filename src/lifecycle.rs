@@ -342,14 +342,12 @@ impl CheckThread {
     async fn tick(&self, recorder: &RefCell<Recorder>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = Instant::now();
         loop {
             tokio::select! {
                 planned = ticks.tick() => {
                     let now = Instant::now();
                     self.process.pulse.tick(now, now.saturating_duration_since(planned));
-                    recorder.borrow().add_down_time(now - before);
-                    before = now;
+                    recorder.borrow_mut().count_down_time();
                 }
                 () = self.metrics.process.wanted() => self.metrics.process.take(),
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub(crate) struct Recorder {
     warned_of_plaintext: bool,
     server_started: Option<String>,
     said_no_vitals: bool,
+    /// Up to here the time that checks were down is counted.
+    down_time_counted: Instant,
 }
 
 impl Recorder {
@@ -67,6 +69,7 @@ impl Recorder {
             warned_of_plaintext: false,
             server_started: None,
             said_no_vitals: false,
+            down_time_counted: Instant::now(),
         }
     }
 
@@ -193,8 +196,11 @@ impl Recorder {
         self.log.warning(text);
     }
 
-    /// Time has passed on the check thread.
-    pub(crate) fn add_down_time(&self, passed: Duration) {
+    /// Counts the time since it was last called for the checks that are down. It is called each second, and before a
+    /// result changes who is down: an outage that is shorter counts too.
+    pub(crate) fn count_down_time(&mut self) {
+        let now = Instant::now();
+        let passed = now - std::mem::replace(&mut self.down_time_counted, now);
         self.metrics.add_down_time(&self.board.borrow(), passed, self.process.is_draining());
     }
 
@@ -244,6 +250,7 @@ impl Recorder {
             // logged. The database is not told to end.
             return;
         }
+        self.count_down_time();
         self.metrics.record(id, &outcome);
         let mut transition = None;
         self.change(|snapshot| {

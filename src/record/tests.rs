@@ -53,7 +53,11 @@ async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
     let (mut recorder, process, metrics) = recorder(&config(&[]), silent());
     app(&mut recorder, None);
     database(&mut recorder, Some(Reason::AuthFailed));
-    recorder.add_down_time(Duration::from_secs(8));
+    for lane in [Lane::App, Lane::Database] {
+        recorder.plan(lane, Instant::now() + Duration::from_secs(60));
+    }
+    advance(Duration::from_secs(8)).await;
+    recorder.count_down_time();
     let counted = async |recorder: &Recorder| {
         let mut scrape = scrape(&metrics, &recorder.snapshot()).await;
         scrape.samples.retain(|series, _| !series.starts_with("process_"));
@@ -63,7 +67,8 @@ async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
     process.draining.store(true, Ordering::Relaxed);
     for reason in STOPPING {
         app(&mut recorder, reason);
-        recorder.add_down_time(Duration::from_secs(8));
+        advance(Duration::from_secs(8)).await;
+        recorder.count_down_time();
     }
     let mut after = counted(&recorder).await;
     let down = "sidepulse_check_down_seconds_total check=database";
@@ -82,8 +87,8 @@ async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_from_before_the_start_counts_after_five_minutes() {
     let (mut recorder, _, metrics) = recorder(&config(&[SQL]), silent());
-    // A scrape takes another second.
-    for (pass, counted) in [(1, [0.0, 0.0, 0.0]), (296, [0.0, 0.0, 0.0]), (1, [1.0, 1.0, 1.0]), (1, [1.0, 1.0, 2.0])] {
+    // A scrape takes another second and a bit.
+    for (pass, counted) in [(1, [0.0, 0.0, 0.0]), (296, [0.0, 0.0, 0.0]), (1, [1.0, 1.0, 0.0]), (1, [1.0, 1.0, 2.0])] {
         advance(Duration::from_secs(pass)).await;
         let failed = ended(Instant::now(), Some(Reason::ConnectTimeout));
         let due = Instant::now() + Duration::from_secs(60);
@@ -92,7 +97,7 @@ async fn an_outage_from_before_the_start_counts_after_five_minutes() {
         recorder.app(failed.clone());
         let report = DatabaseReport { sql: vec![failed.clone()], ..report(&recorder, failed) };
         recorder.database(report);
-        recorder.add_down_time(Duration::from_secs(1));
+        recorder.count_down_time();
         let scrape = scrape(&metrics, &recorder.snapshot()).await;
         for check in ["app", "database", "sql_migrations"] {
             let series = [
@@ -100,9 +105,22 @@ async fn an_outage_from_before_the_start_counts_after_five_minutes() {
                 format!("sidepulse_transitions_total check={check} to=down"),
                 format!("sidepulse_check_down_seconds_total check={check}"),
             ];
-            assert_eq!(series.map(|series| scrape.samples[series.as_str()]), counted, "{check}");
+            assert_eq!(series.map(|series| scrape.samples[series.as_str()].floor()), counted, "{check}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_between_two_ticks_counts() {
+    let (mut recorder, _, metrics) = recorder(&config(&[]), silent());
+    for (pass, reason) in [(300, None), (400, Some(Reason::AuthFailed)), (250, None), (350, None)] {
+        advance(Duration::from_millis(pass)).await;
+        database(&mut recorder, reason);
+    }
+    recorder.count_down_time();
+    let down =
+        scrape(&metrics, &recorder.snapshot()).await.samples["sidepulse_check_down_seconds_total check=database"];
+    assert_eq!(down, 0.25);
 }
 
 #[test]
