@@ -34,7 +34,7 @@ mod kernel;
 mod mistakes;
 mod visibility;
 
-pub(crate) use activity::Finding;
+pub(crate) use activity::Activity;
 pub(crate) use app_connections::AppConnections;
 use app_url::AppChecks;
 use mistakes::{Compute, Mistakes};
@@ -49,7 +49,7 @@ const TRIAL: Duration = Duration::from_millis(200);
 
 /// What to do at the database now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum Decision {
     /// The deep query.
     Query,
     /// DNS, TCP, TLS and the certificate, without a login.
@@ -89,18 +89,18 @@ struct Situation {
 }
 
 /// Decides what to do now.
-fn decide(policy: &Policy, situation: &Situation) -> Action {
+fn decide(policy: &Policy, situation: &Situation) -> Decision {
     let due = |after: Option<Duration>, age: Duration| after.is_some_and(|after| age >= after);
     if !situation.healthy
         || (situation.active && situation.rested)
         || due(policy.max_age, situation.unverified_for)
         || (situation.unseen && due(Some(policy.economy_interval), situation.unverified_for))
     {
-        Action::Query
+        Decision::Query
     } else if situation.handshake_failed || due(policy.idle_handshake, situation.unreached_for) {
-        Action::Handshake
+        Decision::Handshake
     } else {
-        Action::Nothing
+        Decision::Nothing
     }
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoin
 #[derive(Debug)]
 pub(crate) struct Noticed {
     /// What to do now.
-    pub(crate) action: Action,
+    pub(crate) decision: Decision,
     /// The app's open connections to the database, where they can be seen.
     pub(crate) app_connections: Option<usize>,
     /// Our own app checks make the app use the database.
@@ -225,7 +225,7 @@ impl Economy {
     }
 
     /// What the app has done at the database since the last time; `None` where that cannot be seen.
-    pub(crate) async fn observe(&mut self) -> Option<Finding> {
+    pub(crate) async fn observe(&mut self) -> Option<Activity> {
         let pause = CLOSE_DELAY.min(self.interval / CLOSE_DELAY_PART);
         match &mut self.connections {
             Ok(connections) => connections.compare_twice(pause).await.ok(),
@@ -234,7 +234,7 @@ impl Economy {
     }
 
     /// Decides what to do now, from what was found, what is known, and when the app was checked.
-    pub(crate) fn decide(&mut self, found: Option<&Finding>, snapshot: &Snapshot, checks: &AppChecks) -> Noticed {
+    pub(crate) fn decide(&mut self, found: Option<&Activity>, snapshot: &Snapshot, checks: &AppChecks) -> Noticed {
         let now = Instant::now();
         // Without an address of the host no socket can be known to lead there, whatever the app does.
         let known = self.traffic.has_addresses();
@@ -254,13 +254,13 @@ impl Economy {
         // After a mistake only what is seen when the wait is over counts: the database may be asleep by then.
         self.active &= self.mistakes.wait().is_none() || now >= self.rested_at;
         let idle = healthy && !self.active && !self.handshake_failed;
-        let action = decide(&self.policy, &self.situation(healthy, now));
-        if action == Action::Query {
+        let decision = decide(&self.policy, &self.situation(healthy, now));
+        if decision == Decision::Query {
             let active = mem::take(&mut self.active);
             self.by_activity = healthy && active;
         }
         Noticed {
-            action,
+            decision,
             app_connections: found.filter(|_| known).map(|found| found.connections),
             app_uses_database: self.suspicion.is_certain(),
             idle,
@@ -298,8 +298,8 @@ impl Economy {
 
     /// A query or a handshake has failed. One handshake need not be more than a moment's trouble: the next follows
     /// soon, and the deep query when the check is down.
-    pub(crate) fn failed(&mut self, action: Action) {
-        self.handshake_failed = action == Action::Handshake;
+    pub(crate) fn failed(&mut self, decision: Decision) {
+        self.handshake_failed = decision == Decision::Handshake;
     }
 
     /// How long to wait until the next decision, where all is well.

@@ -248,7 +248,7 @@ impl Site {
         {
             misdirected.note(request.headers().get(HOST), &self.log);
         }
-        self.metrics.answered(reply.counted());
+        self.metrics.answered(reply.labels());
         reply
     }
 

@@ -34,9 +34,9 @@ mod signals;
 mod terminal;
 
 pub use signals::Signals;
-pub(crate) use signals::{Came, Heard, code_of, signal_name};
+pub(crate) use signals::{SignalEvent, code_of, signal_name};
 pub use terminal::hold_terminal_signals;
-pub(crate) use terminal::{at_terminal, with_none_held};
+pub(crate) use terminal::{ReceivedSignal, at_terminal, with_none_held};
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
@@ -141,8 +141,8 @@ impl Daemon {
         let address = listener.local_addr().map_err(|error| internal(error.to_string()))?;
         let started = Instant::now();
         let snapshot = Snapshot::new(config, started);
-        let metrics =
-            Metrics::new(config, &snapshot, routes::answers(config)).map_err(|error| internal(error.to_string()))?;
+        let metrics = Metrics::new(config, &snapshot, routes::request_labels(config))
+            .map_err(|error| internal(error.to_string()))?;
         let (sender, board) = watch::channel(Arc::new(snapshot));
         let site = Arc::new(Site {
             board,
@@ -235,15 +235,15 @@ impl Alone {
     /// Waits for the next SIGTERM or SIGINT, and returns its name.
     async fn next_stop(&mut self) -> String {
         loop {
-            match self.signals.heard().await {
-                Heard::Stop(came) => return signal_name(came.number),
-                Heard::Other(came) if !self.has_said => {
+            match self.signals.next().await {
+                SignalEvent::Stop(signal) => return signal_name(signal.number),
+                SignalEvent::Other(signal) if !self.has_said => {
                     self.has_said = true;
-                    let name = signal_name(came.number);
+                    let name = signal_name(signal.number);
                     self.log.warning(format!("{name} is ignored: there is nothing to reload; SIGTERM stops sidepulse"));
                 }
-                Heard::Other(_) => {}
-                Heard::Child => take_orphans_in(),
+                SignalEvent::Other(_) => {}
+                SignalEvent::ChildEnded => take_orphans_in(),
             }
         }
     }

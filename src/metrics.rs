@@ -31,7 +31,7 @@ const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The path and the status of an answer, as the request counter tells them apart.
-pub(crate) type Answer = (&'static str, u16);
+pub(crate) type RequestLabels = (&'static str, u16);
 
 /// The series of one check, resolved once.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(crate) struct Metrics {
     certificate: Option<GaugeVec>,
     app_connections: Option<IntGaugeVec>,
     vitals: Option<VitalsSeries>,
-    requests: HashMap<Answer, IntCounter>,
+    requests: HashMap<RequestLabels, IntCounter>,
     lag: Gauge,
     dropped: IntCounter,
     encoded: Mutex<Option<(Instant, Bytes)>>,
@@ -95,14 +95,14 @@ fn family<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus:
 }
 
 impl Metrics {
-    /// Every series that can occur, at zero; `answers` are those that a request can get.
+    /// Every series that can occur, at zero; `requests` are the labels that an answered request can have.
     ///
     /// # Errors
     /// Only a mistake in this file: two families of one name, or a bad label.
     pub(crate) fn new(
         config: &Config,
         snapshot: &Snapshot,
-        answers: impl IntoIterator<Item = Answer>,
+        requests: impl IntoIterator<Item = RequestLabels>,
     ) -> prometheus::Result<Metrics> {
         let labels = config.railway.replica.iter().map(|id| ("railway_replica".to_owned(), id.clone())).collect();
         let registry = Registry::new_custom(None, Some(labels).filter(|l: &HashMap<_, _>| !l.is_empty()))?;
@@ -196,7 +196,7 @@ impl Metrics {
         let only = |wanted: bool| wanted.then_some(());
         let answered =
             counters("sidepulse_http_requests_total", "Requests answered, by path and status.", &["path", "code"])?;
-        let requests = answers
+        let requests = requests
             .into_iter()
             .map(|(path, code)| ((path, code), answered.with_label_values(&[path, &code.to_string()])))
             .collect();
@@ -323,7 +323,7 @@ impl Metrics {
     }
 
     /// Counts an answered request.
-    pub(crate) fn answered(&self, answer: Answer) {
+    pub(crate) fn answered(&self, answer: RequestLabels) {
         if let Some(requests) = self.requests.get(&answer) {
             requests.inc();
         }

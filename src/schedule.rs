@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::{AppSettings, DatabaseSettings};
 use crate::economy::app_url::{self, AppChecks};
-use crate::economy::{Action, Economy};
+use crate::economy::{Decision, Economy};
 use crate::probe::app::AppProbe;
 use crate::probe::database::{DatabaseProbe, DatabaseReport, Handshake};
 use crate::probe::traffic::Traffic;
@@ -133,33 +133,33 @@ impl<'a> Schedule<'a> {
         let mut economy = Economy::of(&settings, &traffic);
         let mut certificate_due = Instant::now();
         loop {
-            let action = match &mut economy {
+            let decision = match &mut economy {
                 Some(economy) => self.decide(economy).await,
-                None => Action::Query,
+                None => Decision::Query,
             };
             let mut passed = None;
-            let failure = match action {
-                Action::Query => {
+            let failure = match decision {
+                Decision::Query => {
                     let queried = lane.query().await;
                     passed = queried.facts;
                     queried.failure
                 }
-                Action::Handshake => {
+                Decision::Handshake => {
                     let (failure, certificate) = lane.handshake().await;
                     if certificate {
                         certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
                     }
                     failure
                 }
-                Action::Nothing => None,
+                Decision::Nothing => None,
             };
             let mut wait = rhythm.after(failure, Instant::now());
             if let Some(economy) = &mut economy {
-                match (failure, action) {
-                    (Some(_), _) => economy.failed(action),
-                    (None, Action::Query) => economy.verified(passed.as_ref(), wait),
-                    (None, Action::Handshake) => economy.reached(),
-                    (None, Action::Nothing) => {}
+                match (failure, decision) {
+                    (Some(_), _) => economy.failed(decision),
+                    (None, Decision::Query) => economy.verified(passed.as_ref(), wait),
+                    (None, Decision::Handshake) => economy.reached(),
+                    (None, Decision::Nothing) => {}
                 }
                 if failure.is_none() {
                     wait = economy.wait();
@@ -167,7 +167,7 @@ impl<'a> Schedule<'a> {
             }
             let mut due = Instant::now() + wait;
             self.recorder.borrow().plan(Lane::Database, due);
-            if action == Action::Query && failure.is_none() {
+            if decision == Decision::Query && failure.is_none() {
                 lane.vitals().await;
                 // A failure here needs no report of its own: the next deep check meets it as well.
                 if Instant::now() >= certificate_due && lane.read_certificate().await {
@@ -182,7 +182,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// Lets economy decide, and has recorded what it noticed.
-    async fn decide(&self, economy: &mut Economy) -> Action {
+    async fn decide(&self, economy: &mut Economy) -> Decision {
         let found = economy.observe().await;
         let mut recorder = self.recorder.borrow_mut();
         let noticed = economy.decide(found.as_ref(), &recorder.snapshot(), &self.app_checks.borrow());
@@ -196,7 +196,7 @@ impl<'a> Schedule<'a> {
             recorder.app_uses_database(app_url::REMEDY);
         }
         recorder.idle(noticed.idle);
-        noticed.action
+        noticed.decision
     }
 }
 

@@ -36,27 +36,27 @@ const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 /// Runs the checks; with `wait` again and again until all pass or the time is over.
 pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool, log: &Log) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
-    let rows = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
-    print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) });
-    if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let results = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
+    print(&if json { as_json(&results) } else { as_table(&results, io::stdout().is_terminal()) });
+    if worst(&results) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// What the newest round found. Without `until` there is one round.
-async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<Row> {
+async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<CheckResult> {
     let mut next_line = Instant::now();
     loop {
         if let Some(until) = until {
             probes.end_by(until);
         }
         let round = probes.check().await;
-        let row = |check| Row::of(check, &round, probes.config);
-        let rows: Vec<Row> = round.snapshot.checks().filter_map(row).collect();
+        let result = |check| CheckResult::of(check, &round, probes.config);
+        let results: Vec<CheckResult> = round.snapshot.checks().filter_map(result).collect();
         let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        if worst(&rows) != Status::Fail || left.is_zero() {
+        if worst(&results) != Status::Fail || left.is_zero() {
             clear_progress();
-            return rows;
+            return results;
         }
-        let waiting_for = failing(&rows);
+        let waiting_for = failing(&results);
         if io::stderr().is_terminal() {
             // Written over each time.
             let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {waiting_for} ({} s left)", left.as_secs());
@@ -72,8 +72,8 @@ async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, lo
     }
 }
 
-fn worst(rows: &[Row]) -> Status {
-    rows.iter().map(|row| row.status).max().unwrap_or(Status::Pass)
+fn worst(results: &[CheckResult]) -> Status {
+    results.iter().map(|result| result.status).max().unwrap_or(Status::Pass)
 }
 
 /// The settings of a probe that asks for the vitals in each round, not once a minute.
@@ -184,12 +184,12 @@ impl<'a> Probes<'a> {
 #[derive(Serialize)]
 struct Summary<'a> {
     status: Status,
-    checks: &'a [Row],
+    checks: &'a [CheckResult],
 }
 
 /// One check's result.
 #[derive(Serialize)]
-struct Row {
+struct CheckResult {
     name: String,
     status: Status,
     reason: Option<&'static str>,
@@ -212,9 +212,9 @@ struct Row {
     not_run: bool,
 }
 
-impl Row {
+impl CheckResult {
     /// `None` without a result.
-    fn of(check: &CheckState, round: &Round, config: &Config) -> Option<Row> {
+    fn of(check: &CheckState, round: &Round, config: &Config) -> Option<CheckResult> {
         let Round { snapshot, now, sessions } = round;
         let outcome = check.newest.as_ref()?;
         let judged = readiness::judge(check, snapshot, *now);
@@ -225,7 +225,7 @@ impl Row {
         let hint = (check.id == CheckId::App && snapshot.app_uses_database).then(|| app_url::REMEDY.to_owned());
         let server_version = server.and_then(|server| server.server_version.clone());
         let plan = config.database.as_ref().map(|settings| &settings.plan);
-        Some(Row {
+        Some(CheckResult {
             name: check.id.name(),
             status: judged.status,
             reason: judged.reason.map(Reason::as_str),
@@ -261,65 +261,66 @@ fn kind(plan: &Plan) -> &'static str {
     }
 }
 
-fn as_json(rows: &[Row]) -> String {
-    let summary = Summary { status: worst(rows), checks: rows };
+fn as_json(results: &[CheckResult]) -> String {
+    let summary = Summary { status: worst(results), checks: results };
     format!("{}\n", serde_json::to_string(&summary).unwrap_or_default())
 }
 
-fn as_table(rows: &[Row], colour: bool) -> String {
+fn as_table(results: &[CheckResult], colour: bool) -> String {
     let mut text = String::new();
     let mut printed = None;
-    for row in rows {
-        let (sign, code) = match row.status {
+    for result in results {
+        let (sign, code) = match result.status {
             Status::Pass => ("✓", "32"),
             Status::Warn => ("!", "33"),
             Status::Fail => ("✗", "31"),
         };
-        let status = row.status.as_str();
-        let verdict = row.reason.map_or(status.to_owned(), |reason| format!("{status}: {reason}"));
+        let status = result.status.as_str();
+        let verdict = result.reason.map_or(status.to_owned(), |reason| format!("{status}: {reason}"));
         let verdict = if colour { format!("\x1b[{code}m{sign} {verdict}\x1b[0m") } else { format!("{sign} {verdict}") };
-        text.push_str(&format!("{:<12} {verdict}\n", row.name));
+        text.push_str(&format!("{:<12} {verdict}\n", result.name));
         let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<12} {value}\n"));
-        if row.not_run {
+        if result.not_run {
             line("not run", "the database check failed");
             continue;
         }
-        let phases: Vec<String> = row
+        let phases: Vec<String> = result
             .phases_ms
             .iter()
             .map(|(phase, took)| format!("{} {:.1}", phase.as_str(), millis::exact(took)))
             .collect();
-        line("took", &format!("{:.1} ms  ({})", row.duration_ms, phases.join(", ")));
-        if row.attempts > 1 {
-            line("attempts", &row.attempts.to_string());
+        line("took", &format!("{:.1} ms  ({})", result.duration_ms, phases.join(", ")));
+        if result.attempts > 1 {
+            line("attempts", &result.attempts.to_string());
         }
-        let server: Vec<&str> = row.kind.into_iter().chain(row.server_version.as_deref()).collect();
+        let server: Vec<&str> = result.kind.into_iter().chain(result.server_version.as_deref()).collect();
         if !server.is_empty() {
             line("server", &server.join(" "));
         }
-        if let Some(end) = &row.certificate_expiry {
+        if let Some(end) = &result.certificate_expiry {
             line("certificate", &format!("ends {end}"));
         }
-        for (name, text) in &row.numbers {
+        for (name, text) in &result.numbers {
             line(name, text);
         }
-        if let Some(message) = &row.message {
+        if let Some(message) = &result.message {
             line("message", message);
         }
-        if let Some(remedy) = &row.remedy
+        if let Some(remedy) = &result.remedy
             && printed != Some(remedy)
         {
             line("what to do", remedy);
         }
-        printed = row.remedy.as_ref();
+        printed = result.remedy.as_ref();
     }
     text
 }
 
 /// As in `/readyz`: the failing checks and their reasons.
-fn failing(rows: &[Row]) -> String {
-    let failing = rows.iter().filter(|row| row.status == Status::Fail);
-    let parts: Vec<String> = failing.filter_map(|row| Some(format!("{}: {}", row.name, row.reason?))).collect();
+fn failing(results: &[CheckResult]) -> String {
+    let failing = results.iter().filter(|result| result.status == Status::Fail);
+    let parts: Vec<String> =
+        failing.filter_map(|result| Some(format!("{}: {}", result.name, result.reason?))).collect();
     parts.join("; ")
 }
 

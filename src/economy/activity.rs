@@ -62,7 +62,7 @@ pub(crate) enum Whose {
 
 /// What a dump found, beside the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(crate) struct Activity {
     /// The app's open connections to the database.
     pub(crate) connections: usize,
     /// When the app's connections received data at the latest, where that is since the dump before.
@@ -75,7 +75,7 @@ pub(crate) struct Finding {
     pub(crate) took: Duration,
 }
 
-impl Finding {
+impl Activity {
     /// The app has used the database since the dump before.
     pub(crate) fn is_active(&self) -> bool {
         self.overflow || !self.moments.is_empty() || !self.held.is_empty()
@@ -142,7 +142,7 @@ impl History {
 
     /// A dump from `began` to `ended`: all sockets to the database's port, and whose each is. The kernel read the ages
     /// at some moment in between.
-    pub(crate) fn compare(&mut self, seen: &[(ListedSocket, Whose)], began: Instant, ended: Instant) -> Finding {
+    pub(crate) fn compare(&mut self, seen: &[(ListedSocket, Whose)], began: Instant, ended: Instant) -> Activity {
         let mut held = Vec::new();
         for (socket, _) in seen.iter().filter(|(_, whose)| *whose == Whose::TheApps) {
             let moment = ended.checked_sub(socket.quiet_for).filter(|moment| self.dumps[0].precedes(*moment));
@@ -160,7 +160,7 @@ impl History {
         self.dumps[0] = Dump { began: Some(began), listed: known.map(|(socket, _)| socket.cookie).collect() };
         let (moments, overflow) = (mem::take(&mut self.moments), mem::take(&mut self.overflow));
         let connections = of_others().filter(|(socket, _)| socket.established).count();
-        Finding { connections, moments, held, overflow, took: ended.saturating_duration_since(began) }
+        Activity { connections, moments, held, overflow, took: ended.saturating_duration_since(began) }
     }
 
     fn has_listed(&self, cookie: u64) -> bool {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::activity::{EndedSocket, Finding, History, ListedSocket, Whose};
+use super::activity::{Activity, EndedSocket, History, ListedSocket, Whose};
 use super::kernel::{self, EndedSockets};
 use crate::dsn::Endpoint;
 use crate::probe::traffic::Traffic;
@@ -84,7 +84,7 @@ impl AppConnections {
     ///
     /// # Errors
     /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
-    pub(crate) fn compare(&mut self) -> io::Result<Finding> {
+    pub(crate) fn compare(&mut self) -> io::Result<Activity> {
         let observed = &self.observed;
         if !observed.traffic.is_complete() {
             return Err(io::ErrorKind::Unsupported.into());
@@ -105,7 +105,7 @@ impl AppConnections {
     ///
     /// # Errors
     /// As for [`compare`](Self::compare).
-    pub(crate) async fn compare_twice(&mut self, pause: Duration) -> io::Result<Finding> {
+    pub(crate) async fn compare_twice(&mut self, pause: Duration) -> io::Result<Activity> {
         let mut found = self.compare()?;
         if found.is_doubtful() {
             sleep(pause).await;

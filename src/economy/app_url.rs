@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::activity::{Finding, JIFFY};
+use super::activity::{Activity, JIFFY};
 
 /// The warning, with its remedy.
 pub(crate) const REMEDY: &str = "the app URL uses the database: each app check keeps it awake; set SIDEPULSE_APP_URL to a \
@@ -64,10 +64,10 @@ pub(crate) struct Suspicion {
 
 impl Suspicion {
     /// Takes in what was found. False: the app used the database at another time too, and is cleared.
-    pub(crate) fn grows(&mut self, finding: &Finding, checks: &AppChecks) -> bool {
-        let mut moments = finding.moments.iter().chain(finding.held.iter().map(|(_, moment)| moment));
-        let ours = !finding.overflow && moments.all(|moment| checks.include(*moment, finding.took));
-        self.in_a_row = match (ours, finding.is_active()) {
+    pub(crate) fn grows(&mut self, activity: &Activity, checks: &AppChecks) -> bool {
+        let mut moments = activity.moments.iter().chain(activity.held.iter().map(|(_, moment)| moment));
+        let ours = !activity.overflow && moments.all(|moment| checks.include(*moment, activity.took));
+        self.in_a_row = match (ours, activity.is_active()) {
             (true, true) => self.in_a_row.saturating_add(1),
             (true, false) => self.in_a_row,
             (false, _) => 0,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::metrics::Answer;
+use crate::metrics::RequestLabels;
 
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -15,7 +15,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// As the request counter knows it.
-    pub(crate) fn counted(&self) -> Answer {
+    pub(crate) fn labels(&self) -> RequestLabels {
         (self.path, self.code)
     }
 }

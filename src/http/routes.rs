@@ -12,7 +12,7 @@ use super::reply::{Body, Reply};
 use super::view::View;
 use super::{health, page};
 use crate::config::Config;
-use crate::metrics::Answer;
+use crate::metrics::RequestLabels;
 use crate::probe::Reason;
 use crate::readiness::{self, Readiness, Scope, Status};
 
@@ -66,7 +66,7 @@ const fn guarded(path: &'static str, answer: fn(&Ask<'_>, View<'_>) -> (u16, Bod
 pub(crate) const OTHER: &str = "other";
 
 /// Every answer that can occur under these settings: for the request counter.
-pub(crate) fn answers(config: &Config) -> impl Iterator<Item = Answer> {
+pub(crate) fn request_labels(config: &Config) -> impl Iterator<Item = RequestLabels> {
     let (has_token, has_database) = (config.token.is_some(), config.database.is_some());
     let of_route = move |route: &'static Route| {
         let known = has_database || !route.needs_database;

@@ -41,7 +41,7 @@ fn start(variables: &[(&str, &str)]) -> Server {
     let mut snapshot = Snapshot::new(&config, Instant::now());
     snapshot.app.record(ended(Instant::now(), None));
     query(&mut snapshot).record(ended(Instant::now(), Some(Reason::AuthFailed)));
-    let metrics = Arc::new(Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap());
+    let metrics = Arc::new(Metrics::new(&config, &snapshot, routes::request_labels(&config)).unwrap());
     let site = Arc::new(Site {
         board: watch::Sender::new(Arc::new(snapshot)).subscribe(),
         process: Arc::new(ProcessState::new(Instant::now())),

@@ -9,7 +9,7 @@ use rustix::process::Signal as Known;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::terminal::{TerminalSignals, at_terminal};
+use super::terminal::{ReceivedSignal, TerminalSignals};
 
 /// `timeout` and other launchers signal the process and then its group: the same signal twice within this time is one.
 const ECHO: Duration = Duration::from_millis(250);
@@ -39,39 +39,21 @@ pub struct Signals {
     child: Option<Signal>,
     /// In `run` at a terminal: its signals, with their sender.
     terminal: Option<TerminalSignals>,
-    /// Signals other than stops that are not yet returned.
-    kept: Vec<Came>,
-    /// The newest SIGTERM or SIGINT, and when it came.
-    newest: Option<(i32, Instant)>,
+    /// Signals of the terminal other than SIGINT that are not yet returned.
+    deferred: Vec<ReceivedSignal>,
+    /// The newest SIGTERM or SIGINT, and when it was received.
+    newest_stop: Option<(i32, Instant)>,
 }
 
-/// A signal that came.
+/// What a signal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Came {
-    pub(crate) number: i32,
-    /// The terminal sent it, to everyone in the foreground.
-    pub(crate) from_terminal: bool,
-}
-
-impl Came {
-    /// A handler does not see the sender. On Linux those of the terminal are read instead; elsewhere they are taken for
-    /// the terminal's where there is one.
-    fn by_handler(number: i32) -> Self {
-        let from_terminal =
-            cfg!(not(target_os = "linux")) && number != SignalKind::terminate().as_raw_value() && at_terminal();
-        Came { number, from_terminal }
-    }
-}
-
-/// What was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum SignalEvent {
     /// SIGTERM or SIGINT.
-    Stop(Came),
+    Stop(ReceivedSignal),
     /// Any other: in `run` it is for the child.
-    Other(Came),
+    Other(ReceivedSignal),
     /// SIGCHLD: some child has ended.
-    Child,
+    ChildEnded,
 }
 
 impl Signals {
@@ -96,8 +78,15 @@ impl Signals {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         // A handler, even where our parent ignored SIGCHLD: otherwise the kernel discards the status.
         let child = if children { Some(signal(SignalKind::child())?) } else { None };
-        let mut signals =
-            Signals { terminate, interrupt, others: Vec::new(), child, terminal, kept: Vec::new(), newest: None };
+        let mut signals = Signals {
+            terminate,
+            interrupt,
+            others: Vec::new(),
+            child,
+            terminal,
+            deferred: Vec::new(),
+            newest_stop: None,
+        };
         let ignored = ignored_signals();
         for kind in others {
             let number = kind.as_raw_value();
@@ -110,61 +99,65 @@ impl Signals {
     }
 
     /// Waits for the next one. Cancel safe.
-    pub(crate) async fn heard(&mut self) -> Heard {
-        poll_fn(|context| self.poll_heard(context)).await
+    pub(crate) async fn next(&mut self) -> SignalEvent {
+        poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// A SIGTERM or SIGINT that has already come.
-    pub(crate) async fn came_already(&mut self) -> Option<i32> {
-        // Yields once, so that the runtime looks at the pipe of the signal handlers.
+    /// A SIGTERM or SIGINT that was received already.
+    pub(crate) async fn received_stop(&mut self) -> Option<i32> {
+        // Yields once, so that the runtime reads the pipe of the signal handlers.
         tokio::task::yield_now().await;
         poll_fn(|context| match self.poll_stop(context) {
-            Poll::Ready(came) => Poll::Ready(Some(came.number)),
+            Poll::Ready(signal) => Poll::Ready(Some(signal.number)),
             Poll::Pending => Poll::Ready(None),
         })
         .await
     }
 
     /// The next stop that is not the echo of the one before.
-    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<Came> {
+    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<ReceivedSignal> {
+        let (term, int) = (SignalKind::terminate().as_raw_value(), SignalKind::interrupt().as_raw_value());
         loop {
-            let came = if self.terminate.poll_recv(context).is_ready() {
-                Came::by_handler(SignalKind::terminate().as_raw_value())
+            let signal = if self.terminate.poll_recv(context).is_ready() {
+                ReceivedSignal::by_handler(term)
             } else if self.interrupt.poll_recv(context).is_ready() {
-                Came::by_handler(SignalKind::interrupt().as_raw_value())
+                ReceivedSignal::by_handler(int)
             } else if let Some(terminal) = &mut self.terminal {
                 ready!(terminal.poll(context))
             } else {
                 return Poll::Pending;
             };
-            if ![SignalKind::terminate(), SignalKind::interrupt()]
-                .map(|kind| kind.as_raw_value())
-                .contains(&came.number)
-            {
-                self.kept.push(came);
+            if signal.number != term && signal.number != int {
+                self.deferred.push(signal);
                 continue;
             }
             let now = Instant::now();
-            if self.newest.is_none_or(|(known, at)| known != came.number || now - at > ECHO) {
-                self.newest = Some((came.number, now));
-                return Poll::Ready(came);
+            if self.newest_stop.is_none_or(|(known, at)| known != signal.number || now - at > ECHO) {
+                self.newest_stop = Some((signal.number, now));
+                return Poll::Ready(signal);
             }
         }
     }
 
     /// The order matters: where Ctrl-C ends the child at the same moment, its end was requested.
-    fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
-        if let Poll::Ready(came) = self.poll_stop(context) {
-            return Poll::Ready(Heard::Stop(came));
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SignalEvent> {
+        if let Poll::Ready(signal) = self.poll_stop(context) {
+            return Poll::Ready(SignalEvent::Stop(signal));
         }
-        if let Some(came) = self.kept.pop() {
-            return Poll::Ready(Heard::Other(came));
+        if let Some(signal) = self.deferred.pop() {
+            return Poll::Ready(SignalEvent::Other(signal));
         }
-        let mut is_here = |signal: &mut Signal| signal.poll_recv(context).is_ready();
-        if let Some(number) = self.others.iter_mut().find_map(|(signal, number)| is_here(signal).then_some(*number)) {
-            return Poll::Ready(Heard::Other(Came::by_handler(number)));
+        for (signal, number) in &mut self.others {
+            if signal.poll_recv(context).is_ready() {
+                return Poll::Ready(SignalEvent::Other(ReceivedSignal::by_handler(*number)));
+            }
         }
-        if self.child.as_mut().is_some_and(is_here) { Poll::Ready(Heard::Child) } else { Poll::Pending }
+        if let Some(child) = &mut self.child
+            && child.poll_recv(context).is_ready()
+        {
+            return Poll::Ready(SignalEvent::ChildEnded);
+        }
+        Poll::Pending
     }
 }
 

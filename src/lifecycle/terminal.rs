@@ -3,6 +3,8 @@
 
 use std::io::{self, IsTerminal};
 
+use tokio::signal::unix::SignalKind;
+
 #[cfg(not(target_os = "linux"))]
 pub(super) use elsewhere::TerminalSignals;
 #[cfg(not(target_os = "linux"))]
@@ -15,6 +17,23 @@ pub(super) use on_linux::TerminalSignals;
 pub use on_linux::hold_terminal_signals;
 #[cfg(target_os = "linux")]
 pub(crate) use on_linux::with_none_held;
+
+/// A signal to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReceivedSignal {
+    pub(crate) number: i32,
+    /// The terminal sent it, to everyone in the foreground.
+    pub(crate) from_terminal: bool,
+}
+
+impl ReceivedSignal {
+    /// One that a handler received, which does not see the sender. On Linux the terminal's signals are read instead;
+    /// elsewhere any but SIGTERM is taken for the terminal's where there is one.
+    pub(super) fn by_handler(number: i32) -> Self {
+        let is_term = number == SignalKind::terminate().as_raw_value();
+        ReceivedSignal { number, from_terminal: cfg!(not(target_os = "linux")) && !is_term && at_terminal() }
+    }
+}
 
 /// Whether this runs at a terminal: then the child stays in our group, where Ctrl-C reaches it.
 pub(crate) fn at_terminal() -> bool {
@@ -30,8 +49,7 @@ mod on_linux {
     use nix::sys::signalfd::{SfdFlags, SignalFd};
     use tokio::sync::mpsc;
 
-    use super::super::signals::Came;
-    use super::at_terminal;
+    use super::{ReceivedSignal, at_terminal};
 
     /// The sender of what a terminal sends (`si_code` in sigaction(2)).
     const SI_KERNEL: i32 = 0x80;
@@ -66,7 +84,7 @@ mod on_linux {
     }
 
     /// INT, QUIT and WINCH with their sender.
-    pub(in super::super) struct TerminalSignals(mpsc::Receiver<Came>);
+    pub(in super::super) struct TerminalSignals(mpsc::Receiver<ReceivedSignal>);
 
     impl TerminalSignals {
         /// `None` where there is no terminal. They are read on a thread of their own.
@@ -83,20 +101,20 @@ mod on_linux {
             Ok(Some(TerminalSignals(told)))
         }
 
-        pub(in super::super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Came> {
+        pub(in super::super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<ReceivedSignal> {
             match self.0.poll_recv(context) {
-                Poll::Ready(Some(came)) => Poll::Ready(came),
+                Poll::Ready(Some(signal)) => Poll::Ready(signal),
                 // None: the reader has ended.
                 _ => Poll::Pending,
             }
         }
     }
 
-    fn read(signals: &SignalFd, tell: &mpsc::Sender<Came>) {
+    fn read(signals: &SignalFd, tell: &mpsc::Sender<ReceivedSignal>) {
         while let Ok(Some(read)) = signals.read_signal() {
             let number = i32::try_from(read.ssi_signo).unwrap_or_default();
-            let came = Came { number, from_terminal: read.ssi_code == SI_KERNEL };
-            if tell.blocking_send(came).is_err() {
+            let signal = ReceivedSignal { number, from_terminal: read.ssi_code == SI_KERNEL };
+            if tell.blocking_send(signal).is_err() {
                 return;
             }
         }
@@ -109,7 +127,7 @@ mod elsewhere {
     use std::io;
     use std::task::{Context, Poll};
 
-    use super::super::signals::Came;
+    use super::ReceivedSignal;
 
     /// Nothing is held.
     pub fn hold_terminal_signals() -> io::Result<()> {
@@ -129,7 +147,7 @@ mod elsewhere {
             Ok(None)
         }
 
-        pub(in super::super) fn poll(&mut self, _: &mut Context<'_>) -> Poll<Came> {
+        pub(in super::super) fn poll(&mut self, _: &mut Context<'_>) -> Poll<ReceivedSignal> {
             match *self {}
         }
     }

@@ -15,7 +15,7 @@ const ECONOMY: (&str, &str) = ("SIDEPULSE_DATABASE_MODE", "economy");
 fn start(variables: &[(&str, &str)]) -> (Metrics, Snapshot) {
     let config = config(variables);
     let snapshot = Snapshot::new(&config, Instant::now());
-    (Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap(), snapshot)
+    (Metrics::new(&config, &snapshot, routes::request_labels(&config)).unwrap(), snapshot)
 }
 
 /// Takes a result in as the recorder does.

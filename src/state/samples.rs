@@ -62,7 +62,7 @@ pub(crate) fn silent() -> Log {
 /// A recorder at the start of the program, and what it writes to.
 pub(crate) fn recorder(config: &Config, log: Log) -> (Recorder, Arc<ProcessState>, Arc<Metrics>) {
     let snapshot = Snapshot::new(config, Instant::now());
-    let metrics = Arc::new(Metrics::new(config, &snapshot, routes::answers(config)).unwrap());
+    let metrics = Arc::new(Metrics::new(config, &snapshot, routes::request_labels(config)).unwrap());
     let process = Arc::new(ProcessState::new(Instant::now()));
     let (gate, private) = config.database.as_ref().map_or((Gate::Never, true), |d| (d.gate, d.plan.private));
     let board = watch::Sender::new(Arc::new(snapshot));

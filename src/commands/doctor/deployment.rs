@@ -2,16 +2,16 @@
 
 use std::ffi::OsStr;
 
-use super::read::command::{self, Step};
+use super::read::command::{self, Started};
 use super::read::files::{Files, Mention};
 use super::read::installed::{self, Installed};
-use super::read::layout::Lookup;
-use super::read::server::{self, Server};
+use super::read::layout::Located;
+use super::read::server::{self, AppServer};
 use super::read::shell::Word;
 use super::read::start::{self, Found, Start};
 use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{DATABASE_URL, LISTEN, OWN_DATABASE_URL, PORT, SETTINGS};
-use crate::config::{BadSetting, Config, DEFAULT_PORT, Given, Lookup as Variables, Need};
+use crate::config::{BadSetting, Config, DEFAULT_PORT, Given, Lookup, Need};
 use crate::dsn::Plan;
 
 /// Stages that are nobody's production; the backend holds any other name to what production is held to.
@@ -41,25 +41,25 @@ pub(super) struct Deployment<'a> {
     pub(super) warnings: Vec<String>,
     /// Settings to which the start command gives a value that is not known here; they count as unset.
     pub(super) untold: Vec<String>,
-    pub(super) variables: Variables<'a>,
+    pub(super) variables: Lookup<'a>,
     /// The names of all variables.
     pub(super) names: &'a [String],
     /// What `--backend DIR` shows.
-    pub(super) app: Option<App>,
+    pub(super) backend: Option<Backend>,
 }
 
 /// The app's files, and what follows from them alone.
-pub(super) struct App {
+pub(super) struct Backend {
     pub(super) files: Files,
     pub(super) installed: Installed,
     pub(super) start: Found,
     /// What the start command starts.
-    pub(super) steps: Vec<Step>,
+    pub(super) started: Vec<Started>,
 }
 
 /// What `ENVIRONMENT` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum Environment {
     Unset,
     Relaxed,
     Production,
@@ -75,21 +75,21 @@ pub(super) enum Code {
 }
 
 /// `PORT=8000` in the command; `PORT=${PORT:-8080}` leaves it as it is.
-pub(super) fn sets_port((name, value): &command::Variable) -> bool {
+pub(super) fn sets_port((name, value): &command::Assignment) -> bool {
     name == PORT && !value.text.contains(PORT)
 }
 
 /// A variable without blanks around it; a blank one counts as unset.
-fn text(variables: Variables<'_>, variable: &str) -> Option<String> {
+fn text(variables: Lookup<'_>, variable: &str) -> Option<String> {
     let text = variables(variable)?.text?;
     Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 impl<'a> Deployment<'a> {
     /// `names` are those of all environment variables.
-    pub(super) fn read(variables: Variables<'a>, names: &'a [String], files: Option<Files>) -> Deployment<'a> {
-        let app = files.map(|files| App::read(files, &|name| text(variables, name)));
-        let (told, untold) = app.as_ref().map(|app| app.told(variables)).unwrap_or_default();
+    pub(super) fn read(variables: Lookup<'a>, names: &'a [String], files: Option<Files>) -> Deployment<'a> {
+        let backend = files.map(|files| Backend::read(files, &|name| text(variables, name)));
+        let (told, untold) = backend.as_ref().map(|backend| backend.told(variables)).unwrap_or_default();
         let lookup = |name: &str| match told.iter().rev().find(|(known, _)| known == name) {
             Some((_, value)) if value.is_empty() => None,
             Some((_, value)) => Some(Given { text: Some(value.clone()), named: name.to_owned() }),
@@ -100,7 +100,7 @@ impl<'a> Deployment<'a> {
         let loaded = config.as_ref().or(without_database.as_ref()).ok();
         let ports = loaded.map(Ports::of);
         let warnings = loaded.map(|config| config.warnings.clone()).unwrap_or_default();
-        Deployment { config, ports, warnings, untold, variables, names, app }
+        Deployment { config, ports, warnings, untold, variables, names, backend }
     }
 
     /// The start command decides which ports sidepulse and the app take, by what is not known here.
@@ -121,11 +121,11 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    pub(super) fn stage(&self) -> Stage {
+    pub(super) fn environment(&self) -> Environment {
         match self.text("ENVIRONMENT") {
-            None => Stage::Unset,
-            Some(stage) if RELAXED.contains(&stage.to_ascii_lowercase().as_str()) => Stage::Relaxed,
-            Some(_) => Stage::Production,
+            None => Environment::Unset,
+            Some(stage) if RELAXED.contains(&stage.to_ascii_lowercase().as_str()) => Environment::Relaxed,
+            Some(_) => Environment::Production,
         }
     }
 
@@ -147,24 +147,24 @@ impl<'a> Deployment<'a> {
 
     /// Whether any file of the app mentions one of these texts, whatever the case.
     pub(super) fn code(&self, texts: &[&str]) -> Code {
-        let Some(app) = &self.app else { return Code::Unread };
-        match app.files.mention(texts) {
+        let Some(backend) = &self.backend else { return Code::Unread };
+        match backend.files.mention(texts) {
             Some(mention) => Code::Mentions(mention),
-            None if app.files.cuts.is_empty() => Code::Silent,
+            None if backend.files.cuts.is_empty() => Code::Silent,
             None => Code::Unread,
         }
     }
 }
 
-impl App {
-    fn read(files: Files, variable: start::Variable<'_>) -> App {
+impl Backend {
+    fn read(files: Files, variable: start::Variable<'_>) -> Backend {
         let (installed, start) = (installed::read(&files), start::find(&files, variable));
-        let steps = match &start {
+        let started = match &start {
             Found::Start(start) => {
                 let script =
                     |path: &str, directories: &[_]| match start.layout.find(&files, directories, &[path.to_owned()]) {
-                        Lookup::Found(file) => Some((file.name, file.text)),
-                        Lookup::Missing | Lookup::Unknown(_) => None,
+                        Located::Found(file) => Some((file.name, file.text)),
+                        Located::Missing | Located::Unknown(_) => None,
                     };
                 // Railway's own variables win over the image's, PORT among them.
                 let given = SERVERS_READ.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
@@ -172,20 +172,20 @@ impl App {
                 let mut all = start.layout.variables();
                 all.retain(|(name, _)| name != PORT && variable(name).is_none());
                 all.extend(given);
-                command::steps(&start.form, all, &script)
+                command::started(&start.form, all, &script)
             }
             Found::Unknown(..) | Found::Broken(..) | Found::Nothing => Vec::new(),
         };
-        App { files, installed, start, steps }
+        Backend { files, installed, start, started }
     }
 
     /// What the start command and the image tell sidepulse, over the environment; and what of it is not known. A setting
     /// that may hold a secret is not among them.
-    fn told(&self, variables: Variables<'_>) -> (Vec<(String, String)>, Vec<String>) {
-        let told = self.steps.iter().find_map(|step| match step {
-            Step::Program(launch) if launch.under_run => Some(&launch.told),
-            Step::Daemon { told, .. } => Some(told),
-            Step::Program(_) | Step::Unknown(_) => None,
+    fn told(&self, variables: Lookup<'_>) -> (Vec<(String, String)>, Vec<String>) {
+        let told = self.started.iter().find_map(|started| match started {
+            Started::Program(launch) if launch.under_run => Some(&launch.told),
+            Started::Sidepulse { told, .. } => Some(told),
+            Started::Program(_) | Started::Unknown(_) => None,
         });
         let port = text(variables, PORT).unwrap_or_else(|| DEFAULT_PORT.to_string());
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
@@ -213,11 +213,11 @@ impl App {
     }
 
     /// The server that the start command starts, where it is one of those that are known.
-    pub(super) fn server(&self) -> Option<(&Start, Server)> {
+    pub(super) fn server(&self) -> Option<(&Start, AppServer)> {
         let Found::Start(start) = &self.start else { return None };
-        let server = self.steps.iter().find_map(|step| match step {
-            Step::Program(launch) => server::read(launch),
-            Step::Daemon { .. } | Step::Unknown(_) => None,
+        let server = self.started.iter().find_map(|started| match started {
+            Started::Program(launch) => server::read(launch),
+            Started::Sidepulse { .. } | Started::Unknown(_) => None,
         })?;
         Some((start, server))
     }

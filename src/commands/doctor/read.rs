@@ -28,9 +28,9 @@ pub(super) fn every_reader(bytes: &[u8]) -> usize {
     ];
     let script =
         |_: &str, _: &[shell::Word]| Some((String::new(), text.to_string())).filter(|(_, text)| text.len() < 2000);
-    let steps: Vec<_> = forms.iter().flat_map(|form| command::steps(form, Vec::new(), &script)).collect();
-    let servers = steps.iter().filter(|step| match step {
-        command::Step::Program(launch) => server::read(launch).is_some(),
+    let started: Vec<_> = forms.iter().flat_map(|form| command::started(form, Vec::new(), &script)).collect();
+    let servers = started.iter().filter(|started| match started {
+        command::Started::Program(launch) => server::read(launch).is_some(),
         _ => false,
     });
     let image = dockerfile::read(&text);

@@ -207,7 +207,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "environment",
         subject: PLATFORM,
-        judge: platform::stage,
+        judge: platform::environment,
         why: "Production's rules apply where ENVIRONMENT is neither development nor test. Unknown: the code mentions no \
               ENVIRONMENT.",
         source: "the README, the backend",

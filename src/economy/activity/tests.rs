@@ -4,7 +4,7 @@ const S: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
 /// A dump that takes no time.
-fn dump(history: &mut History, seen: &[(ListedSocket, Whose)], now: Instant) -> Finding {
+fn dump(history: &mut History, seen: &[(ListedSocket, Whose)], now: Instant) -> Activity {
     history.compare(seen, now, now)
 }
 
@@ -98,7 +98,7 @@ fn an_end_that_is_told_late_is_not_news() {
 fn what_is_not_the_apps_counts_nowhere_but_its_name_is_kept() {
     let (mut history, t) = (History::default(), start());
     let ours = (socket(1, S).0, Whose::NotTheApps);
-    assert_eq!(dump(&mut history, &[ours], t), Finding::default());
+    assert_eq!(dump(&mut history, &[ours], t), Activity::default());
     assert!(!history.ever_seen());
 }
 

@@ -3,8 +3,8 @@ use super::*;
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-fn found(moments: &[Instant]) -> Finding {
-    Finding { connections: 1, moments: moments.to_vec(), ..Finding::default() }
+fn found(moments: &[Instant]) -> Activity {
+    Activity { connections: 1, moments: moments.to_vec(), ..Activity::default() }
 }
 
 /// A check of 20 ms every 5 s, ten minutes long.
@@ -46,7 +46,7 @@ fn ten_in_a_row_are_a_certainty() {
     for n in 1..=IN_A_ROW {
         assert!(suspicion.grows(&during, &checks));
         // A look that finds nothing says nothing.
-        assert!(suspicion.grows(&Finding::default(), &checks));
+        assert!(suspicion.grows(&Activity::default(), &checks));
         assert_eq!(suspicion.is_certain(), n == IN_A_ROW, "{n}");
     }
 }
@@ -58,8 +58,8 @@ fn use_at_another_time_clears_the_app_url() {
     let during = found(&[start + 10 * MS]);
     let others = [
         found(&[start + 10 * MS, start + 3 * S]),
-        Finding { held: vec![(1, start + 3 * S)], ..during.clone() },
-        Finding { overflow: true, ..during.clone() },
+        Activity { held: vec![(1, start + 3 * S)], ..during.clone() },
+        Activity { overflow: true, ..during.clone() },
     ];
     for other in others {
         for _ in 1..IN_A_ROW {

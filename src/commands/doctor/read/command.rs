@@ -58,21 +58,21 @@ pub(crate) struct Launch {
     /// What each `cd` before it names, in order.
     pub(crate) directories: Vec<Word>,
     /// `NAME=value` before it, what was exported, and what the image and the environment set; empty where it was unset.
-    pub(crate) variables: Vec<Variable>,
+    pub(crate) variables: Vec<Assignment>,
     /// What `sidepulse run` above it is told by its options and these variables.
-    pub(crate) told: Vec<Variable>,
+    pub(crate) told: Vec<Assignment>,
 }
 
 /// A variable's name and its value; a value that the shell expands is as it was written.
-pub(crate) type Variable = (String, Word);
+pub(crate) type Assignment = (String, Word);
 
-/// What a start command does, in order.
+/// One thing that a start command starts.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub(crate) enum Started {
     /// A program that may be the server.
     Program(Launch),
     /// sidepulse itself beside it: false where it is given another place to listen, and what it is told.
-    Daemon { on_port: bool, told: Vec<Variable> },
+    Sidepulse { on_port: bool, told: Vec<Assignment> },
     /// What is not known: a script that cannot be found, or that branches.
     Unknown(String),
 }
@@ -80,26 +80,26 @@ pub(crate) enum Step {
 /// Finds a start script by the path that the command names: its name as it is shown, and its text.
 pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<(String, String)>;
 
-/// Everything that a start command starts. `variables` are there before it.
-pub(crate) fn steps(form: &Form, variables: Vec<Variable>, script: Script<'_>) -> Vec<Step> {
+/// Everything that a start command starts, in order. `variables` are set before it.
+pub(crate) fn started(form: &Form, variables: Vec<Assignment>, script: Script<'_>) -> Vec<Started> {
     let begin = Launch { variables, ..Launch::default() };
-    let mut reader = Reader { script, steps: Vec::new(), commands: 0, scripts: 0 };
+    let mut reader = CommandReader { script, started: Vec::new(), commands: 0, scripts: 0 };
     match form {
         Form::Shell(line) => reader.line(line, &begin, &[], 0),
         Form::Exec(words) => reader.program(words, begin, &[], 0),
     }
-    reader.steps
+    reader.started
 }
 
-struct Reader<'a> {
+struct CommandReader<'a> {
     script: Script<'a>,
-    steps: Vec<Step>,
+    started: Vec<Started>,
     /// Commands and scripts that were read, each of which has its limit.
     commands: usize,
     scripts: usize,
 }
 
-impl Reader<'_> {
+impl CommandReader<'_> {
     /// A shell's line or script. `arguments` are `"$@"`.
     fn line(&mut self, line: &str, around: &Launch, arguments: &[Word], depth: usize) {
         let mut here = Launch { by_shell: true, ..around.clone() };
@@ -172,7 +172,7 @@ impl Reader<'_> {
             return self.script(&words[0], &words[1..], &launch, depth);
         }
         if !PREPARES.split(' ').any(|known| known == name) {
-            self.steps.push(Step::Program(Launch { words: words.to_vec(), ..launch }));
+            self.started.push(Started::Program(Launch { words: words.to_vec(), ..launch }));
         }
     }
 
@@ -192,7 +192,7 @@ impl Reader<'_> {
         if !words[1..].iter().any(|word| ["check", "ping", "doctor", "run"].iter().any(|other| is(word, other))) {
             let elsewhere = words.iter().any(|word| word.text.starts_with("--listen"))
                 || launch.variables.iter().any(|(name, _)| name == "SIDEPULSE_LISTEN" || name == "PORT");
-            self.steps.push(Step::Daemon { on_port: !elsewhere, told: told(&words[1..], &launch) });
+            self.started.push(Started::Sidepulse { on_port: !elsewhere, told: told(&words[1..], &launch) });
         }
     }
 
@@ -216,7 +216,7 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, what: &str) {
-        self.steps.push(Step::Unknown(what.to_owned()));
+        self.started.push(Started::Unknown(what.to_owned()));
     }
 }
 
@@ -240,7 +240,7 @@ fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
 }
 
 /// What sidepulse is told: its variables, and over them its options, each of which stands for one.
-fn told(words: &[Word], launch: &Launch) -> Vec<Variable> {
+fn told(words: &[Word], launch: &Launch) -> Vec<Assignment> {
     let mut told = launch.variables.clone();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -256,13 +256,13 @@ fn told(words: &[Word], launch: &Launch) -> Vec<Variable> {
 }
 
 /// Only a variable that was exported before reaches sidepulse, which is not known here.
-fn not_exported((name, value): Variable) -> Variable {
+fn not_exported((name, value): Assignment) -> Assignment {
     let expands_other = value.expands_other || name.starts_with("SIDEPULSE_");
     (name, Word { expands_other, ..value })
 }
 
 /// `NAME=value`.
-fn assignment(word: &Word) -> Option<Variable> {
+fn assignment(word: &Word) -> Option<Assignment> {
     let (name, value) = word.text.split_once('=')?;
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     is_name.then(|| (name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))

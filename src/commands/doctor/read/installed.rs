@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{Files, Unreadable};
 use super::lock;
-use super::requirement::{self, Line};
+use super::requirement::{self, Requirement};
 
 /// What else pins everything.
 const LOCKS: [&str; 5] = ["uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "Pipfile.lock"];
@@ -16,13 +16,13 @@ const MOST_FILES: usize = 20;
 pub(crate) struct Entry {
     pub(crate) file: String,
     pub(crate) line: u32,
-    pub(crate) asks: Line,
+    pub(crate) asks: Requirement,
     pub(crate) constraint: bool,
 }
 
 /// What keeps pip from reading a file, or from finding it.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct PipError {
     pub(crate) file: String,
     pub(crate) line: Option<u32>,
     /// In words that follow "this file", or a sentence where `line` says where the file is named.
@@ -35,7 +35,7 @@ pub(crate) struct Installed {
     /// The file that all begins with.
     pub(crate) source: Option<String>,
     pub(crate) entries: Vec<Entry>,
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) pip_errors: Vec<PipError>,
     /// Files that were left out, of [`MOST_FILES`].
     pub(crate) left_out: usize,
 }
@@ -61,17 +61,19 @@ impl Installed {
         let is_it = |entry: &&Entry| {
             !entry.constraint
                 && match &entry.asks {
-                    Line::Package { name: known, extras, .. } => {
+                    Requirement::Package { name: known, extras, .. } => {
                         known == name || extras.iter().any(|extra| brings(extra, name))
                     }
-                    Line::Url { name: Some(known), .. } | Line::LocalFile { name: known } => known == name,
+                    Requirement::Url { name: Some(known), .. } | Requirement::LocalFile { name: known } => {
+                        known == name
+                    }
                     _ => false,
                 }
         };
         if self.entries.iter().any(|entry| is_it(&entry)) {
             return Some(true);
         }
-        (self.source.is_some() && self.faults.is_empty() && self.left_out == 0).then_some(false)
+        (self.source.is_some() && self.pip_errors.is_empty() && self.left_out == 0).then_some(false)
     }
 }
 
@@ -91,19 +93,21 @@ fn locked(files: &Files, path: &Path) -> Installed {
             let json: serde_json::Value = serde_json::from_str(&lock.text).unwrap_or_default();
             for (name, package) in json["default"].as_object().into_iter().flatten() {
                 let version = package["version"].as_str().map(|version| version.trim_start_matches('=').to_owned());
-                let asks = Line::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: false };
+                let asks =
+                    Requirement::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: false };
                 installed.entries.push(Entry { file: file.clone(), line: 1, asks, constraint: false });
             }
         }
         Ok(lock) => {
             for (line, name, version) in lock::packages(&lock.text) {
                 let version = Some(version.to_owned());
-                let asks = Line::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: true };
+                let asks =
+                    Requirement::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: true };
                 installed.entries.push(Entry { file: file.clone(), line, asks, constraint: false });
             }
         }
         Err(Unreadable::Missing) => {}
-        Err(Unreadable::Unfit(what)) => installed.faults.push(Fault { file, line: None, what }),
+        Err(Unreadable::Unfit(what)) => installed.pip_errors.push(PipError { file, line: None, what }),
     }
     installed
 }
@@ -129,22 +133,22 @@ fn requirements(files: &Files, first: &Path) -> Installed {
             Err(Unreadable::Missing) => {
                 // Told by where it is named: a name that is no file's could be anything.
                 let what = "the file named here is missing";
-                installed.faults.push(Fault { file: files.name_of(&by.0), line: by.1, what });
+                installed.pip_errors.push(PipError { file: files.name_of(&by.0), line: by.1, what });
                 continue;
             }
         };
         let lines = match lines {
             Ok(lines) => lines,
             Err(what) => {
-                installed.faults.push(Fault { file: files.name_of(&path), line: None, what });
+                installed.pip_errors.push(PipError { file: files.name_of(&path), line: None, what });
                 continue;
             }
         };
         for (line, asks) in lines {
-            if let Line::Include(name) | Line::Constraints(name) = &asks {
+            if let Requirement::Include(name) | Requirement::Constraints(name) = &asks {
                 let new = Named {
                     path: path.parent().unwrap_or(Path::new("")).join(name),
-                    constraint: constraint || matches!(asks, Line::Constraints(_)),
+                    constraint: constraint || matches!(asks, Requirement::Constraints(_)),
                     by: (path.clone(), Some(line)),
                 };
                 let is_known = named.iter().any(|old| old.path == new.path && old.constraint == new.constraint);
@@ -153,7 +157,7 @@ fn requirements(files: &Files, first: &Path) -> Installed {
                     false if named.len() < MOST_FILES => named.push(new),
                     false => installed.left_out += 1,
                 }
-            } else if asks != Line::Nothing {
+            } else if asks != Requirement::Nothing {
                 installed.entries.push(Entry { file: files.name_of(&path), line, asks, constraint });
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::command::Variable;
+use super::command::Assignment;
 use super::dockerfile::{Image, absolute};
 use super::files::{File, Files};
 use super::shell::Word;
@@ -21,7 +21,7 @@ pub(crate) enum Layout {
 
 /// A file that a command names.
 #[derive(Debug)]
-pub(crate) enum Lookup {
+pub(crate) enum Located {
     Found(Box<File>),
     Missing,
     /// Why it is not known whether it is there.
@@ -30,29 +30,29 @@ pub(crate) enum Lookup {
 
 impl Layout {
     /// The first of these paths that is there, seen from where the command runs after these `cd`s.
-    pub(crate) fn find(&self, files: &Files, directories: &[Word], paths: &[String]) -> Lookup {
+    pub(crate) fn find(&self, files: &Files, directories: &[Word], paths: &[String]) -> Located {
         let Some(directory) = self.directory(directories) else {
-            return Lookup::Unknown("a variable decides in which directory it runs");
+            return Located::Unknown("a variable decides in which directory it runs");
         };
         let places = |path: &String| self.places(&absolute(&directory, path));
         if let Some(file) = paths.iter().flat_map(places).find_map(|place| files.file(&place).ok()) {
-            return Lookup::Found(Box::new(file));
+            return Located::Found(Box::new(file));
         }
         match self {
-            Layout::Source(_) if !directory.starts_with(RAILPACK) => Lookup::Unknown("it runs outside /app"),
-            Layout::Source(_) => Lookup::Missing,
+            Layout::Source(_) if !directory.starts_with(RAILPACK) => Located::Unknown("it runs outside /app"),
+            Layout::Source(_) => Located::Missing,
             Layout::Image { image, .. } if !image.complete => {
-                Lookup::Unknown("not every COPY and RUN of the Dockerfile was understood")
+                Located::Unknown("not every COPY and RUN of the Dockerfile was understood")
             }
             Layout::Image { image, .. } if image.installs => {
-                Lookup::Unknown("the Dockerfile installs the app as a package")
+                Located::Unknown("the Dockerfile installs the app as a package")
             }
-            Layout::Image { .. } => Lookup::Missing,
+            Layout::Image { .. } => Located::Missing,
         }
     }
 
     /// What the image sets.
-    pub(crate) fn variables(&self) -> Vec<Variable> {
+    pub(crate) fn variables(&self) -> Vec<Assignment> {
         let image = match self {
             Layout::Source(_) => return Vec::new(),
             Layout::Image { image, .. } => image,

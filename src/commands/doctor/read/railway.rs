@@ -9,7 +9,7 @@ use super::files::{Files, Unreadable};
 
 /// What decides about the start.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RailwayFile {
     pub(crate) name: String,
     /// The directory in which it is.
     pub(crate) dir: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct Settings {
 ///
 /// # Errors
 /// Its name, and why nothing is known of it.
-pub(crate) fn read(files: &Files) -> Result<Option<Settings>, (String, String)> {
+pub(crate) fn read(files: &Files) -> Result<Option<RailwayFile>, (String, String)> {
     for dir in files.above() {
         for name in ["railway.toml", "railway.json"] {
             let path = dir.join(name);
@@ -36,7 +36,7 @@ pub(crate) fn read(files: &Files) -> Result<Option<Settings>, (String, String)> 
             let of_content = content.and_then(|content| Content::read(&content));
             let Content { start, dockerfile, builder } = of_content.map_err(|what| (file.name.clone(), what))?;
             let start = start.map(|command| (line_of(&file.text, "startCommand"), command));
-            return Ok(Some(Settings { name: file.name, dir: dir.to_owned(), start, dockerfile, builder }));
+            return Ok(Some(RailwayFile { name: file.name, dir: dir.to_owned(), start, dockerfile, builder }));
         }
     }
     Ok(None)

@@ -5,7 +5,7 @@ use super::placeholder::{is_marked, is_placeholder, is_word, looks_random};
 
 /// Why a line holds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Secret {
+pub(crate) enum SecretKind {
     /// The value of one of this environment's own.
     Known,
     /// A URL with its password.
@@ -59,7 +59,7 @@ const SHORTEST_RANDOM_PASSWORD: usize = 12;
 
 /// The lines that hold a secret, each once, and why. `python`: a value stands in quotes, and anything else is code.
 /// `known` are the environment's own.
-pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, Secret)> {
+pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, SecretKind)> {
     let mut found = Vec::new();
     // Brackets that an example has opened: what is shown in an API's documentation is no secret.
     let mut example = 0;
@@ -67,11 +67,11 @@ pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, Sec
         let is_example = example > 0 || line.as_bytes().windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
         example = if is_example { open_brackets(line, example) } else { 0 };
         let kind = if known.iter().any(|secret| line.contains(secret)) {
-            Some(Secret::Known)
+            Some(SecretKind::Known)
         } else if has_url_password(line) {
-            Some(Secret::Url)
+            Some(SecretKind::Url)
         } else if has_token(line) {
-            Some(Secret::Token)
+            Some(SecretKind::Token)
         } else if is_example {
             None
         } else {
@@ -89,7 +89,7 @@ fn open_brackets(line: &str, before: usize) -> usize {
 }
 
 /// The first value in a line that its name makes a secret.
-fn assigned(line: &str, python: bool) -> Option<Secret> {
+fn assigned(line: &str, python: bool) -> Option<SecretKind> {
     let dockerfile = line.trim_start().strip_prefix("ENV ").and_then(|rest| rest.trim_start().split_once(' '));
     if let Some((name, rest)) = dockerfile
         && let Some((value, _)) = value(rest.trim_start(), false)
@@ -169,13 +169,13 @@ fn value(rest: &str, python: bool) -> Option<(&str, usize)> {
 }
 
 /// A value that is given to a name.
-fn given(name: &str, value: &str, default: bool) -> Option<Secret> {
+fn given(name: &str, value: &str, default: bool) -> Option<SecretKind> {
     let is_signing = SIGNING.contains(&name.to_ascii_uppercase().as_str());
     let is_placeholder = if default { is_placeholder(value) } else { is_marked(value) };
     if is_signing && !is_placeholder && is_bare(value) {
-        return Some(Secret::SigningKey);
+        return Some(SecretKind::SigningKey);
     }
-    asks(name).filter(|shortest| looks_random(value, *shortest)).map(|_| Secret::Assigned)
+    asks(name).filter(|shortest| looks_random(value, *shortest)).map(|_| SecretKind::Assigned)
 }
 
 /// How long a secret for this name is at least; `None` where the name asks for none.
@@ -241,13 +241,13 @@ pub(crate) fn has_token(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn kinds(text: &str, python: bool) -> Vec<(u32, Secret)> {
+    fn kinds(text: &str, python: bool) -> Vec<(u32, SecretKind)> {
         lines(text, python, &["known-to-us-4711".into()])
     }
 
     #[test]
     fn secrets_in_python() {
-        use Secret::{Assigned, Known, SigningKey, Token, Url};
+        use SecretKind::{Assigned, Known, SigningKey, Token, Url};
         for (text, expected) in [
             ("x = 1\nJWT_SECRET = \"literal\"\n", (2, SigningKey)),
             ("JWT_SECRET: str | None = 'hunter2'", (1, SigningKey)),
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn secrets_in_settings() {
-        use Secret::{Assigned, SigningKey, Url};
+        use SecretKind::{Assigned, SigningKey, Url};
         for (text, expected) in [
             ("A=1\nexport JWT_SECRET=hunter2", (2, SigningKey)),
             ("ENV JWT_SECRET hunter2", (1, SigningKey)),

@@ -6,10 +6,10 @@ use super::shell::Word;
 
 /// A server as it was started.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub(crate) struct AppServer {
     pub(crate) launch: Launch,
     pub(crate) name: &'static str,
-    pub(crate) app: App,
+    pub(crate) app: ServedApp,
     /// Where its modules are looked for, below the directory in which it runs.
     pub(crate) app_dir: Option<Word>,
     pub(crate) listens: Listens,
@@ -21,7 +21,7 @@ pub(crate) struct Server {
 
 /// What it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum App {
+pub(crate) enum ServedApp {
     /// `app.main:app`; `factory` where the name is that of a function which makes it.
     Module { module: String, attribute: String, factory: bool },
     /// `fastapi run app/main.py`.
@@ -51,7 +51,7 @@ pub(crate) enum Port {
 }
 
 /// The program as a server; `None` for any other.
-pub(crate) fn read(launch: &Launch) -> Option<Server> {
+pub(crate) fn read(launch: &Launch) -> Option<AppServer> {
     let mut launch = launch.clone();
     if is_python(launch.words.first()?.program()) {
         let module = module_of_python(&launch.words)?;
@@ -62,10 +62,10 @@ pub(crate) fn read(launch: &Launch) -> Option<Server> {
     let positional = options.positional();
     let app = |usual| module(positional.first().copied(), usual, options.has("--factory"));
     let mut server = match name {
-        "uvicorn" => Server::of("uvicorn", app("app"), options.host_and_port("UVICORN")),
-        "gunicorn" => Server::of("gunicorn", app("application"), options.bind(false)),
-        "hypercorn" => Server::of("hypercorn", app("app"), options.bind(true)),
-        "granian" => Server::of("granian", app("app"), options.host_and_port("GRANIAN")),
+        "uvicorn" => AppServer::of("uvicorn", app("app"), options.host_and_port("UVICORN")),
+        "gunicorn" => AppServer::of("gunicorn", app("application"), options.bind(false)),
+        "hypercorn" => AppServer::of("hypercorn", app("app"), options.bind(true)),
+        "granian" => AppServer::of("granian", app("app"), options.host_and_port("GRANIAN")),
         "fastapi" => fastapi(&options, &positional)?,
         _ => return None,
     };
@@ -94,15 +94,15 @@ pub(crate) fn read(launch: &Launch) -> Option<Server> {
     Some(server)
 }
 
-impl Server {
-    fn of(name: &'static str, app: App, listens: Listens) -> Server {
+impl AppServer {
+    fn of(name: &'static str, app: ServedApp, listens: Listens) -> AppServer {
         let launch = Launch::default();
-        Server { launch, name, app, app_dir: None, listens, speaks_asgi: true, request_limit: false }
+        AppServer { launch, name, app, app_dir: None, listens, speaks_asgi: true, request_limit: false }
     }
 }
 
 /// `fastapi run` takes PORT by itself and listens everywhere, `fastapi dev` on loopback.
-fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<Server> {
+fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<AppServer> {
     let name = match positional.first()?.text.as_str() {
         "run" => "fastapi run",
         "dev" => "fastapi dev",
@@ -110,12 +110,12 @@ fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<Server> {
     };
     let app = match (options.value(&["--entrypoint", "-e"]), positional.get(1)) {
         (Some(entry), _) => module(Some(&entry), "app", false),
-        (None, Some(file)) if file.text.ends_with(".py") => App::File(file.text.clone()),
-        _ => App::Unknown,
+        (None, Some(file)) if file.text.ends_with(".py") => ServedApp::File(file.text.clone()),
+        _ => ServedApp::Unknown,
     };
     let port = options.value(&["--port"]).map_or(Port::Environment, Port::Given);
     let host = options.value(&["--host"]);
-    Some(Server::of(name, app, Listens::Tcp { host, loopback: name == "fastapi dev", port }))
+    Some(AppServer::of(name, app, Listens::Tcp { host, loopback: name == "fastapi dev", port }))
 }
 
 /// The file that `python FILE` runs.
@@ -139,8 +139,8 @@ fn module_of_python(words: &[Word]) -> Option<usize> {
 }
 
 /// `app.main:app`, `app.main`, or gunicorn's `app:create_app()`.
-fn module(word: Option<&Word>, usual: &str, factory: bool) -> App {
-    let Some(word) = word.filter(|word| !word.expands_other) else { return App::Unknown };
+fn module(word: Option<&Word>, usual: &str, factory: bool) -> ServedApp {
+    let Some(word) = word.filter(|word| !word.expands_other) else { return ServedApp::Unknown };
     let (module, attribute) = word.text.split_once(':').unwrap_or((&word.text, usual));
     let (attribute, called) = attribute.split_once('(').map_or((attribute, false), |(name, _)| (name, true));
     let is_name = |text: &str| {
@@ -148,9 +148,9 @@ fn module(word: Option<&Word>, usual: &str, factory: bool) -> App {
         text.split('.').all(part)
     };
     if !is_name(module) || !is_name(attribute) {
-        return App::Unknown;
+        return ServedApp::Unknown;
     }
-    App::Module { module: module.to_owned(), attribute: attribute.to_owned(), factory: factory || called }
+    ServedApp::Module { module: module.to_owned(), attribute: attribute.to_owned(), factory: factory || called }
 }
 
 /// `0.0.0.0:$PORT`, `:8000`, `[::]:8000`, `unix:…`.
@@ -262,18 +262,18 @@ mod tests {
 
     /// Server, app and where it listens: `uvicorn main:app 0.0.0.0 $PORT`.
     fn shown(line: &str) -> String {
-        let steps = command::steps(&Form::Shell(line.to_owned()), Vec::new(), &|_, _| None);
-        let server = steps.iter().find_map(|step| match step {
-            command::Step::Program(launch) => read(launch),
+        let started = command::started(&Form::Shell(line.to_owned()), Vec::new(), &|_, _| None);
+        let server = started.iter().find_map(|started| match started {
+            command::Started::Program(launch) => read(launch),
             _ => None,
         });
         let Some(server) = server else { return "none".into() };
         let app = match server.app {
-            App::Module { module, attribute, factory } => {
+            ServedApp::Module { module, attribute, factory } => {
                 format!("{module}:{attribute}{}", if factory { "()" } else { "" })
             }
-            App::File(file) => file,
-            App::Unknown => "?".into(),
+            ServedApp::File(file) => file,
+            ServedApp::Unknown => "?".into(),
         };
         let listens = match server.listens {
             Listens::Socket => "socket".into(),

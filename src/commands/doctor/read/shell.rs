@@ -35,20 +35,20 @@ pub(crate) fn is_simple(script: &str) -> bool {
 
 /// The simple commands of a command line: what stands between `&&`, `||`, `;`, `|`, `&`, brackets and line ends.
 pub(crate) fn commands(line: &str) -> Vec<Vec<Word>> {
-    let mut reader = Reader { rest: line, word: None, command: Vec::new(), done: Vec::new() };
+    let mut reader = WordReader { rest: line, word: None, command: Vec::new(), done: Vec::new() };
     while reader.step() {}
     reader.end_command();
     reader.done
 }
 
-struct Reader<'a> {
+struct WordReader<'a> {
     rest: &'a str,
     word: Option<Word>,
     command: Vec<Word>,
     done: Vec<Vec<Word>>,
 }
 
-impl Reader<'_> {
+impl WordReader<'_> {
     /// Reads one character or quoted piece; false at the end.
     fn step(&mut self) -> bool {
         let Some(first) = self.rest.chars().next() else { return false };

@@ -108,7 +108,11 @@ pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
 }
 
 /// What the settings say of the build cannot be followed here, and what comes after it would be a guess.
-fn without_its_builder(files: &Files, settings: Option<&railway::Settings>, dockerfile: Option<&str>) -> Option<Found> {
+fn without_its_builder(
+    files: &Files,
+    settings: Option<&railway::RailwayFile>,
+    dockerfile: Option<&str>,
+) -> Option<Found> {
     let name = settings.map_or_else(|| "RAILWAY_DOCKERFILE_PATH".to_owned(), |settings| settings.name.clone());
     let builder = settings.and_then(|settings| settings.builder.as_deref());
     let beside = settings.map(|settings| settings.dir.as_path());

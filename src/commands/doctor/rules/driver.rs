@@ -264,8 +264,8 @@ fn driver(deployment: &Deployment<'_>, url: &Url<'_>) -> Driver {
         Some(_) => return Driver::Unknown,
         None => {}
     }
-    let Some(app) = &deployment.app else { return Driver::Unknown };
-    let has = |names: &[&str]| names.iter().any(|name| app.installed.has(name) == Some(true));
+    let Some(backend) = &deployment.backend else { return Driver::Unknown };
+    let has = |names: &[&str]| names.iter().any(|name| backend.installed.has(name) == Some(true));
     match (has(&["asyncpg"]), has(&["psycopg", "psycopg-binary"]), has(&["psycopg2", "psycopg2-binary"])) {
         (true, false, false) => Driver::Asyncpg,
         (false, true, false) => Driver::Psycopg,

@@ -1,6 +1,6 @@
 //! Which pages may call the backend with a visitor's credentials, as far as the environment says it.
 
-use super::super::deployment::{Code, Deployment, Stage};
+use super::super::deployment::{Code, Deployment, Environment};
 use super::super::finding::Finding;
 
 const EXAMPLE: &str = "e.g. CORS_ORIGINS=https://shop.vercel.app,https://shop-*-acme.vercel.app";
@@ -26,7 +26,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
             ),
         }];
     }
-    let asked = Asked { https: deployment.stage() == Stage::Production, deployment };
+    let asked = Asked { https: deployment.environment() == Environment::Production, deployment };
     let found: Vec<Finding> = entries.iter().enumerate().filter_map(|(i, entry)| asked.of(entry, i + 1)).collect();
     if found.iter().any(|finding| finding.severity > super::super::finding::Severity::Unknown) {
         return found;

@@ -1,23 +1,25 @@
 //! The environment's stage, ports, draining, sidepulse's own settings, and doctor's own limits.
 
-use super::super::deployment::{Code, DECIDE_PORTS, Deployment, Stage};
+use super::super::deployment::{Code, DECIDE_PORTS, Deployment, Environment};
 use super::super::finding::Finding;
 use crate::config;
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
 
 /// `ENVIRONMENT` is set.
-pub(super) fn stage(deployment: &Deployment<'_>) -> Vec<Finding> {
-    vec![match (deployment.stage(), deployment.code(&["\"ENVIRONMENT\"", "'ENVIRONMENT'", "environment:"])) {
-        (Stage::Unset, Code::Silent) => Finding::unknown(
+pub(super) fn environment(deployment: &Deployment<'_>) -> Vec<Finding> {
+    vec![match (deployment.environment(), deployment.code(&["\"ENVIRONMENT\"", "'ENVIRONMENT'", "environment:"])) {
+        (Environment::Unset, Code::Silent) => Finding::unknown(
             "ENVIRONMENT is not set, and no file of the app mentions it",
             "look which variable tells the app that it is in production",
         ),
-        (Stage::Unset, _) => Finding::warning(
+        (Environment::Unset, _) => Finding::warning(
             format!("ENVIRONMENT {}: the app runs as in development", deployment.absence("ENVIRONMENT")),
             "set ENVIRONMENT=production where users are",
         ),
-        (Stage::Relaxed, _) => Finding::ok("ENVIRONMENT is development or test: production's rules do not apply"),
-        (Stage::Production, _) => Finding::ok("ENVIRONMENT is neither development nor test: production's rules apply"),
+        (Environment::Relaxed, _) => Finding::ok("ENVIRONMENT is development or test: production's rules do not apply"),
+        (Environment::Production, _) => {
+            Finding::ok("ENVIRONMENT is neither development nor test: production's rules apply")
+        }
     }]
 }
 
@@ -120,7 +122,7 @@ pub(super) fn unknown_variables(deployment: &Deployment<'_>) -> Vec<Finding> {
 
 /// What doctor itself did not look at.
 pub(super) fn left_out(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let cuts = app.files.cuts.iter().cloned();
+    let Some(backend) = &deployment.backend else { return Vec::new() };
+    let cuts = backend.files.cuts.iter().cloned();
     cuts.map(|sentence| Finding::unknown(sentence, "give --backend the directory of the app's own code")).collect()
 }

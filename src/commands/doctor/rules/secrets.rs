@@ -1,11 +1,11 @@
 //! The key that signs tokens, and secrets in files: whoever has the repository has them, and so has its history for ever.
 
-use super::super::deployment::{Code, Deployment, Stage};
+use super::super::deployment::{Code, Deployment, Environment};
 use super::super::finding::Finding;
 use super::super::read::files::{File, Files};
 use super::super::read::ignored::Ignored;
 use super::super::read::placeholder;
-use super::super::read::secret::{self, Secret};
+use super::super::read::secret::{self, SecretKind};
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
 use crate::dsn::Plan;
 
@@ -20,11 +20,11 @@ const REMEDY: &str = "read it from the environment (os.environ), delete it here,
 
 /// `JWT_SECRET` is there and long enough.
 pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let stage = deployment.stage();
+    let stage = deployment.environment();
     let fault = |message: String| match stage {
-        Stage::Production => Finding::error(message, NEW_SECRET),
-        Stage::Unset => Finding::warning(format!("{message}, which production would refuse"), NEW_SECRET),
-        Stage::Relaxed => Finding::ok(format!("{message}, which production would refuse")),
+        Environment::Production => Finding::error(message, NEW_SECRET),
+        Environment::Unset => Finding::warning(format!("{message}, which production would refuse"), NEW_SECRET),
+        Environment::Relaxed => Finding::ok(format!("{message}, which production would refuse")),
     };
     let Some(secret) = deployment.text("JWT_SECRET") else {
         let message = format!("JWT_SECRET {}", deployment.absence("JWT_SECRET"));
@@ -45,7 +45,7 @@ pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
     if placeholder::is_marked(&secret) {
         return vec![fault("JWT_SECRET is long enough but a placeholder".into())];
     }
-    if different.len() < FEWEST_DIFFERENT && stage != Stage::Relaxed {
+    if different.len() < FEWEST_DIFFERENT && stage != Environment::Relaxed {
         return vec![Finding::warning("JWT_SECRET is long enough but not random", NEW_SECRET)];
     }
     vec![Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters"))]
@@ -53,14 +53,14 @@ pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
 
 /// No file that git would commit holds a secret: the place is told, never what stands there.
 pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
+    let Some(backend) = &deployment.backend else { return Vec::new() };
     let known = own_secrets(deployment);
-    let python = app.files.python.iter().map(|file| (file, true));
-    let settings = app.files.settings.iter().map(|file| (file, false));
+    let python = backend.files.python.iter().map(|file| (file, true));
+    let settings = backend.files.settings.iter().map(|file| (file, false));
     let mut count = 0;
     let mut found = Vec::new();
     for (file, is_python) in python.chain(settings) {
-        let ignored = app.files.ignored.has(&file.path);
+        let ignored = backend.files.ignored.has(&file.path);
         if ignored == Some(true) {
             continue;
         }
@@ -70,11 +70,11 @@ pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
         found.extend(
             secret::lines(&file.text, is_python, &known)
                 .into_iter()
-                .map(|(line, kind)| finding(kind, is_open, &app.files).at(&file.name, line)),
+                .map(|(line, kind)| finding(kind, is_open, &backend.files).at(&file.name, line)),
         );
     }
     if found.is_empty() {
-        let which = match &app.files.ignored {
+        let which = match &backend.files.ignored {
             Ignored::Known(_) => "that git would commit",
             Ignored::Unknown => "that were read; git was not there to say which of them it would commit",
         };
@@ -83,13 +83,13 @@ pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
     found
 }
 
-fn finding(kind: Secret, is_open: bool, files: &Files) -> Finding {
+fn finding(kind: SecretKind, is_open: bool, files: &Files) -> Finding {
     let what = match kind {
-        Secret::Known => "the value of one of this environment's secrets stands here",
-        Secret::Url => "a URL with its password stands here",
-        Secret::Token => "an access token or a private key stands here",
-        Secret::SigningKey => "the key that signs tokens stands here",
-        Secret::Assigned => "what looks like a secret stands here",
+        SecretKind::Known => "the value of one of this environment's secrets stands here",
+        SecretKind::Url => "a URL with its password stands here",
+        SecretKind::Token => "an access token or a private key stands here",
+        SecretKind::SigningKey => "the key that signs tokens stands here",
+        SecretKind::Assigned => "what looks like a secret stands here",
     };
     if !is_open {
         return Finding::error(what, REMEDY);

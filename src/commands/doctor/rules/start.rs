@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::super::deployment::{self, App as AppFiles, Deployment};
+use super::super::deployment::{self, Backend, Deployment};
 use super::super::finding::Finding;
-use super::super::read::command::Step;
-use super::super::read::layout::Lookup;
+use super::super::read::command::Started;
+use super::super::read::layout::Located;
 use super::super::read::placeholder;
 use super::super::read::python::{self, Binding};
-use super::super::read::server::{self, App, Listens, Port, Server};
+use super::super::read::server::{self, AppServer, Listens, Port, ServedApp};
 use super::super::read::shell::Word;
 use super::super::read::start::{Found, Start};
 use crate::config::ports::{Ports, fill_in};
@@ -21,8 +21,8 @@ const USUAL_PORT: u16 = 8000;
 
 /// Railway finds a command, and it starts a server that is known.
 pub(super) fn command(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let start = match &app.start {
+    let Some(backend) = &deployment.backend else { return Vec::new() };
+    let start = match &backend.start {
         Found::Start(start) => start,
         Found::Nothing => {
             let message =
@@ -43,7 +43,7 @@ pub(super) fn command(deployment: &Deployment<'_>) -> Vec<Finding> {
         }
     };
     let place = |finding: Finding| place(start, finding);
-    let Some((_, server)) = app.server() else { return vec![place(no_server(app))] };
+    let Some((_, server)) = backend.server() else { return vec![place(no_server(backend))] };
     if !server.speaks_asgi {
         let message = format!("{} starts without a word of ASGI, which FastAPI speaks", server.name);
         let remedy =
@@ -56,19 +56,19 @@ pub(super) fn command(deployment: &Deployment<'_>) -> Vec<Finding> {
 }
 
 /// Why no server is known.
-fn no_server(app: &AppFiles) -> Finding {
-    let programs = app.steps.iter().filter_map(|step| match step {
-        Step::Program(launch) => Some(launch),
-        Step::Daemon { .. } | Step::Unknown(_) => None,
+fn no_server(backend: &Backend) -> Finding {
+    let programs = backend.started.iter().filter_map(|started| match started {
+        Started::Program(launch) => Some(launch),
+        Started::Sidepulse { .. } | Started::Unknown(_) => None,
     });
     if let Some(file) = programs.clone().find_map(server::python_file) {
         let message = format!("python runs {}, which was not run here", placeholder::shown(file.program(), "a file"));
         let look = "look in it for uvicorn.run(\"main:app\", host=\"0.0.0.0\", port=int(os.environ[\"PORT\"]))";
         return Finding::unknown(message, look);
     }
-    let unknown = app.steps.iter().find_map(|step| match step {
-        Step::Unknown(what) => Some(what.clone()),
-        Step::Program(_) | Step::Daemon { .. } => None,
+    let unknown = backend.started.iter().find_map(|started| match started {
+        Started::Unknown(what) => Some(what.clone()),
+        Started::Program(_) | Started::Sidepulse { .. } => None,
     });
     let what =
         unknown.or_else(|| Some(placeholder::shown(programs.clone().next()?.words.first()?.program(), "a program")));
@@ -81,16 +81,16 @@ fn no_server(app: &AppFiles) -> Finding {
 
 /// The module that the server is given is there, and has what it names.
 pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let Some((start, server)) = app.server() else { return Vec::new() };
+    let Some(backend) = &deployment.backend else { return Vec::new() };
+    let Some((start, server)) = backend.server() else { return Vec::new() };
     let place = |finding: Finding| place_of(start, &server, finding);
     let (paths, attribute, factory) = match &server.app {
-        App::Unknown => {
+        ServedApp::Unknown => {
             let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
             return vec![place(Finding::unknown(message, "look that it finds the app"))];
         }
-        App::File(file) => (vec![file.clone()], "app", false),
-        App::Module { module, attribute, factory } => (paths(&server, module), attribute.as_str(), *factory),
+        ServedApp::File(file) => (vec![file.clone()], "app", false),
+        ServedApp::Module { module, attribute, factory } => (paths(&server, module), attribute.as_str(), *factory),
     };
     let Some(paths) = Some(paths).filter(|_| !server.app_dir.as_ref().is_some_and(|dir| dir.expands_other)) else {
         return vec![place(Finding::unknown(
@@ -99,18 +99,18 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
         ))];
     };
     let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
-    match start.layout.find(&app.files, &server.launch.directories, &paths) {
-        Lookup::Found(file) => vec![defined(&file.name, &file.text, attribute, factory)],
-        Lookup::Unknown(why) => {
+    match start.layout.find(&backend.files, &server.launch.directories, &paths) {
+        Located::Found(file) => vec![defined(&file.name, &file.text, attribute, factory)],
+        Located::Unknown(why) => {
             let message = format!("{shown} was not found where the command runs, but {why}");
             vec![place(Finding::unknown(message, "look that it is there"))]
         }
-        Lookup::Missing => vec![place(missing(app, start, &paths, &shown))],
+        Located::Missing => vec![place(missing(backend, start, &paths, &shown))],
     }
 }
 
 /// The files that may be the module, from the directory where the command runs.
-fn paths(server: &Server, module: &str) -> Vec<String> {
+fn paths(server: &AppServer, module: &str) -> Vec<String> {
     let mut roots = vec![server.app_dir.as_ref().map_or_else(String::new, |dir| dir.text.clone())];
     let python_path = server.launch.variables.iter().rev().find(|(name, _)| name == "PYTHONPATH");
     let python_path = python_path.map_or("", |(_, value)| value.text.as_str());
@@ -122,17 +122,17 @@ fn paths(server: &Server, module: &str) -> Vec<String> {
 }
 
 /// The module is not where it is looked for: where else is it?
-fn missing(app: &AppFiles, start: &Start, paths: &[String], shown: &str) -> Finding {
+fn missing(backend: &Backend, start: &Start, paths: &[String], shown: &str) -> Finding {
     let installed = start.layout.roots().into_iter().any(|root| {
-        let is_project = app.files.has(&root.join("pyproject.toml")) || app.files.has(&root.join("setup.py"));
-        is_project && paths.iter().any(|path| app.files.has(&root.join("src").join(path)))
+        let is_project = backend.files.has(&root.join("pyproject.toml")) || backend.files.has(&root.join("setup.py"));
+        is_project && paths.iter().any(|path| backend.files.has(&root.join("src").join(path)))
     });
     if installed {
         let message = format!("{shown} is in src: it is found only if the project is installed");
         return Finding::unknown(message, "look that the build installs it, or start with --app-dir src");
     }
     let elsewhere =
-        app.files.python.iter().find(|file| paths.iter().any(|path| file.name.ends_with(&format!("/{path}"))));
+        backend.files.python.iter().find(|file| paths.iter().any(|path| file.name.ends_with(&format!("/{path}"))));
     let remedy = match elsewhere {
         Some(file) => {
             format!("{} is there: go into its directory first (cd, --app-dir), or name the module from here", file.name)
@@ -169,7 +169,7 @@ fn defined(name: &str, text: &str, attribute: &str, factory: bool) -> Finding {
 
 /// The edge can reach it.
 pub(super) fn host(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some((start, server)) = deployment.app.as_ref().and_then(AppFiles::server) else { return Vec::new() };
+    let Some((start, server)) = deployment.backend.as_ref().and_then(Backend::server) else { return Vec::new() };
     let remedy = "write --host 0.0.0.0 (gunicorn, hypercorn: --bind 0.0.0.0:$PORT)";
     let finding = match &server.listens {
         Listens::Unknown => {
@@ -205,8 +205,8 @@ fn judged_host(host: &Word, remedy: &str) -> Finding {
 
 /// The app takes the port where it is asked, and sidepulse another one.
 pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let Some((start, server)) = app.server() else { return Vec::new() };
+    let Some(backend) = &deployment.backend else { return Vec::new() };
+    let Some((start, server)) = backend.server() else { return Vec::new() };
     let Listens::Tcp { port, .. } = &server.listens else { return Vec::new() };
     let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
     if server.launch.variables.iter().any(deployment::sets_port) {
@@ -222,14 +222,14 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
         let Some(ports) = deployment.ports else { return Vec::new() };
         below_run(&server, port, ports)
     } else {
-        let beside = app.steps.iter().any(|step| matches!(step, Step::Daemon { on_port: true, .. }));
+        let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { on_port: true, .. }));
         alone(&server, port, asked, beside)
     };
     vec![place_of(start, &server, finding)]
 }
 
 /// The port below `sidepulse run`, which fills it in.
-fn below_run(server: &Server, port: &Port, ports: Ports) -> Finding {
+fn below_run(server: &AppServer, port: &Port, ports: Ports) -> Finding {
     let right = Finding::ok(format!("the app takes the port that sidepulse asks, {}", ports.app));
     let remedy = format!("write it in single quotes, as in {SEED}");
     if server.launch.expanded_too_early {
@@ -262,7 +262,7 @@ fn below_run(server: &Server, port: &Port, ports: Ports) -> Finding {
 }
 
 /// The port without `sidepulse run`: the one that the edge asks.
-fn alone(server: &Server, port: &Port, asked: Option<u16>, beside: bool) -> Finding {
+fn alone(server: &AppServer, port: &Port, asked: Option<u16>, beside: bool) -> Finding {
     let both = || Finding::error("sidepulse and the app would both take PORT", format!("write {SEED}"));
     let right = || if beside { both() } else { Finding::ok("the app takes the port that Railway asks, $PORT") };
     let remedy = "write --port $PORT in a form that a shell reads";
@@ -296,9 +296,9 @@ fn alone(server: &Server, port: &Port, asked: Option<u16>, beside: bool) -> Find
 
 /// Something watches the app.
 pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let Some((start, server)) = app.server() else { return Vec::new() };
-    let beside = app.steps.iter().any(|step| matches!(step, Step::Daemon { .. }));
+    let Some(backend) = &deployment.backend else { return Vec::new() };
+    let Some((start, server)) = backend.server() else { return Vec::new() };
+    let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { .. }));
     vec![place(
         start,
         match server.launch.under_run || beside {
@@ -313,7 +313,7 @@ pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Vec<Finding> {
 
 /// Nothing ends the server without another to start it again.
 pub(super) fn request_limit(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some((start, server)) = deployment.app.as_ref().and_then(AppFiles::server) else { return Vec::new() };
+    let Some((start, server)) = deployment.backend.as_ref().and_then(Backend::server) else { return Vec::new() };
     if !server.request_limit {
         return Vec::new();
     }
@@ -327,16 +327,17 @@ pub(super) fn request_limit(deployment: &Deployment<'_>) -> Vec<Finding> {
 
 /// `railway.toml` and `railway.json` end on a known day.
 pub(super) fn railway_file(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
+    let Some(backend) = &deployment.backend else { return Vec::new() };
     let names = ["railway.toml", "railway.json"];
-    let files = app.files.above().flat_map(|dir| names.map(|name| dir.join(name))).filter(|path| app.files.has(path));
+    let files =
+        backend.files.above().flat_map(|dir| names.map(|name| dir.join(name))).filter(|path| backend.files.has(path));
     let remedy = "move it to .railway/railway.ts with `railway config migrate`, and delete this file";
     let warning = || Finding::warning("Railway does not read this file after 2026-12-01", remedy);
-    files.map(|path| warning().at(&app.files.name_of(&path), None)).collect()
+    files.map(|path| warning().at(&backend.files.name_of(&path), None)).collect()
 }
 
 /// Where the server's own command stands: in the start command, or in a script that it runs.
-fn place_of(start: &Start, server: &Server, finding: Finding) -> Finding {
+fn place_of(start: &Start, server: &AppServer, finding: Finding) -> Finding {
     match &server.launch.script {
         Some(script) => finding.at(script, None),
         None => place(start, finding),
