@@ -14,7 +14,7 @@ use crate::config::settings::{LISTEN, SETTINGS};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
+pub(crate) enum Task {
     /// Run the daemon.
     Serve,
     /// Run the daemon and this command as its child.
@@ -49,7 +49,7 @@ pub enum Task {
 
 /// Which check `check --only` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Only {
+pub(crate) enum Only {
     /// The app.
     App,
     /// The database and the SQL checks.
@@ -58,15 +58,15 @@ pub enum Only {
 
 /// The parsed command line; the environment is not read yet.
 #[derive(Debug)]
-pub struct CommandLine {
+pub(crate) struct CommandLine {
     /// What to do.
-    pub task: Task,
+    pub(crate) task: Task,
     flags: HashMap<&'static str, String>,
 }
 
 impl CommandLine {
     /// Parses the arguments. `--help`, `--version` and bad usage end the program here, with 0, 0 and 2.
-    pub fn parse() -> CommandLine {
+    pub(crate) fn parse() -> CommandLine {
         CommandLine::of(&command().get_matches())
     }
 
@@ -94,7 +94,7 @@ impl CommandLine {
     }
 
     /// A setting as given: the flag wins over the environment, and an empty variable counts as unset.
-    pub fn lookup(&self, variable: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Given> {
+    pub(crate) fn lookup(&self, variable: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Given> {
         if let Some(text) = self.flags.get(variable) {
             let setting = SETTINGS.iter().find(|s| s.variable == variable)?;
             return Some(Given { text: Some(text.clone()), named: format!("--{}", setting.flag()?) });

@@ -167,7 +167,7 @@ pub(crate) struct Railway {
 
 /// Everything, read and understood.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where to serve.
     pub(crate) listen: SocketAddr,
     pub(crate) app: AppSettings,
@@ -184,12 +184,12 @@ pub struct Config {
     /// Replaces every known secret in a text.
     pub(crate) redactor: Arc<Redactor>,
     /// What is odd but does not prevent a start: one sentence each, without values.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Which settings a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// All settings; a missing database URL is a fault.
     Everything,
     /// No database: `check --only app`.
@@ -198,7 +198,7 @@ pub enum Need {
 
 /// A value as given, and by which name.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Given {
+pub(crate) struct Given {
     /// The text; `None` where it is not UTF-8.
     pub(crate) text: Option<String>,
     /// `--database-timeout` or `SIDEPULSE_DATABASE_TIMEOUT`.
@@ -207,7 +207,7 @@ pub struct Given {
 
 /// One thing that is wrong with the configuration. Its text is one line, and never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadSetting {
+pub(crate) struct BadSetting {
     /// The variable or flag that the value came from.
     pub(crate) named: String,
     /// What is wrong.
@@ -223,14 +223,14 @@ impl fmt::Display for BadSetting {
 }
 
 /// Looks a variable up: flags first, then the environment; an empty value is none.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Given>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<Given>;
 
 impl Config {
     /// Reads every setting that the command needs.
     ///
     /// # Errors
     /// All faults together, in the order of the settings.
-    pub fn load(lookup: Lookup<'_>, need: Need) -> Result<Config, Vec<BadSetting>> {
+    pub(crate) fn load(lookup: Lookup<'_>, need: Need) -> Result<Config, Vec<BadSetting>> {
         let mut r = Reader::new(lookup);
         let listen = read_listen(&mut r);
         let app_port = r.read("SIDEPULSE_APP_PORT", parse::port);
@@ -255,31 +255,26 @@ impl Config {
         let redactor = Arc::new(Redactor::new(secrets));
         Ok(Config { listen, app, database, thresholds, token, drain_delay, child, railway, redactor, warnings })
     }
-
-    /// Whether there is a database to check.
-    pub fn has_database(&self) -> bool {
-        self.database.is_some()
-    }
 }
 
 /// The address on which the daemon listens. No other setting is read, so that a fault elsewhere does not stop `ping`.
 ///
 /// # Errors
 /// What is wrong with `PORT` and `SIDEPULSE_LISTEN`.
-pub fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, Vec<BadSetting>> {
+pub(crate) fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, Vec<BadSetting>> {
     let mut r = Reader::new(lookup);
     let listen = read_listen(&mut r);
     if r.faults.is_empty() { Ok(listen) } else { Err(r.faults) }
 }
 
 /// The log settings alone: they are needed first, so that faults in the other settings are logged as configured.
-pub fn log_settings(lookup: Lookup<'_>) -> log::Settings {
+pub(crate) fn log_settings(lookup: Lookup<'_>) -> log::Settings {
     read_log(&mut Reader::new(lookup))
 }
 
 /// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does. Variables that
 /// Kubernetes sets for a Service are left out.
-pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Lookup<'_>) -> Vec<String> {
+pub(crate) fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Lookup<'_>) -> Vec<String> {
     let of_a_service = |name: &str| {
         let text = lookup(name).and_then(|given| given.text);
         text.is_some_and(|text| service_links::is_one(name, &text))

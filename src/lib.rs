@@ -23,22 +23,23 @@
 //! | what a server refuses of what is added to the user's query | `probe/query.rs`, `probe/refusal.rs` |
 //! | what becomes of a result: snapshot, metrics, log | `record.rs` |
 //! | what happens on SIGTERM | `lifecycle.rs`; with a child `supervise.rs`, `supervise/course.rs` |
+//! | what happens before a command runs | `commands.rs` |
 //! | what each command prints | `commands/check.rs`, `commands/ping.rs`, `commands/doctor.rs` |
 //! | whether the check thread lives, whether it is to stop | `pulse.rs`, `process_state.rs` |
 //! | the metric names | `metrics.rs`, `metrics/vitals.rs`, `metrics/process.rs` |
 //! | where the password is handled | `dsn.rs`; the client's key `tls/client.rs` |
 
-pub mod cli;
-pub mod commands;
-pub mod config;
+mod cli;
+mod commands;
+mod config;
 mod dsn;
 mod early_warnings;
 mod economy;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod http;
-pub mod lifecycle;
-pub mod log;
+mod lifecycle;
+mod log;
 mod metrics;
 mod millis;
 mod probe;
@@ -52,6 +53,8 @@ mod reference;
 mod retry;
 mod schedule;
 mod state;
-pub mod supervise;
+mod supervise;
 mod tls;
 pub mod without_daemon;
+
+pub use commands::run;

@@ -33,9 +33,9 @@ use crate::state::Snapshot;
 mod signals;
 mod terminal;
 
-pub use signals::Signals;
+pub(crate) use signals::Signals;
 pub(crate) use signals::{SignalEvent, code_of, signal_name};
-pub use terminal::hold_terminal_signals;
+pub(crate) use terminal::hold_terminal_signals;
 pub(crate) use terminal::{ReceivedSignal, at_terminal, with_none_held};
 
 /// One look-up for the app, one for the database, and two to spare.
@@ -58,7 +58,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// As the system says, e.g. no file descriptors left.
-pub fn runtime() -> Result<Runtime, StartError> {
+pub(crate) fn runtime() -> Result<Runtime, StartError> {
     // tokio panics if it gets no descriptors for its signals: try as many as a runtime takes, and return an error
     // instead.
     spare_files(FILES_OF_RUNTIME)?;
@@ -75,7 +75,7 @@ fn spare_files(count: usize) -> Result<(), StartError> {
 
 /// Why the daemon could not start. One line each.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The address, and what the system says.
     Listen(SocketAddr, std::io::Error),
     /// Not enough file descriptors.
@@ -191,7 +191,7 @@ impl Daemon {
 }
 
 /// `sidepulse serve`: serves until a signal comes.
-pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
+pub(crate) async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
         Err(error) => {
@@ -356,6 +356,6 @@ impl CheckThread {
 }
 
 /// Waits a moment until the last lines are written.
-pub fn flush(log: &Log) {
+pub(crate) fn flush(log: &Log) {
     log.flush(FLUSH);
 }

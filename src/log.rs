@@ -17,7 +17,7 @@ const WRITER_STACK: usize = 128 * 1024;
 
 /// How important a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(crate) enum Level {
     /// Something is broken.
     Error,
     /// Something will break, or is odd.
@@ -53,7 +53,7 @@ pub(crate) enum Format {
 
 /// What to write and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Lines above this level are not written.
     pub(crate) level: Level,
     /// How they look.
@@ -67,7 +67,7 @@ enum Message {
 
 /// A handle to the writer; clones share it.
 #[derive(Clone)]
-pub struct Log {
+pub(crate) struct Log {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     level: Level,
@@ -76,7 +76,7 @@ pub struct Log {
 
 /// A line that is being put together; [`send`](Line::send) queues it.
 #[must_use]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     log: &'a Log,
     level: Level,
     event: &'static str,
@@ -86,7 +86,7 @@ pub struct Line<'a> {
 
 impl Log {
     /// Starts the writer on stderr. Where no thread can be started the lines are dropped and counted.
-    pub fn start(settings: Settings) -> Log {
+    pub(crate) fn start(settings: Settings) -> Log {
         let json = match settings.format {
             Format::Text => false,
             Format::Json => true,
@@ -106,12 +106,12 @@ impl Log {
     }
 
     /// Begins a line. `event` is one of the constant names in docs/reference.md.
-    pub fn line(&self, level: Level, event: &'static str, message: impl Into<String>) -> Line<'_> {
+    pub(crate) fn line(&self, level: Level, event: &'static str, message: impl Into<String>) -> Line<'_> {
         Line { log: self, level, event, message: message.into(), fields: Vec::new() }
     }
 
     /// Logs something odd that does not stop anything.
-    pub fn warning(&self, message: impl Into<String>) {
+    pub(crate) fn warning(&self, message: impl Into<String>) {
         self.line(Level::Warn, "warning", message).send();
     }
 
@@ -149,7 +149,7 @@ impl Line<'_> {
     }
 
     /// Queues the line.
-    pub fn send(self) {
+    pub(crate) fn send(self) {
         if !self.log.wants(self.level) {
             return;
         }

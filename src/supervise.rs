@@ -36,7 +36,7 @@ use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
 /// Serves, with CMD as the child. Ends when the child does.
-pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, log: Log) -> ExitCode {
+pub(crate) async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, log: Log) -> ExitCode {
     let refuse = |(code, why): (u8, String)| {
         log.line(Level::Error, "stopped", why).send();
         ExitCode::from(code)

@@ -34,29 +34,35 @@ const SHORTEST_ROUND: Duration = Duration::from_secs(1);
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs the checks; with `wait` again and again until all pass or the time is over.
-pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool, log: &Log) -> ExitCode {
+pub(crate) async fn run(
+    config: &Config,
+    only: Option<Only>,
+    wait: Option<Duration>,
+    json: bool,
+    log: &Log,
+) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
-    let results = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
-    print(&if json { as_json(&results) } else { as_table(&results, io::stdout().is_terminal()) });
-    if worst(&results) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let checks = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
+    print(&if json { as_json(&checks) } else { as_table(&checks, io::stdout().is_terminal()) });
+    if worst(&checks) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// What the newest round found. Without `until` there is one round.
-async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<CheckResult> {
+async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<PrintedCheck> {
     let mut next_line = Instant::now();
     loop {
         if let Some(until) = until {
             probes.end_by(until);
         }
         let round = probes.check().await;
-        let result = |check| CheckResult::of(check, &round, probes.config);
-        let results: Vec<CheckResult> = round.snapshot.checks().filter_map(result).collect();
+        let printed = |check| PrintedCheck::of(check, &round, probes.config);
+        let checks: Vec<PrintedCheck> = round.snapshot.checks().filter_map(printed).collect();
         let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        if worst(&results) != Status::Fail || left.is_zero() {
+        if worst(&checks) != Status::Fail || left.is_zero() {
             clear_progress();
-            return results;
+            return checks;
         }
-        let waiting_for = failing(&results);
+        let waiting_for = failing(&checks);
         if io::stderr().is_terminal() {
             // Written over each time.
             let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {waiting_for} ({} s left)", left.as_secs());
@@ -72,8 +78,8 @@ async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, lo
     }
 }
 
-fn worst(results: &[CheckResult]) -> Status {
-    results.iter().map(|result| result.status).max().unwrap_or(Status::Pass)
+fn worst(checks: &[PrintedCheck]) -> Status {
+    checks.iter().map(|check| check.status).max().unwrap_or(Status::Pass)
 }
 
 /// The settings of a probe that asks for the vitals in each round, not once a minute.
@@ -184,12 +190,12 @@ impl<'a> Probes<'a> {
 #[derive(Serialize)]
 struct Summary<'a> {
     status: Status,
-    checks: &'a [CheckResult],
+    checks: &'a [PrintedCheck],
 }
 
-/// One check's result.
+/// What is printed of one check.
 #[derive(Serialize)]
-struct CheckResult {
+struct PrintedCheck {
     name: String,
     status: Status,
     reason: Option<&'static str>,
@@ -212,9 +218,9 @@ struct CheckResult {
     not_run: bool,
 }
 
-impl CheckResult {
+impl PrintedCheck {
     /// `None` without a result.
-    fn of(check: &CheckState, round: &Round, config: &Config) -> Option<CheckResult> {
+    fn of(check: &CheckState, round: &Round, config: &Config) -> Option<PrintedCheck> {
         let Round { snapshot, now, sessions } = round;
         let outcome = check.newest.as_ref()?;
         let judged = readiness::judge(check, snapshot, *now);
@@ -225,7 +231,7 @@ impl CheckResult {
         let hint = (check.id == CheckId::App && snapshot.app_uses_database).then(|| app_url::REMEDY.to_owned());
         let server_version = server.and_then(|server| server.server_version.clone());
         let plan = config.database.as_ref().map(|settings| &settings.plan);
-        Some(CheckResult {
+        Some(PrintedCheck {
             name: check.id.name(),
             status: judged.status,
             reason: judged.reason.map(Reason::as_str),
@@ -261,66 +267,65 @@ fn kind(plan: &Plan) -> &'static str {
     }
 }
 
-fn as_json(results: &[CheckResult]) -> String {
-    let summary = Summary { status: worst(results), checks: results };
+fn as_json(checks: &[PrintedCheck]) -> String {
+    let summary = Summary { status: worst(checks), checks };
     format!("{}\n", serde_json::to_string(&summary).unwrap_or_default())
 }
 
-fn as_table(results: &[CheckResult], colour: bool) -> String {
+fn as_table(checks: &[PrintedCheck], colour: bool) -> String {
     let mut text = String::new();
     let mut printed = None;
-    for result in results {
-        let (sign, code) = match result.status {
+    for check in checks {
+        let (sign, code) = match check.status {
             Status::Pass => ("✓", "32"),
             Status::Warn => ("!", "33"),
             Status::Fail => ("✗", "31"),
         };
-        let status = result.status.as_str();
-        let verdict = result.reason.map_or(status.to_owned(), |reason| format!("{status}: {reason}"));
+        let status = check.status.as_str();
+        let verdict = check.reason.map_or(status.to_owned(), |reason| format!("{status}: {reason}"));
         let verdict = if colour { format!("\x1b[{code}m{sign} {verdict}\x1b[0m") } else { format!("{sign} {verdict}") };
-        text.push_str(&format!("{:<12} {verdict}\n", result.name));
+        text.push_str(&format!("{:<12} {verdict}\n", check.name));
         let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<12} {value}\n"));
-        if result.not_run {
+        if check.not_run {
             line("not run", "the database check failed");
             continue;
         }
-        let phases: Vec<String> = result
+        let phases: Vec<String> = check
             .phases_ms
             .iter()
             .map(|(phase, took)| format!("{} {:.1}", phase.as_str(), millis::exact(took)))
             .collect();
-        line("took", &format!("{:.1} ms  ({})", result.duration_ms, phases.join(", ")));
-        if result.attempts > 1 {
-            line("attempts", &result.attempts.to_string());
+        line("took", &format!("{:.1} ms  ({})", check.duration_ms, phases.join(", ")));
+        if check.attempts > 1 {
+            line("attempts", &check.attempts.to_string());
         }
-        let server: Vec<&str> = result.kind.into_iter().chain(result.server_version.as_deref()).collect();
+        let server: Vec<&str> = check.kind.into_iter().chain(check.server_version.as_deref()).collect();
         if !server.is_empty() {
             line("server", &server.join(" "));
         }
-        if let Some(end) = &result.certificate_expiry {
+        if let Some(end) = &check.certificate_expiry {
             line("certificate", &format!("ends {end}"));
         }
-        for (name, text) in &result.numbers {
+        for (name, text) in &check.numbers {
             line(name, text);
         }
-        if let Some(message) = &result.message {
+        if let Some(message) = &check.message {
             line("message", message);
         }
-        if let Some(remedy) = &result.remedy
+        if let Some(remedy) = &check.remedy
             && printed != Some(remedy)
         {
             line("what to do", remedy);
         }
-        printed = result.remedy.as_ref();
+        printed = check.remedy.as_ref();
     }
     text
 }
 
 /// As in `/readyz`: the failing checks and their reasons.
-fn failing(results: &[CheckResult]) -> String {
-    let failing = results.iter().filter(|result| result.status == Status::Fail);
-    let parts: Vec<String> =
-        failing.filter_map(|result| Some(format!("{}: {}", result.name, result.reason?))).collect();
+fn failing(checks: &[PrintedCheck]) -> String {
+    let failing = checks.iter().filter(|check| check.status == Status::Fail);
+    let parts: Vec<String> = failing.filter_map(|check| Some(format!("{}: {}", check.name, check.reason?))).collect();
     parts.join("; ")
 }
 

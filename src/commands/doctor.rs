@@ -27,7 +27,7 @@ use rules::RULES;
 const BAD_USAGE: u8 = 2;
 
 /// Reads, judges and prints: one line a rule, or JSON. `names` are those of all environment variables.
-pub fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: bool) -> ExitCode {
+pub(crate) fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: bool) -> ExitCode {
     let files = match backend.map(Files::read).transpose() {
         Ok(files) => files,
         Err(fault) => {
@@ -45,7 +45,7 @@ pub fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: b
 }
 
 /// Prints why a rule is asked, and where that is from.
-pub fn explain(rule: &str) -> ExitCode {
+pub(crate) fn explain(rule: &str) -> ExitCode {
     if let Some(rule) = RULES.iter().find(|known| known.id == rule) {
         print(&report::explanation(rule));
         return ExitCode::SUCCESS;

@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 const MOST_BODY: usize = 1024 * 1024;
 
 /// GETs `path` from the daemon that listens on `listen`; a wildcard address means 127.0.0.1, then ::1.
-pub async fn run(listen: SocketAddr, path: &str) -> ExitCode {
+pub(crate) async fn run(listen: SocketAddr, path: &str) -> ExitCode {
     match ask(listen, path).await {
         Ok((status, body)) => {
             print(&String::from_utf8_lossy(&body));

@@ -30,7 +30,7 @@ const PASSED_ON: [SignalKind; 5] = [
 ];
 
 /// The handlers. Once registered they stay, so that a second signal arrives as well.
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     /// Passed on to the child in `run`, ignored in `serve`.
@@ -61,7 +61,7 @@ impl Signals {
     ///
     /// # Errors
     /// As the system says.
-    pub fn listen() -> std::io::Result<Signals> {
+    pub(crate) fn listen() -> std::io::Result<Signals> {
         let is_pid_1 = process::id() == 1;
         Signals::register(&IGNORED, is_pid_1, None)
     }
@@ -70,7 +70,7 @@ impl Signals {
     ///
     /// # Errors
     /// As the system says.
-    pub fn listen_with_child() -> std::io::Result<Signals> {
+    pub(crate) fn listen_with_child() -> std::io::Result<Signals> {
         Signals::register(&PASSED_ON, true, TerminalSignals::listen()?)
     }
 

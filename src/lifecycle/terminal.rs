@@ -8,13 +8,13 @@ use tokio::signal::unix::SignalKind;
 #[cfg(not(target_os = "linux"))]
 pub(super) use elsewhere::TerminalSignals;
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::hold_terminal_signals;
+pub(crate) use elsewhere::hold_terminal_signals;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use elsewhere::with_none_held;
 #[cfg(target_os = "linux")]
 pub(super) use on_linux::TerminalSignals;
 #[cfg(target_os = "linux")]
-pub use on_linux::hold_terminal_signals;
+pub(crate) use on_linux::hold_terminal_signals;
 #[cfg(target_os = "linux")]
 pub(crate) use on_linux::with_none_held;
 
@@ -66,7 +66,7 @@ mod on_linux {
     ///
     /// # Errors
     /// As the system says.
-    pub fn hold_terminal_signals() -> io::Result<()> {
+    pub(crate) fn hold_terminal_signals() -> io::Result<()> {
         if at_terminal() {
             of_terminal().thread_block()?;
         }
@@ -130,7 +130,7 @@ mod elsewhere {
     use super::ReceivedSignal;
 
     /// Nothing is held.
-    pub fn hold_terminal_signals() -> io::Result<()> {
+    pub(crate) fn hold_terminal_signals() -> io::Result<()> {
         Ok(())
     }
 

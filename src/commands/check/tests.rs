@@ -13,8 +13,8 @@ async fn waiting_goes_on_until_the_time_is_over() {
     for seconds in [0, 1, 2, 5] {
         let (start, wait) = (Instant::now(), Duration::from_secs(seconds));
         let mut probes = Probes::new(&config, Some(Only::App));
-        let results = wait_until_all_pass(&mut probes, Some(start + wait), &silent).await;
-        assert_eq!((results.len(), results[0].reason), (1, Some("connect_refused")));
+        let checks = wait_until_all_pass(&mut probes, Some(start + wait), &silent).await;
+        assert_eq!((checks.len(), checks[0].reason), (1, Some("connect_refused")));
         assert_eq!(start.elapsed().as_secs(), seconds);
     }
 }
