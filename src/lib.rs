@@ -26,7 +26,7 @@
 //! | what happens before a command runs | `commands.rs` |
 //! | what each command prints | `commands/check.rs`, `commands/ping.rs`, `commands/doctor.rs` |
 //! | whether the check thread lives, whether it is to stop | `pulse.rs`, `process_state.rs` |
-//! | the metric names | `metrics.rs`, `metrics/vitals.rs`, `metrics/process.rs` |
+//! | the metric names | `metrics.rs`, `metrics/checks.rs`, `metrics/database.rs`, `metrics/vitals.rs`, `metrics/process.rs` |
 //! | where the password is handled | `dsn.rs`; the client's key `tls/client.rs` |
 
 mod cli;

@@ -158,7 +158,7 @@ impl Recorder {
             self.take(&CheckId::Database, outcome);
             return self.log_first_ready();
         }
-        self.metrics.ran(&CheckId::Database, outcome.ended.1);
+        self.metrics.checks.ran(&CheckId::Database, outcome.ended.1);
         self.change_database(|database| database.query.reached());
         self.certificate(certificate);
     }
@@ -180,7 +180,9 @@ impl Recorder {
 
     /// The app's open connections to the database (economy).
     pub(crate) fn app_connections(&self, count: usize) {
-        self.metrics.app_connections(count);
+        if let Some(metrics) = &self.metrics.database {
+            metrics.app_connections(count);
+        }
     }
 
     /// Our own app checks make the app use the database (economy). Logged once, in these words.
@@ -201,7 +203,7 @@ impl Recorder {
     pub(crate) fn count_down_time(&mut self) {
         let now = Instant::now();
         let passed = now - std::mem::replace(&mut self.down_time_counted, now);
-        self.metrics.add_down_time(&self.board.borrow(), passed, self.process.is_draining());
+        self.metrics.checks.add_down_time(&self.board.borrow(), passed, self.process.is_draining());
     }
 
     fn change(&self, change: impl FnOnce(&mut Snapshot)) {
@@ -224,8 +226,10 @@ impl Recorder {
             );
         }
         if facts.started.is_some() && facts.started != self.server_started {
-            if self.server_started.is_some() {
-                self.metrics.restarted(facts.ready_after);
+            if let Some(metrics) = &self.metrics.database
+                && self.server_started.is_some()
+            {
+                metrics.restarted(facts.ready_after);
             }
             self.server_started.clone_from(&facts.started);
         }
@@ -251,7 +255,7 @@ impl Recorder {
             return;
         }
         self.count_down_time();
-        self.metrics.record(id, &outcome);
+        self.metrics.checks.record(id, &outcome);
         let mut transition = None;
         self.change(|snapshot| {
             if let Some(check) = snapshot.checks_mut().find(|check| check.id == *id) {
@@ -261,7 +265,7 @@ impl Recorder {
         let snapshot = self.snapshot();
         let Some(check) = snapshot.check(id) else { return };
         if let Some(transition) = transition {
-            self.metrics.transition(id, transition.to);
+            self.metrics.checks.transition(id, transition.to);
             if *id == CheckId::Database && transition.to == Verdict::Down {
                 self.change_database(|database| database.early.forget());
             }

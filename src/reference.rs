@@ -138,11 +138,11 @@ async fn every_metric_has_its_type_and_labels() {
     let metrics = Metrics::new(&config, &snapshot, routes::request_labels(&config)).unwrap();
     // What appears only when first known.
     deep(&mut snapshot).certificate_expiry = Some(wall());
-    metrics.app_connections(1);
+    metrics.database.as_ref().unwrap().app_connections(1);
     let (room, bytes) = (Room { of: Limit::Server, limit: 1, used: 0 }, Some(1));
     let vitals = Vitals { room: Some(room), storage_limit: bytes, stored: bytes, ..Vitals::default() };
     deep(&mut snapshot).early.take(vitals, &WarnAt::default());
-    metrics.record(&CheckId::App, &ended(Instant::now(), None));
+    metrics.checks.record(&CheckId::App, &ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
 
     let mut all: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
