@@ -1,4 +1,4 @@
-//! The command line: commands and flags. Every flag is a setting of `config/settings.rs`, and is interpreted there.
+//! The command line: commands and flags. Each flag is a setting of `config/settings.rs`; `config` says what it means.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -24,30 +24,30 @@ pub(crate) enum Task {
     },
     /// Run each check once and print what it found.
     Check {
-        /// Repeat until all pass, at most this long.
+        /// Repeat until all pass, for at most this long.
         wait: Option<Duration>,
-        /// One check alone.
+        /// Only this check.
         only: Option<Only>,
         /// Print JSON.
         json: bool,
     },
     /// Ask the running daemon.
     Ping {
-        /// What to GET.
+        /// The path to GET.
         path: String,
     },
     /// Check the deployment's configuration.
     Doctor {
         /// Print JSON.
         json: bool,
-        /// Where the app's code is.
+        /// The directory of the app's code.
         backend: Option<PathBuf>,
         /// Only explain this rule.
         explain: Option<String>,
     },
 }
 
-/// Which check `check --only` means.
+/// The check that `check --only` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Only {
     /// The app.
@@ -166,7 +166,7 @@ pub(crate) fn command() -> Command {
         .subcommands([ping, doctor])
 }
 
-/// One flag a setting.
+/// A flag for each setting that is not secret.
 fn settings() -> impl Iterator<Item = Arg> {
     SETTINGS.iter().filter_map(|setting| {
         let flag = setting.flag()?;
@@ -186,7 +186,7 @@ fn settings() -> impl Iterator<Item = Arg> {
     })
 }
 
-/// The settings without a flag.
+/// The help for the settings without a flag.
 fn secrets() -> String {
     let lines = SETTINGS.iter().filter(|s| s.secret).map(|s| format!("\n  {:<24} {}", s.variable, s.help));
     format!("Environment only, since they may hold secrets:{}", lines.collect::<String>())

@@ -112,7 +112,7 @@ impl Session<'_> {
     }
 }
 
-/// Logs panics by their location alone: their text may hold anything.
+/// Logs only the location of a panic: its message may contain anything.
 fn log_panics(log: &Log) {
     let log = log.clone();
     std::panic::set_hook(Box::new(move |panic| {
@@ -121,7 +121,7 @@ fn log_panics(log: &Log) {
     }));
 }
 
-/// Prints a command's result. A reader that has gone is no fault of ours, and `print!` would panic.
+/// Prints a command's result. If the reader has gone that is not our error, and `print!` would panic.
 fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }

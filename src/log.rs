@@ -1,5 +1,5 @@
-//! What happened, as lines on stderr: transitions, not ticks. Lines go through a bounded queue to a writer thread, so
-//! that a reader that never reads blocks nothing; what does not fit is dropped and counted.
+//! Events as lines on stderr: transitions, not ticks. Lines go through a bounded queue to a writer thread, so that a reader
+//! that never reads blocks nothing; lines that do not fit are dropped and counted.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-/// Lines that may wait for the writer. At the few lines a minute that sidepulse writes this is hours; in a storm it
-/// bounds memory to about 1 MB.
+/// Lines that may wait for the writer: hours at the usual few lines a minute; in a storm it bounds memory to about 1 MB.
 const QUEUE: usize = 1024;
 /// The writer only formats and writes.
 const WRITER_STACK: usize = 128 * 1024;
@@ -20,11 +19,11 @@ const WRITER_STACK: usize = 128 * 1024;
 pub(crate) enum Level {
     /// Something is broken.
     Error,
-    /// Something will break, or is odd.
+    /// Something is odd, or will break.
     Warn,
     /// For the operator.
     Info,
-    /// Every result, with host and server message (redacted).
+    /// Every result, with host and server message (secrets masked).
     Debug,
 }
 
@@ -85,7 +84,7 @@ pub(crate) struct Line<'a> {
 }
 
 impl Log {
-    /// Starts the writer on stderr. Where no thread can be started the lines are dropped and counted.
+    /// Starts the writer on stderr. If no thread can be started, lines are dropped and counted.
     pub(crate) fn start(settings: Settings) -> Log {
         let json = match settings.format {
             Format::Text => false,
@@ -99,7 +98,7 @@ impl Log {
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let writer = std::thread::Builder::new().name("log".into()).stack_size(WRITER_STACK);
         if writer.spawn(move || write_lines(&lines, out)).is_err() {
-            // Without the writer even the reason for the exit would be lost.
+            // Otherwise even the reason for the exit would be lost.
             let _ = io::stderr().write_all(b"sidepulse: no thread for the log (limit of processes?): no log lines\n");
         }
         Log { queue, dropped: Arc::default(), level, json }
@@ -110,17 +109,17 @@ impl Log {
         Line { log: self, level, event, message: message.into(), fields: Vec::new() }
     }
 
-    /// Logs something odd that does not stop anything.
+    /// Logs a warning.
     pub(crate) fn warning(&self, message: impl Into<String>) {
         self.line(Level::Warn, "warning", message).send();
     }
 
-    /// Whether lines of this level are written: spares the work of putting one together.
+    /// Whether lines of this level are written; if not, none need be put together.
     pub(crate) fn wants(&self, level: Level) -> bool {
         level <= self.level
     }
 
-    /// Lines that did not fit into the queue so far.
+    /// How many lines have not fitted into the queue so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -174,7 +173,7 @@ impl Line<'_> {
     fn text(&self) -> String {
         let mut line = format!("{} {:<5} {}", timestamp(SystemTime::now()), self.level.as_str(), self.message);
         for (name, value) in &self.fields {
-            // A string value is shown as JSON only where it would run into its neighbours.
+            // A string is shown as JSON only if it could not be told from its neighbours.
             match value.as_str() {
                 Some(text) if !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => {
                     line.push_str(&format!(" {name}={text}"));
@@ -194,7 +193,7 @@ pub(crate) fn timestamp(at: SystemTime) -> String {
 
 fn write_lines(lines: &Receiver<Message>, mut out: impl Write) {
     while let Ok(message) = lines.recv() {
-        // A closed stderr is no reason to stop: the flushes still have to be answered.
+        // Even with stderr closed it goes on, since flushes have to be answered.
         match message {
             Message::Line(line) => drop(out.write_all(line.as_bytes()).and_then(|()| out.flush())),
             Message::Flush(done) => drop(done.send(())),
@@ -220,7 +219,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What is logged meanwhile.
+    /// What is logged by `write`.
     pub(crate) fn written(level: Level, json: bool, write: impl FnOnce(&Log)) -> String {
         let buffer = Buffer::default();
         let log = Log::start_on(level, json, buffer.clone());

@@ -26,7 +26,7 @@ use process::ProcessSample;
 /// Several scrapers share one encoding.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The path and the status of an answer, as the request counter tells them apart.
+/// The path and the status of an answer, by which the request counter counts.
 pub(crate) type RequestLabels = (&'static str, u16);
 
 /// The program's registry and the handles to its series.
@@ -46,7 +46,7 @@ pub(crate) struct Metrics {
     encoded: Mutex<Option<(Instant, Bytes)>>,
 }
 
-/// What an encoding needs to know beside the counters.
+/// What the text of `/metrics` needs beside the counters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gauges {
     /// Readiness as `/readyz` would answer.

@@ -1,8 +1,8 @@
 //! The decision: what the snapshot means for readiness and health. Pure: no clock, no lock, no await.
 //!
-//! - A required check that is not up never yields ready or healthy.
+//! - If a required check is not up, the result is never ready or healthy.
 //! - What cannot be determined (no result, overdue) is never reported as healthy.
-//! - Liveness is not decided here: neither the app's answer nor the database may touch it.
+//! - Liveness is not decided here: neither the app nor the database may affect it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -35,14 +35,14 @@ impl Now {
     }
 }
 
-/// `/readyz`, part by part.
+/// The parts of `/readyz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Readiness {
     /// SIGTERM has come.
     pub(crate) draining: bool,
     /// Why the app is not ready; `None` = ready.
     pub(crate) app: Option<Reason>,
-    /// Why the database keeps us from being ready; `None` = the gate is satisfied.
+    /// Why the database prevents readiness; `None` = the gate is satisfied.
     pub(crate) database: Option<Reason>,
 }
 
@@ -126,7 +126,7 @@ impl State {
 pub(crate) enum Status {
     /// All is well.
     Pass,
-    /// It works, with something to look into.
+    /// It works, but something deserves attention.
     Warn,
     /// It does not work.
     Fail,
@@ -179,7 +179,7 @@ pub(crate) fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgem
 
 /// Whether a warning applies to a check that is up.
 pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, now: Now) -> bool {
-    // What is known of the server itself shows at the database check alone.
+    // What is known of the server itself belongs to the database check only.
     let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
     match warning {
         Reason::ReadOnly => server.is_some_and(|server| server.read_only),
@@ -199,7 +199,7 @@ pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, 
     }
 }
 
-/// Which checks a health endpoint speaks of.
+/// Which checks a health endpoint covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// `/health`: all of them, and draining.
@@ -211,7 +211,7 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The checks it speaks of.
+    /// The checks that it covers.
     pub(crate) fn checks(self, snapshot: &Snapshot) -> impl Iterator<Item = &CheckState> {
         let app = (self != Scope::Deep).then_some(&snapshot.app);
         let deep = snapshot.database.as_ref().filter(|_| self != Scope::Shallow);
@@ -219,7 +219,7 @@ impl Scope {
     }
 }
 
-/// The worst status of the scope's checks; draining counts for `/health` alone.
+/// The worst status of the scope's checks; draining only counts for `/health`.
 pub(crate) fn health(scope: Scope, snapshot: &Snapshot, draining: bool, now: Now) -> Status {
     let worst = scope.checks(snapshot).map(|check| judge(check, snapshot, now).status).max();
     match worst {

@@ -1,5 +1,5 @@
-//! When checks run: one loop for the app, one for the database, never two checks of a kind at once, and nothing that a
-//! check does (hang, panic) ends its loop.
+//! When checks run: one loop for the app, one for the database. Two checks of a kind never run at once, and a check that
+//! hangs or panics does not end its loop.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -22,13 +22,13 @@ use crate::retry::{self, Waits};
 
 /// Railway polls the gate after 1, 2, 4, 8, 16 and 30 s: a start must be seen at once.
 const EAGER_INTERVAL: Duration = Duration::from_millis(250);
-/// An app that has not come up by then is broken, not starting.
+/// An app that is not up by then is broken, not starting.
 const EAGER_FOR: Duration = Duration::from_secs(5 * 60);
-/// Neon caches these answers for 30 s: asking sooner only reads the cache again.
+/// Neon caches these answers for 30 s: an earlier check only reads the cache again.
 const CACHED_ANSWER: Duration = Duration::from_secs(30);
 const CACHED_REASONS: [Reason; 5] =
     [Reason::QuotaExceeded, Reason::EndpointDisabled, Reason::RateLimited, Reason::AuthFailed, Reason::AccessDenied];
-/// Certificates are renewed weeks before they end.
+/// Certificates are renewed weeks before they end, so seldom is enough.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// When the next check of a kind is due.
@@ -36,12 +36,12 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 pub(crate) struct Rhythm {
     interval: Duration,
     waits: Waits,
-    /// Until the first success, but not after this moment, the next check follows at once.
+    /// Until the first success, or this moment, the next check follows almost at once.
     eager_until: Option<Instant>,
 }
 
 impl Rhythm {
-    /// For the app: eager until it has been up once.
+    /// For the app: eager until it is up for the first time.
     pub(crate) fn of_app(interval: Duration, now: Instant) -> Self {
         Rhythm { eager_until: Some(now + EAGER_FOR), ..Rhythm::of_database(interval) }
     }
@@ -67,21 +67,21 @@ impl Rhythm {
     }
 }
 
-/// Runs work in a task of its own. `None`: it panicked, or had not ended long after its limit and was dropped.
+/// Runs work in a task of its own. `None`: it panicked, or was dropped because it ran far beyond its limit.
 async fn guarded<T: 'static>(limit: Duration, work: impl Future<Output = T> + 'static) -> Option<T> {
     let mut task = tokio::task::spawn_local(work);
     match timeout(limit + OVERRUN, &mut task).await {
         Ok(done) => done.ok(),
         Err(_) => {
             task.abort();
-            // Its sockets are closed when it is dropped: wait, so that no second check runs beside it.
+            // Wait until it is dropped, and its sockets with it, so that no second check runs beside it.
             let _ = task.await;
             None
         }
     }
 }
 
-/// What a check that broke reports.
+/// The result of a check that broke.
 fn broken(started: Instant) -> Outcome {
     Outcome::now(Err(Failure::internal()), 1, started, Phases::default())
 }
@@ -90,7 +90,7 @@ fn broken(started: Instant) -> Outcome {
 pub(crate) struct Schedule<'a> {
     pulse: &'a Pulse,
     recorder: &'a RefCell<Recorder>,
-    /// For economy: what the app does while we check it is our doing.
+    /// For economy: what the app does during a check was caused by us.
     app_checks: RefCell<AppChecks>,
 }
 
@@ -169,11 +169,11 @@ impl<'a> Schedule<'a> {
             self.recorder.borrow().plan(Lane::Database, due);
             if decision == Decision::Query && failure.is_none() {
                 lane.vitals().await;
-                // A failure here needs no report of its own: the next deep check meets it as well.
+                // A failure here need not be reported: the next deep check meets it as well.
                 if Instant::now() >= certificate_due && lane.read_certificate().await {
                     certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
                 }
-                // These may have taken longer than the wait: that is a plan, not a delay.
+                // If these took longer than the wait, that was planned and does not make the next check late.
                 due = due.max(Instant::now());
                 self.recorder.borrow().plan(Lane::Database, due);
             }
@@ -181,7 +181,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Lets economy decide, and has recorded what it noticed.
+    /// Lets economy decide, and records what it noticed.
     async fn decide(&self, economy: &mut Economy) -> Decision {
         let found = economy.observe().await;
         let mut recorder = self.recorder.borrow_mut();
@@ -200,7 +200,7 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// What became of a deep query.
+/// How a deep query ended.
 struct Queried {
     /// Why it failed.
     failure: Option<Reason>,
@@ -208,12 +208,12 @@ struct Queried {
     facts: Option<ServerFacts>,
 }
 
-/// Everything that goes to the database, one after the other.
+/// Everything that is asked of the database, one after the other.
 struct DatabaseLane<'a> {
     settings: &'a DatabaseSettings,
     schedule: &'a Schedule<'a>,
     make: &'a dyn Fn() -> DatabaseProbe,
-    /// None before the first check, and after one that broke.
+    /// `None` before the first check, and after one that broke.
     probe: Option<DatabaseProbe>,
 }
 
@@ -232,7 +232,7 @@ impl DatabaseLane<'_> {
         queried
     }
 
-    /// What will hurt soon, in the session of the deep query that has just passed: its result stands already.
+    /// Reads the vitals in the session of the deep query that has just passed; its result is already recorded.
     async fn vitals(&mut self) {
         let Some(warn_at) = &self.settings.early_warnings else { return };
         let looked = self.run(self.settings.attempt_timeout, async |probe| probe.vitals().await).await;
@@ -241,7 +241,7 @@ impl DatabaseLane<'_> {
         }
     }
 
-    /// A handshake without a login, as a check of its own. Returns why it failed, and whether a certificate was seen.
+    /// A handshake without a login, as a check of its own.
     async fn handshake(&mut self) -> (Option<Reason>, bool) {
         let started = Instant::now();
         let checked = self.run(self.settings.timeout, async |probe| probe.handshake().await).await;
@@ -251,7 +251,7 @@ impl DatabaseLane<'_> {
         (reason, certificate)
     }
 
-    /// A handshake without a login, for the certificate alone. True where it passed.
+    /// A handshake without a login, only for the certificate. True if it passed.
     async fn read_certificate(&mut self) -> bool {
         let limit = self.settings.attempt_timeout;
         let until = Instant::now() + limit;
@@ -261,7 +261,7 @@ impl DatabaseLane<'_> {
         true
     }
 
-    /// Lets the prober work in a task of its own. `None`: it broke.
+    /// Lets the probe work in a task of its own. `None`: it broke.
     async fn run<T: 'static>(
         &mut self,
         limit: Duration,

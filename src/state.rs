@@ -1,5 +1,5 @@
-//! What is known: the newest result of each check, and the verdict that the thresholds make of it. The check thread
-//! changes it; everyone else reads the snapshot.
+//! What is known: the newest result of each check, and the verdict that follows from the thresholds. The check thread
+//! changes it; everything else reads the snapshot.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,9 +63,9 @@ pub(crate) struct Transition {
 pub(crate) struct CheckState {
     /// Which check.
     pub(crate) id: CheckId,
-    /// Its name, made once.
+    /// Its name.
     pub(crate) name: Arc<str>,
-    /// Its key in `/health`, made once.
+    /// Its key in `/health`.
     pub(crate) health_key: Arc<str>,
     /// The verdict of the thresholds.
     pub(crate) verdict: Verdict,
@@ -87,14 +87,14 @@ pub(crate) struct CheckState {
     pub(crate) due: Instant,
     /// How late the next result may be: timeout + 2 × interval.
     pub(crate) grace: Duration,
-    /// Since when it does not run because the app does not use the database.
+    /// Since when it has not run, because the app does not use the database.
     pub(crate) idle_since: Option<Instant>,
     /// The newest results, oldest first.
     pub(crate) recent: VecDeque<Mark>,
     /// The newest failures, oldest first.
     pub(crate) recent_failures: VecDeque<Mark>,
     thresholds: Thresholds,
-    /// From when on a failure ends the start.
+    /// From this moment on a failure means down, not starting.
     starting_until: Instant,
 }
 
@@ -122,7 +122,7 @@ impl CheckState {
         }
     }
 
-    /// Takes a result in. Returns the change of the verdict, if there is one.
+    /// Records a result. Returns the change of the verdict, if there is one.
     pub(crate) fn record(&mut self, outcome: Outcome) -> Option<Transition> {
         let from = self.verdict;
         let mark = Mark { at: outcome.ended.1, duration: outcome.duration, reason: outcome.reason() };
@@ -141,7 +141,7 @@ impl CheckState {
             }
             Err(failure) => {
                 push(&mut self.recent_failures, mark);
-                // A verdict that no longer stands.
+                // A check that fails is not idle.
                 self.idle_since = None;
                 self.successes = 0;
                 self.failures = self.failures.saturating_add(1);
@@ -161,7 +161,7 @@ impl CheckState {
         (from != self.verdict).then_some(Transition { from, to: self.verdict })
     }
 
-    /// The database was reached without a login (economy): failures to reach it are no longer in a row.
+    /// The database was reached without a login (economy): the failures so far are no longer in a row.
     pub(crate) fn reached(&mut self) {
         self.failures = 0;
     }
@@ -171,12 +171,12 @@ impl CheckState {
         now > self.due + self.grace
     }
 
-    /// Why it is not simply passing: the newest failure, or that there is no result yet.
+    /// Why it does not simply pass: the newest failure, or that there is no result yet.
     pub(crate) fn reason(&self, now: Instant) -> Reason {
         if self.is_stale(now) { Reason::Stale } else { self.newest_failure.unwrap_or(Reason::NotRun) }
     }
 
-    /// What to do about a reason that this check shows: more to the point where the newest result tells the cause.
+    /// What to do about a reason that this check shows: more specific if the newest result has its cause.
     pub(crate) fn remedy(&self, reason: Reason) -> &'static str {
         let newest = self.newest.as_ref().and_then(|outcome| outcome.result.as_ref().err());
         newest.filter(|failure| failure.reason == reason).map_or(reason.remedy(), Failure::remedy)
@@ -197,7 +197,7 @@ pub(crate) struct Deep {
     pub(crate) query: CheckState,
     /// The SQL checks, in the order in which they are configured. They run with the deep query.
     pub(crate) sql: Vec<CheckState>,
-    /// The newest deep query that passed saw a database that takes no writes.
+    /// The newest deep query that passed found a database that takes no writes.
     pub(crate) read_only: bool,
     /// When the server's certificate ends.
     pub(crate) certificate_expiry: Option<SystemTime>,
@@ -205,7 +205,7 @@ pub(crate) struct Deep {
     pub(crate) server_version: Option<String>,
     /// What will hurt soon.
     pub(crate) early: EarlyWarnings,
-    /// What of our own the server refuses: checks do without it.
+    /// What the server refuses of what we send: the checks do without it.
     pub(crate) refused: Vec<Refusal>,
 }
 
@@ -223,7 +223,7 @@ impl Deep {
         }
     }
 
-    /// Takes in what a deep query that passed learned of the server.
+    /// Notes what a deep query that passed learned about the server.
     pub(crate) fn learn(&mut self, facts: &ServerFacts) {
         self.read_only = facts.read_only == Some(true);
         if facts.version.is_some() {
@@ -236,7 +236,7 @@ impl Deep {
         std::iter::once(&self.query).chain(&self.sql)
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(crate) fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
         std::iter::once(&mut self.query).chain(&mut self.sql)
     }
@@ -269,7 +269,7 @@ impl Snapshot {
         std::iter::once(&self.app).chain(self.database.iter().flat_map(Deep::checks))
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(crate) fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
         std::iter::once(&mut self.app).chain(self.database.iter_mut().flat_map(Deep::checks_mut))
     }

@@ -1,5 +1,5 @@
 //! `sidepulse run`: beside uvicorn in one container. Railway restarts a container only when its process ends, so
-//! sidepulse exits when its child does, with the same code.
+//! sidepulse exits when its child does, with the same exit code.
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -32,7 +32,7 @@ use child::Child;
 use course::{Action, Course, Rest, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
-/// A shell that has not ended this long after the signal is waiting for its command, which did not get the signal.
+/// A shell that is still running this long after the signal is waiting for its command, which did not get the signal.
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
 /// Serves, with CMD as the child. Ends when the child does.
@@ -81,7 +81,7 @@ pub(crate) async fn run(config: Config, command: Vec<OsString>, mut signals: Sig
         signals,
         log: log.clone(),
     };
-    // Serve exactly until the child is gone.
+    // Served until the child is gone, and no longer.
     let code = tokio::select! {
         code = supervisor.supervise() => code,
         () = daemon.serve(pending()) => 1,
@@ -187,7 +187,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes an event; returns what to do, or as `Err` the exit code.
+    /// Handles an event. Returns what to do, or as `Err` the exit code.
     fn take(&mut self, event: Event) -> Result<Action, u8> {
         let now = Instant::now();
         match event {
@@ -231,7 +231,7 @@ impl Supervisor {
         }
         let was_running = self.course.is_running();
         let step = self.course.stop(signal, already_sent, now);
-        // First of all: from here on no traffic is to come.
+        // Before anything is logged: no new traffic should arrive from here on.
         self.process.draining.store(true, Ordering::Relaxed);
         let (stop, name) = (signal_name(received.number), &self.name);
         let said = match step {
@@ -318,7 +318,7 @@ async fn until(moment: Option<Instant>) {
 
 async fn answer(last_request: &mut Option<oneshot::Receiver<LastRequest>>) -> LastRequest {
     match last_request {
-        // The sender is gone: there was no thread or runtime for it.
+        // If the sender is gone, there was no thread or runtime for it.
         Some(found) => found.await.unwrap_or(LastRequest::NotMade),
         None => pending().await,
     }

@@ -28,12 +28,12 @@ mod numbers;
 
 /// Between two rounds of `--wait`.
 const ROUND: Duration = Duration::from_secs(1);
-/// A round of `--wait` that begins when its time is nearly over has this long all the same.
+/// A round of `--wait` has at least this long, even if it begins when the time is nearly over.
 const SHORTEST_ROUND: Duration = Duration::from_secs(1);
-/// Between two lines that say what `--wait` waits for, where there is no terminal.
+/// Between two log lines that say what `--wait` is waiting for, where there is no terminal.
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs the checks; with `wait` again and again until all pass or the time is over.
+/// Runs the checks; with `wait` repeatedly, until all pass or the time is over.
 pub(crate) async fn run(
     config: &Config,
     only: Option<Only>,
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     if worst(&checks) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// What the newest round found. Without `until` there is one round.
+/// Returns what the last round found. Without `until` there is only one.
 async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<PrintedCheck> {
     let mut next_line = Instant::now();
     loop {
@@ -64,7 +64,7 @@ async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, lo
         }
         let waiting_for = failing(&checks);
         if io::stderr().is_terminal() {
-            // Written over each time.
+            // Each time over the line before.
             let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {waiting_for} ({} s left)", left.as_secs());
         } else if Instant::now() >= next_line {
             next_line = Instant::now() + WAITING_INTERVAL;
@@ -73,7 +73,7 @@ async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, lo
                 .field("gate_left_s", left.as_secs())
                 .send();
         }
-        // The last round begins when the time is over.
+        // So that the last round begins when the time is over.
         sleep(ROUND.min(left)).await;
     }
 }
@@ -94,7 +94,7 @@ fn asking_always(settings: &DatabaseSettings) -> DatabaseSettings {
 struct Round {
     snapshot: Snapshot,
     now: Now,
-    /// Of the role's own sessions those that harm most.
+    /// Those of the role's own sessions that do most harm.
     sessions: Vec<OwnSession>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Probes<'a> {
         Probes { config, traffic, app, database }
     }
 
-    /// Cuts the checks of the next round to what is left until then.
+    /// Limits the checks of the next round to the time that is left.
     fn end_by(&mut self, until: Instant) {
         let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_ROUND);
         if let Some(probe) = &mut self.app {
@@ -127,7 +127,7 @@ impl<'a> Probes<'a> {
         }
     }
 
-    /// Runs each check once: what is known then, and when that was. A check that was not asked for has no result.
+    /// Runs each check once. A check that was not asked for has no result.
     async fn check(&mut self) -> Round {
         let app = match &mut self.app {
             Some(probe) => Some(probe.check().await),
@@ -142,7 +142,7 @@ impl<'a> Probes<'a> {
             None => None,
         };
         let certificate = match (&found, &mut self.database, &self.config.database) {
-            // One connection after the other, and none for the certificate of a server that does not answer.
+            // One connection after the other, and none to ask a server that does not answer for its certificate.
             (Some(found), Some(probe), Some(settings)) if found.query.result.is_ok() => {
                 probe.certificate(Instant::now() + settings.attempt_timeout).await.ok().flatten()
             }
@@ -173,7 +173,7 @@ impl<'a> Probes<'a> {
         Round { snapshot, now, sessions: sessions.unwrap_or_default() }
     }
 
-    /// Whether our own app checks would keep awake a database that is to sleep. Asked only where all is well.
+    /// Whether our own app checks would keep awake a database that should sleep. Tried only if every check passed.
     async fn app_uses_database(&mut self, snapshot: &Snapshot, now: Now) -> bool {
         let passed = |check| readiness::judge(check, snapshot, now).status == Status::Pass;
         match (&mut self.app, &self.database, &self.config.database) {
@@ -207,13 +207,13 @@ struct PrintedCheck {
     server_version: Option<String>,
     certificate_expiry: Option<String>,
     message: Option<String>,
-    /// The server's numbers, and sessions that harm it: name and text of each line.
+    /// The server's vitals and the sessions that harm it: name and text of each line.
     #[serde(skip)]
     numbers: Vec<(String, String)>,
-    /// What kind of server that is.
+    /// The kind of server.
     #[serde(skip)]
     kind: Option<&'static str>,
-    /// A SQL check that took the database check's failure.
+    /// A SQL check that did not run, because the database check failed.
     #[serde(skip)]
     not_run: bool,
 }
@@ -253,7 +253,7 @@ impl PrintedCheck {
     }
 }
 
-/// One line about what the server refuses of our own, if anything.
+/// One line about what the server refuses of what we send, if anything.
 fn refused(refused: &[Refusal]) -> Option<String> {
     let each: Vec<String> = refused.iter().map(Refusal::to_string).collect();
     (!each.is_empty()).then(|| format!("the server refuses {}: its checks do without", each.join(", ")))
@@ -322,7 +322,7 @@ fn as_table(checks: &[PrintedCheck], colour: bool) -> String {
     text
 }
 
-/// As in `/readyz`: the failing checks and their reasons.
+/// The failing checks and their reasons, as in `/readyz`.
 fn failing(checks: &[PrintedCheck]) -> String {
     let failing = checks.iter().filter(|check| check.status == Status::Fail);
     let parts: Vec<String> = failing.filter_map(|check| Some(format!("{}: {}", check.name, check.reason?))).collect();

@@ -1,4 +1,4 @@
-//! What a value may look like: one function a kind of value. An error names the fault, never the value.
+//! What a value may look like: one function for each kind of value. An error never shows the value.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -10,14 +10,14 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::statement;
 
-/// What is wrong with a value, and how a right one looks.
+/// What is wrong with a value, and a correct one.
 pub(crate) type Wrong = (String, &'static str);
 
 /// Shorter intervals and timeouts would only measure noise.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// Longer ones are typos, and their sums must not overflow.
+/// Longer ones are typos, and sums of them must not overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// More checks than this would not fit into one attempt's time.
+/// More checks than this would not fit into the time of one attempt.
 const MOST_SQL_CHECKS: usize = 32;
 
 /// One SQL statement as it goes to the server.
@@ -82,7 +82,7 @@ pub(crate) fn statuses(text: &str) -> Result<Vec<RangeInclusive<u16>>, Wrong> {
         .collect()
 }
 
-/// One `Name: value` a line. Values may be secrets: they are marked so, and no error shows one.
+/// One `Name: value` a line. Values may be secrets: they are marked as such, and no error shows one.
 pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
     const EXAMPLE: &str = "X-Forwarded-Proto: https";
     lines(text)
@@ -94,7 +94,7 @@ pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wron
             let mut value = HeaderValue::from_str(value.trim())
                 .map_err(|_| wrong("the value has a character that headers cannot hold"))?;
             value.set_sensitive(true);
-            // These decide where a message ends; the client sets them itself.
+            // These decide where a message ends: the client sets them itself.
             if ["content-length", "transfer-encoding", "connection", "upgrade", "expect"].contains(&name.as_str()) {
                 return Err(wrong(&format!("{name} cannot be set")));
             }
@@ -129,7 +129,7 @@ pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
     Ok(checks)
 }
 
-/// The bearer token. The fault does not show it.
+/// The bearer token.
 pub(crate) fn token(text: &str) -> Result<String, Wrong> {
     const EXAMPLE: &str = "the output of `openssl rand -hex 24`";
     if text.chars().count() < 16 {

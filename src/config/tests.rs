@@ -29,7 +29,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.app.statuses, [200..=499]);
     assert_eq!(database.query, "SELECT 1");
     assert_eq!((database.gate, config.child.on_clean_exit), (Gate::Startup, OnCleanExit::Fail));
-    // Two are told in the table, but cannot be typed as they stand there.
+    // Two defaults are described in the table, but cannot be typed as they stand there.
     assert_eq!(settings::default_of("SIDEPULSE_LISTEN"), format!("[::]:$PORT, or [::]:{DEFAULT_PORT} without PORT"));
     assert_eq!(config.listen.to_string(), format!("[::]:{DEFAULT_PORT}"));
     let url = settings::default_of("SIDEPULSE_APP_URL").replace("<app port>", "8000");

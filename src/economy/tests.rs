@@ -32,7 +32,7 @@ fn what_the_moment_calls_for() {
     let restless = Situation { rested: false, ..active };
     let unseen = |situation| Situation { unseen: true, ..situation };
     let table = [
-        // Failing, down, or not up yet: as in steady mode, whatever else.
+        // Failing, down, or not up yet: as in steady mode, whatever else holds.
         ("starting", POLICY, starting, Query),
         ("starting, silent", SILENT, starting, Query),
         ("starting, unseen", POLICY, unseen(starting), Query),
@@ -83,7 +83,7 @@ fn until_the_passing_of_time_changes_the_decision() {
     }
 }
 
-/// Time that is paused, a port that nobody connects to, and no app that uses the database.
+/// Paused time, a port that nothing connects to, and no app that uses the database.
 mod over_time {
     use tokio::time::advance;
 

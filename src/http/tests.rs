@@ -17,7 +17,7 @@ mod limits;
 
 const S: Duration = Duration::from_secs(1);
 
-/// While it lives paused time stands still, and only [`advance`] moves it: sockets take no time.
+/// While it lives, paused time stands still, and only [`advance`] moves it: sockets take no time.
 struct Frozen {
     _hold: mpsc::Sender<()>,
 }

@@ -1,4 +1,4 @@
-//! Signals, handled from the very start: the kernel ignores an unhandled SIGTERM for PID 1.
+//! Signals, handled from the very start: for PID 1 the kernel ignores a SIGTERM without a handler.
 
 use std::future::poll_fn;
 use std::process;
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::terminal::{ReceivedSignal, TerminalSignals};
 
-/// `timeout` and other launchers signal the process and then its group: the same signal twice within this time is one.
+/// `timeout` and other launchers signal the process and then its group: twice within this time counts as once.
 const ECHO: Duration = Duration::from_millis(250);
 
-/// What a shell adds to a signal's number.
+/// What a shell adds to a signal's number to report it as an exit code.
 const SIGNALLED: u8 = 128;
 
-/// What `serve` ignores: by default they would end it, and a log rotation's stray SIGHUP must not end a probe.
+/// What `serve` ignores: by default these would end it, and a stray SIGHUP from a log rotation must not do so.
 const IGNORED: [SignalKind; 3] = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
 
 /// What `run` passes on to its child.
@@ -29,17 +29,17 @@ const PASSED_ON: [SignalKind; 5] = [
     SignalKind::window_change(),
 ];
 
-/// The handlers. Once registered they stay, so that a second signal arrives as well.
+/// The handlers. They stay registered, so that a second signal arrives as well.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     /// Passed on to the child in `run`, ignored in `serve`.
     others: Vec<(Signal, i32)>,
-    /// A child has ended: in `run` our own, as PID 1 any.
+    /// SIGCHLD: in `run`, and as PID 1.
     child: Option<Signal>,
     /// In `run` at a terminal: its signals, with their sender.
     terminal: Option<TerminalSignals>,
-    /// Signals of the terminal other than SIGINT that are not yet returned.
+    /// The terminal's signals other than SIGINT that have not been returned yet.
     deferred: Vec<ReceivedSignal>,
     /// The newest SIGTERM or SIGINT, and when it was received.
     newest_stop: Option<(i32, Instant)>,
@@ -58,18 +58,12 @@ pub(crate) enum SignalEvent {
 
 impl Signals {
     /// Registers the handlers of `serve`. Needs a runtime.
-    ///
-    /// # Errors
-    /// As the system says.
     pub(crate) fn listen() -> std::io::Result<Signals> {
         let is_pid_1 = process::id() == 1;
         Signals::register(&IGNORED, is_pid_1, None)
     }
 
     /// Registers the handlers of `run`. Needs a runtime.
-    ///
-    /// # Errors
-    /// As the system says.
     pub(crate) fn listen_with_child() -> std::io::Result<Signals> {
         Signals::register(&PASSED_ON, true, TerminalSignals::listen()?)
     }
@@ -103,7 +97,7 @@ impl Signals {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// A SIGTERM or SIGINT that was received already.
+    /// A SIGTERM or SIGINT that has been received already.
     pub(crate) async fn received_stop(&mut self) -> Option<i32> {
         // Yields once, so that the runtime reads the pipe of the signal handlers.
         tokio::task::yield_now().await;
@@ -139,7 +133,7 @@ impl Signals {
         }
     }
 
-    /// The order matters: where Ctrl-C ends the child at the same moment, its end was requested.
+    /// Stops come first: if Ctrl-C ends the child at the same moment, its end was requested.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SignalEvent> {
         if let Poll::Ready(signal) = self.poll_stop(context) {
             return Poll::Ready(SignalEvent::Stop(signal));
@@ -161,7 +155,7 @@ impl Signals {
     }
 }
 
-/// The signals that our parent has set to be ignored, as a bit mask (`SigIgn` in proc(5)).
+/// The signals that our parent made us ignore, as a bit mask (`SigIgn` in proc(5)).
 fn ignored_signals() -> u64 {
     #[cfg(target_os = "linux")]
     return procfs::process::Process::myself().and_then(|own| own.status()).map_or(0, |status| status.sigign);

@@ -1,5 +1,5 @@
-//! At a terminal: tells the signals that it sends to the whole foreground group from those sent to us alone, as by
-//! `docker stop`. Only the sender differs, which a handler does not see: these signals are read instead.
+//! At a terminal: tells the signals that it sends to the whole foreground group from those sent only to us, e.g. by
+//! `docker stop`. They differ only in the sender, which a handler does not see: so these signals are read instead.
 
 use std::io::{self, IsTerminal};
 
@@ -51,7 +51,7 @@ mod on_linux {
 
     use super::{ReceivedSignal, at_terminal};
 
-    /// The sender of what a terminal sends (`si_code` in sigaction(2)).
+    /// The origin of what a terminal sends (`si_code` in sigaction(2)).
     const SI_KERNEL: i32 = 0x80;
     /// More than a person types before they are read.
     const QUEUE: usize = 16;
@@ -61,11 +61,8 @@ mod on_linux {
         [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGWINCH].into_iter().collect()
     }
 
-    /// Keeps the terminal's signals for [`TerminalSignals`]. Call it before there is a second thread: each that is
-    /// started later inherits this.
-    ///
-    /// # Errors
-    /// As the system says.
+    /// Holds the terminal's signals back for [`TerminalSignals`]. To be called before there is a second thread: threads
+    /// inherit it.
     pub(crate) fn hold_terminal_signals() -> io::Result<()> {
         if at_terminal() {
             of_terminal().thread_block()?;
@@ -73,7 +70,7 @@ mod on_linux {
         Ok(())
     }
 
-    /// Starts a child with nothing held, since it would inherit that. A signal at this moment goes to the handlers.
+    /// Starts a child with nothing held back, since it would inherit that. A signal at this moment goes to the handlers.
     pub(crate) fn with_none_held<T>(start: impl FnOnce() -> T) -> T {
         let let_go = at_terminal() && of_terminal().thread_unblock().is_ok();
         let started = start();
@@ -87,10 +84,7 @@ mod on_linux {
     pub(in super::super) struct TerminalSignals(mpsc::Receiver<ReceivedSignal>);
 
     impl TerminalSignals {
-        /// `None` where there is no terminal. They are read on a thread of their own.
-        ///
-        /// # Errors
-        /// As the system says.
+        /// `None` without a terminal. They are read on a thread of their own.
         pub(in super::super) fn listen() -> io::Result<Option<Self>> {
             if !at_terminal() {
                 return Ok(None);
@@ -104,7 +98,7 @@ mod on_linux {
         pub(in super::super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<ReceivedSignal> {
             match self.0.poll_recv(context) {
                 Poll::Ready(Some(signal)) => Poll::Ready(signal),
-                // None: the reader has ended.
+                // `None`: the reader has ended.
                 _ => Poll::Pending,
             }
         }
@@ -129,7 +123,7 @@ mod elsewhere {
 
     use super::ReceivedSignal;
 
-    /// Nothing is held.
+    /// Nothing is held back.
     pub(crate) fn hold_terminal_signals() -> io::Result<()> {
         Ok(())
     }

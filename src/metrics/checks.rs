@@ -140,7 +140,7 @@ impl CheckMetrics {
         }
     }
 
-    /// A check ended then, be it only a handshake with the database.
+    /// A check ended then, even if it was only a handshake with the database.
     pub(crate) fn ran(&self, id: &CheckId, at: SystemTime) {
         if let Some(series) = self.checks.get(id) {
             self.last_run.with_label_values(&[&*series.name]).set(unix_seconds(at));

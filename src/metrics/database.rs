@@ -15,7 +15,7 @@ pub(crate) struct DatabaseMetrics {
     restarts: IntCounter,
     wakes: Histogram,
     certificate: GaugeVec,
-    /// Economy alone sees them.
+    /// With economy.
     app_connections: Option<IntGaugeVec>,
     /// With early warnings.
     vitals: Option<VitalsSeries>,

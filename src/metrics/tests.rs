@@ -20,7 +20,7 @@ pub(super) fn start(variables: &[(&str, &str)]) -> (Metrics, Snapshot) {
     (Metrics::new(&config, &snapshot, routes::request_labels(&config)).unwrap(), snapshot)
 }
 
-/// Takes a result in as the recorder does.
+/// Records a result as the recorder does.
 pub(super) fn record(metrics: &Metrics, check: &mut CheckState, outcome: Outcome) {
     metrics.checks.record(&check.id, &outcome);
     check.due = outcome.ended.0;

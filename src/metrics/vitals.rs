@@ -80,7 +80,7 @@ impl VitalsSeries {
 fn set(gauges: &IntGaugeVec, labels: &[&str], value: Option<u64>) {
     match value {
         Some(value) => gauges.with_label_values(labels).set(i64::try_from(value).unwrap_or(i64::MAX)),
-        // It errs where there is no such series, which is what is wanted.
+        // It returns an error if there is no such series, which is what is wanted.
         None => drop(gauges.remove_label_values(labels)),
     }
 }

@@ -192,7 +192,7 @@ fn of_the_warnings_the_first_that_applies_is_told() {
         for other in snapshot.checks().filter(|check| check.id != CheckId::Database) {
             assert_eq!(judge(other, &snapshot, now).status, Status::Pass, "the warning is another's");
         }
-        // A warning is no failure: the gates do not hear of it.
+        // A warning is not a failure: the gates ignore it.
         assert!(decide(Gate::Always, &snapshot, false, now.instant).is_ready());
     }
 }

@@ -72,7 +72,7 @@ async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
     }
     let mut after = counted(&recorder).await;
     let down = "sidepulse_check_down_seconds_total check=database";
-    // The database was down before and is not told to end.
+    // The database was down before, and nobody asks it to end.
     assert!(after.insert(down.to_owned(), before[down]) > before.get(down).copied());
     assert_eq!(after, before);
     assert_eq!(recorder.snapshot().app.verdict, Verdict::Up);

@@ -1,4 +1,4 @@
-//! CMD as it was typed → a command that can be started: `$PORT` filled in, and no port used by both.
+//! CMD as typed → a command that can be started: with `$PORT` filled in, and no port used twice.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -14,13 +14,13 @@ use crate::lifecycle;
 
 /// sidepulse's own secrets, which are not for the child.
 const WITHHELD: [&str; 2] = ["SIDEPULSE_TOKEN", OWN_DATABASE_URL];
-/// The most characters of a program's name that are shown.
+/// At most so many characters of a program's name are shown.
 const LONGEST_NAME: usize = 60;
 
 /// Why CMD was not started: the exit code, and one line.
 pub(super) type NotStarted = (u8, String);
 
-/// Fails where both would use the same port, or a shell has already filled `$PORT` in.
+/// Fails if both would use the same port, or a shell has already filled `$PORT` in.
 ///
 /// # Errors
 /// Exit code 2, and how to write it instead.
@@ -50,10 +50,10 @@ pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), N
     Ok(())
 }
 
-/// Starts CMD. `own_group`: as the leader of a process group of its own.
+/// Starts CMD. `own_group`: as leader of a process group of its own.
 ///
 /// # Errors
-/// 127 where there is no such program, 126 where it cannot be executed, 1 where resources are exhausted.
+/// 127 if there is no such program, 126 if it cannot be executed, 1 if resources are exhausted.
 pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> Result<Child, NotStarted> {
     let port = config.child.app_port.to_string();
     let Some((program, arguments)) = command.split_first() else {
@@ -81,11 +81,11 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     use io::ErrorKind::{
         ArgumentListTooLong, ExecutableFileBusy, IsADirectory, NotADirectory, NotFound, PermissionDenied,
     };
-    /// ENOEXEC, ELOOP: `ErrorKind` has no stable variants for them.
+    /// ENOEXEC and ELOOP, for which `ErrorKind` has no stable variants.
     const NOT_EXECUTABLE: [Option<i32>; 2] = [Some(8), Some(if cfg!(target_os = "linux") { 40 } else { 62 })];
     let name = name(&[program.to_owned()]);
     match error.kind() {
-        // The file exists, so its interpreter is missing. Typical of a virtual environment that was moved.
+        // The file exists, so its interpreter is missing: typical of a virtual environment that was moved.
         NotFound if is_there(program) => {
             let missing = "the interpreter that its first line names, or the loader of this program, does not exist";
             (126, format!("cannot start {name}: {missing}"))

@@ -1,12 +1,12 @@
-//! A start command that makes the server end by itself after so many requests, ours among them: uvicorn's
-//! `--limit-max-requests`. gunicorn, hypercorn and `uvicorn --workers 2` replace the worker; uvicorn alone ends with 0.
+//! A start command that makes the server end after so many requests, ours among them: uvicorn's
+//! `--limit-max-requests`. gunicorn, hypercorn and `uvicorn --workers 2` replace the worker; a single uvicorn exits with 0.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 const OPTIONS: [&str; 2] = ["--limit-max-requests", "--max-requests"];
-/// They replace a worker that has reached its limit.
+/// These replace a worker that has reached its limit.
 const SUPERVISORS: [&str; 2] = ["gunicorn", "hypercorn"];
 
 /// The warning for such a command; `interval` is the one of the app check.
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn who_starts_its_workers_anew_is_not() {
+    fn a_server_that_replaces_its_workers_is_not() {
         for command in [
             &["uvicorn", "main:app"][..],
             &["uvicorn", "main:app", "--limit-max-requests", "10000", "--workers", "2"],

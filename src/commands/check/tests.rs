@@ -6,7 +6,7 @@ use crate::state::samples::config;
 
 #[tokio::test(start_paused = true)]
 async fn waiting_goes_on_until_the_time_is_over() {
-    // Nobody listens there any more.
+    // Nothing listens there any more.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = config(&[("SIDEPULSE_APP_URL", &format!("http://{closed}/"))]);
     let silent = Log::start(Settings { level: Level::Error, format: Format::Json });

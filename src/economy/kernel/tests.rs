@@ -19,7 +19,7 @@ impl Server {
         self.0.local_addr().unwrap().port()
     }
 
-    /// A connection to it: the client's end, which is looked at, and the server's.
+    /// A connection to it: the client's end, which is the one examined, and the server's.
     fn connect(&self) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(self.0.local_addr().unwrap()).unwrap();
         (client, self.0.accept().unwrap().0)
@@ -38,7 +38,7 @@ fn cookie_of(stream: &TcpStream) -> u64 {
     SockRef::from(stream).cookie().unwrap()
 }
 
-/// The next end that the kernel tells.
+/// The next end that the kernel reports.
 async fn next(endings: &EndedSockets) -> EndedSocket {
     let mut taken = Vec::new();
     while taken.is_empty() {
@@ -173,7 +173,7 @@ async fn the_ends_of_other_connections_do_not_wake_us() {
     let (client, served) = server.talk();
     let cookie = cookie_of(&client);
     drop((client, served));
-    // The first thing that is told at all is the one that matters.
+    // The first end that is reported at all is the one that matters.
     let mut told = Vec::new();
     endings.next(|ending| told.push(ending.unwrap().cookie)).await.unwrap();
     assert_eq!(told, [cookie]);
@@ -190,7 +190,7 @@ async fn an_overflow_is_told() {
     for _ in 0..ENDS {
         drop(server.connect());
     }
-    // The kernel tells them one by one: all of them must be there before the first is taken.
+    // The kernel reports them one by one: all of them must be there before the first is taken.
     let mut told = 0;
     while told < ENDS {
         let wait = witness.next(|ending| told += usize::from(ending.is_some()));

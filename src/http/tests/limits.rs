@@ -25,7 +25,7 @@ impl Server {
     async fn stuck(&self) -> TcpStream {
         let mut stream = self.connect().await;
         stream.write_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(STUCK_REQUESTS).as_bytes()).await.unwrap();
-        // It is answered once in a turn, and an answer to somebody else takes some turns.
+        // It is answered once in a turn, and an answer to another client takes some turns.
         for _ in 0..1000 {
             self.ask("GET", "/livez", "").await;
         }
