@@ -21,7 +21,7 @@ mod tests;
 use deployment::Deployment;
 use finding::{Finding, Severity};
 use read::files::Files;
-use rules::RULES;
+use rules::{Judge, RULES};
 
 /// Bad usage, as for every command.
 const BAD_USAGE: u8 = 2;
@@ -63,9 +63,13 @@ pub fn read_anything(bytes: &[u8]) -> usize {
 
 /// Every rule's findings, in the order of the table.
 fn examine(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let found = |rule: &rules::Rule| {
-        let named = |finding| Finding { id: rule.id, ..finding };
-        report::cut((rule.judge)(deployment)).into_iter().map(named).collect::<Vec<_>>()
-    };
-    RULES.iter().flat_map(found).collect()
+    let mut findings = Vec::new();
+    for rule in RULES {
+        let found = match rule.judge {
+            Judge::One(judge) => judge(deployment).into_iter().collect(),
+            Judge::Each(judge) => report::cut(judge(deployment)),
+        };
+        findings.extend(found.into_iter().map(|finding| Finding { id: rule.id, ..finding }));
+    }
+    findings
 }

@@ -8,7 +8,7 @@ use super::read::installed::{self, Installed};
 use super::read::layout::Located;
 use super::read::server::{self, AppServer};
 use super::read::shell::Word;
-use super::read::start::{self, Found, Start};
+use super::read::start::{self, NoStart, Start};
 use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{DATABASE_URL, LISTEN, OWN_DATABASE_URL, PORT, SETTINGS};
 use crate::config::{BadSetting, Config, DEFAULT_PORT, Given, Lookup, Need};
@@ -52,9 +52,17 @@ pub(super) struct Deployment<'a> {
 pub(super) struct Backend {
     pub(super) files: Files,
     pub(super) installed: Installed,
-    pub(super) start: Found,
+    pub(super) start: Result<Start, NoStart>,
     /// What the start command starts.
     pub(super) started: Vec<Started>,
+}
+
+/// What the start command sets, over the environment.
+#[derive(Default)]
+struct Overrides {
+    values: Vec<(String, String)>,
+    /// Settings whose value is not known here.
+    unknown: Vec<String>,
 }
 
 /// What `ENVIRONMENT` says.
@@ -89,8 +97,9 @@ impl<'a> Deployment<'a> {
     /// `names` are those of all environment variables.
     pub(super) fn read(variables: Lookup<'a>, names: &'a [String], files: Option<Files>) -> Deployment<'a> {
         let backend = files.map(|files| Backend::read(files, &|name| text(variables, name)));
-        let (told, untold) = backend.as_ref().map(|backend| backend.told(variables)).unwrap_or_default();
-        let lookup = |name: &str| match told.iter().rev().find(|(known, _)| known == name) {
+        let overrides = backend.as_ref().map(|backend| backend.overrides(variables)).unwrap_or_default();
+        let Overrides { values, unknown } = overrides;
+        let lookup = |name: &str| match values.iter().rev().find(|(known, _)| known == name) {
             Some((_, value)) if value.is_empty() => None,
             Some((_, value)) => Some(Given { text: Some(value.clone()), named: name.to_owned() }),
             None => variables(name),
@@ -100,7 +109,7 @@ impl<'a> Deployment<'a> {
         let loaded = config.as_ref().or(without_database.as_ref()).ok();
         let ports = loaded.map(Ports::of);
         let warnings = loaded.map(|config| config.warnings.clone()).unwrap_or_default();
-        Deployment { config, ports, warnings, untold, variables, names, backend }
+        Deployment { config, ports, warnings, untold: unknown, variables, names, backend }
     }
 
     /// The start command decides which ports sidepulse and the app take, by what is not known here.
@@ -159,40 +168,24 @@ impl<'a> Deployment<'a> {
 impl Backend {
     fn read(files: Files, variable: start::Variable<'_>) -> Backend {
         let (installed, start) = (installed::read(&files), start::find(&files, variable));
-        let started = match &start {
-            Found::Start(start) => {
-                let script =
-                    |path: &str, directories: &[_]| match start.layout.find(&files, directories, &[path.to_owned()]) {
-                        Located::Found(file) => Some((file.name, file.text)),
-                        Located::Missing | Located::Unknown(_) => None,
-                    };
-                // Railway's own variables win over the image's, PORT among them.
-                let given = SERVERS_READ.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
-                let given = given.map(|(name, value)| (name, Word::literal(value)));
-                let mut all = start.layout.variables();
-                all.retain(|(name, _)| name != PORT && variable(name).is_none());
-                all.extend(given);
-                command::started(&start.form, all, &script)
-            }
-            Found::Unknown(..) | Found::Broken(..) | Found::Nothing => Vec::new(),
-        };
+        let started = start.as_ref().map_or(Vec::new(), |start| started(start, &files, variable));
         Backend { files, installed, start, started }
     }
 
-    /// What the start command and the image tell sidepulse, over the environment; and what of it is not known. A setting
-    /// that may hold a secret is not among them.
-    fn told(&self, variables: Lookup<'_>) -> (Vec<(String, String)>, Vec<String>) {
+    /// What the start command and the image set for sidepulse, over the environment. Settings that may contain a secret
+    /// are left out.
+    fn overrides(&self, lookup: Lookup<'_>) -> Overrides {
         let told = self.started.iter().find_map(|started| match started {
             Started::Program(launch) if launch.under_run => Some(&launch.told),
             Started::Sidepulse { told, .. } => Some(told),
             Started::Program(_) | Started::Unknown(_) => None,
         });
-        let port = text(variables, PORT).unwrap_or_else(|| DEFAULT_PORT.to_string());
-        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        let port = text(lookup, PORT).unwrap_or_else(|| DEFAULT_PORT.to_string());
+        let mut overrides = Overrides::default();
         for variable in told.into_iter().flatten() {
             let (name, value) = variable;
             if sets_port(variable) {
-                unknown.push(PORT.to_owned());
+                overrides.unknown.push(PORT.to_owned());
             }
             if !SETTINGS.iter().any(|setting| setting.variable == name && !setting.secret) {
                 continue;
@@ -201,24 +194,37 @@ impl Backend {
                 true => fill_in(OsStr::new(&value.text), &port).to_string_lossy().into_owned(),
                 false => value.text.clone(),
             };
-            unknown.retain(|other| other != name);
-            if value.expands_other || value.expands_port && filled.contains('$') {
-                unknown.push(name.clone());
-                known.push((name.clone(), String::new()));
-            } else {
-                known.push((name.clone(), filled));
+            overrides.unknown.retain(|other| other != name);
+            let is_unknown = value.expands_other || value.expands_port && filled.contains('$');
+            if is_unknown {
+                overrides.unknown.push(name.clone());
             }
+            overrides.values.push((name.clone(), if is_unknown { String::new() } else { filled }));
         }
-        (known, unknown)
+        overrides
     }
 
-    /// The server that the start command starts, where it is one of those that are known.
+    /// The server that the start command starts, if it is one of those that are known.
     pub(super) fn server(&self) -> Option<(&Start, AppServer)> {
-        let Found::Start(start) = &self.start else { return None };
+        let start = self.start.as_ref().ok()?;
         let server = self.started.iter().find_map(|started| match started {
             Started::Program(launch) => server::read(launch),
             Started::Sidepulse { .. } | Started::Unknown(_) => None,
         })?;
         Some((start, server))
     }
+}
+
+/// What a start command starts.
+fn started(start: &Start, files: &Files, variable: start::Variable<'_>) -> Vec<Started> {
+    let script = |path: &str, directories: &[_]| match start.layout.find(files, directories, &[path.to_owned()]) {
+        Located::Found(file) => Some((file.name, file.text)),
+        Located::Missing | Located::Unknown(_) => None,
+    };
+    // Railway's own variables win over the image's, PORT among them.
+    let mut variables = start.layout.variables();
+    variables.retain(|(name, _)| name != PORT && variable(name).is_none());
+    let given = SERVERS_READ.iter().filter_map(|name| Some(((*name).to_owned(), Word::literal(variable(name)?))));
+    variables.extend(given);
+    command::started(&start.form, variables, &script)
 }

@@ -95,25 +95,25 @@ const CACHE: [&str; 4] =
     ["statement_cache_size", "prepared_statement_name_func", "prepared_statement_cache_size", "prepare_threshold"];
 
 /// The scheme names a driver that the app has.
-pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(text) = deployment.text(DATABASE_URL) else { return Vec::new() };
+pub(super) fn scheme(deployment: &Deployment<'_>) -> Option<Finding> {
+    let text = deployment.text(DATABASE_URL)?;
     let url = Url::read(&text);
     let remedy = format!("write its scheme as postgresql+asyncpg://, as in {EXAMPLE}");
     if url.driver == Some("asyncpg") {
         let ok = Finding::ok("DATABASE_URL names asyncpg as its driver");
-        return vec![match deployment.code(&TAKES_ASYNCPG_OUT) {
+        return Some(match deployment.code(&TAKES_ASYNCPG_OUT) {
             Code::Mentions(place) => {
                 let message = "DATABASE_URL names asyncpg as its driver, but this may take it out again";
                 let look = "look that the app's own engine is not given this URL: Alembic's and scripts may be";
                 Finding::unknown(message, look).at(&place.file, place.line)
             }
             Code::Silent | Code::Unread => ok,
-        }];
+        });
     }
     if let Some(driver) = url.driver {
         let message =
             format!("DATABASE_URL names {} as its driver, not asyncpg", placeholder::shown(driver, "another one"));
-        return vec![Finding::unknown(message, "look that the app's engine is made for it")];
+        return Some(Finding::unknown(message, "look that the app's engine is made for it"));
     }
     let what = match url.dialect {
         "postgresql" => "DATABASE_URL names no driver, and SQLAlchemy would take psycopg",
@@ -126,7 +126,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
         .copied()
         .chain(["replace(\"postgres", "replace('postgres", "removeprefix("])
         .collect();
-    vec![match deployment.code(&texts) {
+    Some(match deployment.code(&texts) {
         Code::Mentions(place) => {
             let look = "look that what reaches create_async_engine begins with postgresql+asyncpg://";
             Finding::unknown(format!("{what}; this may change it"), look).at(&place.file, place.line)
@@ -139,7 +139,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
         Code::Silent => {
             Finding::unknown(what, "look which driver the app is made for: psycopg2, or psycopg from SQLAlchemy 2.1 on")
         }
-    }]
+    })
 }
 
 /// The driver takes every key of the URL.
@@ -214,9 +214,9 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
 }
 
 /// With a pooler in transaction mode in between, the app prepares no statements by name.
-pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(text) = deployment.text(DATABASE_URL) else { return Vec::new() };
-    let Ok((plan, _)) = Plan::parse(&text) else { return Vec::new() };
+pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Option<Finding> {
+    let text = deployment.text(DATABASE_URL)?;
+    let (plan, _) = Plan::parse(&text).ok()?;
     let url = Url::read(&text);
     let supabase = matches!(&plan.endpoint, Endpoint::Tcp { host, port: 6543 } if host.ends_with(".supabase.com") || host.ends_with(".supabase.co"));
     let pooler = if plan.pooled {
@@ -226,10 +226,10 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
     } else if url.value("pgbouncer") == Some("true") {
         "DATABASE_URL says pgbouncer=true"
     } else {
-        return vec![Finding::ok("DATABASE_URL names no pooler in transaction mode that is known")];
+        return Some(Finding::ok("DATABASE_URL names no pooler in transaction mode that is known"));
     };
     let remedy = match driver(deployment, &url) {
-        Driver::Psycopg2 => return vec![Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))],
+        Driver::Psycopg2 => return Some(Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))),
         Driver::Psycopg => "pass connect_args={\"prepare_threshold\": None} to create_engine, or take the direct host",
         Driver::Asyncpg | Driver::Unknown => {
             "pass connect_args={\"statement_cache_size\": 0, \"prepared_statement_cache_size\": 0} to create_async_engine, or \
@@ -239,10 +239,10 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
     if url.value("prepared_statement_cache_size") == Some("0") {
         let message =
             format!("{pooler} and switches SQLAlchemy's cache off; asyncpg's own is switched off in code alone");
-        return vec![Finding::unknown(message, "look for statement_cache_size=0 in connect_args")];
+        return Some(Finding::unknown(message, "look for statement_cache_size=0 in connect_args"));
     }
     let what = format!("{pooler}, where statements that one session prepared are missing in the next");
-    vec![match deployment.code(&CACHE) {
+    Some(match deployment.code(&CACHE) {
         Code::Mentions(place) => Finding::unknown(
             format!("{pooler}; this may switch the cache of prepared statements off"),
             "look that it stands at the engine that the app uses, not at Alembic's",
@@ -252,7 +252,7 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
             Finding::warning(format!("{what}: no file of the app mentions their cache"), remedy)
         }
         Code::Silent | Code::Unread => Finding::unknown(what, remedy),
-    }]
+    })
 }
 
 /// By the URL, else by what is installed.

@@ -6,8 +6,8 @@ use crate::config;
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
 
 /// `ENVIRONMENT` is set.
-pub(super) fn environment(deployment: &Deployment<'_>) -> Vec<Finding> {
-    vec![match (deployment.environment(), deployment.code(&["\"ENVIRONMENT\"", "'ENVIRONMENT'", "environment:"])) {
+pub(super) fn environment(deployment: &Deployment<'_>) -> Option<Finding> {
+    Some(match (deployment.environment(), deployment.code(&["\"ENVIRONMENT\"", "'ENVIRONMENT'", "environment:"])) {
         (Environment::Unset, Code::Silent) => Finding::unknown(
             "ENVIRONMENT is not set, and no file of the app mentions it",
             "look which variable tells the app that it is in production",
@@ -20,53 +20,53 @@ pub(super) fn environment(deployment: &Deployment<'_>) -> Vec<Finding> {
         (Environment::Production, _) => {
             Finding::ok("ENVIRONMENT is neither development nor test: production's rules apply")
         }
-    }]
+    })
 }
 
 /// sidepulse and the app do not take the same port.
-pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
+pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
     if deployment.untold_port() {
         let message = "the start command gives the ports by a variable that is not known here";
-        return vec![Finding::unknown(message, "look that sidepulse and the app take two ports")];
+        return Some(Finding::unknown(message, "look that sidepulse and the app take two ports"));
     }
-    let Some(ports) = deployment.ports else { return Vec::new() };
+    let ports = deployment.ports?;
     if ports.clash() {
-        return vec![Finding::error(
+        return Some(Finding::error(
             format!("sidepulse and the app would both take port {}", ports.own),
             format!("give the app another one: SIDEPULSE_APP_PORT={}", ports.other()),
-        )];
+        ));
     }
     let asked = if deployment.text("PORT").is_none() { " (PORT is not set here; Railway sets it)" } else { "" };
     let app = if ports.over_tcp { format!("on {}", ports.app) } else { "on a Unix socket".to_owned() };
-    vec![Finding::ok(format!("sidepulse listens on port {}, the app {app}{asked}", ports.own))]
+    Some(Finding::ok(format!("sidepulse listens on port {}, the app {app}{asked}", ports.own)))
 }
 
 /// Railway waits long enough before it kills.
-pub(super) fn draining(deployment: &Deployment<'_>) -> Vec<Finding> {
+pub(super) fn draining(deployment: &Deployment<'_>) -> Option<Finding> {
     const VARIABLE: &str = "RAILWAY_DEPLOYMENT_DRAINING_SECONDS";
-    let Ok(config) = &deployment.config else { return Vec::new() };
+    let config = deployment.config.as_ref().ok()?;
     let sum = config.drain_delay + config.child.stop_timeout;
     let needed = sum.as_secs() + u64::from(sum.subsec_nanos() > 0);
     if deployment.untold.iter().any(|name| name.ends_with("_DRAIN_DELAY") || name.ends_with("_STOP_TIMEOUT")) {
         let message = "the start command gives the time of a stop by a variable that is not known here";
-        return vec![Finding::unknown(message, format!("look that {VARIABLE} is no shorter"))];
+        return Some(Finding::unknown(message, format!("look that {VARIABLE} is no shorter")));
     }
     let given = deployment.text(VARIABLE);
     if given.is_none() && !config.railway.present {
-        return vec![Finding::ok(format!("this is not Railway; there, set {VARIABLE}={needed}"))];
+        return Some(Finding::ok(format!("this is not Railway; there, set {VARIABLE}={needed}")));
     }
     let seconds = config.railway.draining.as_secs();
     if seconds >= needed {
         let message = format!("Railway waits {seconds} s before it kills; a stop takes {needed} s at most");
-        return vec![Finding::ok(message)];
+        return Some(Finding::ok(message));
     }
-    vec![Finding::warning(
+    Some(Finding::warning(
         format!(
             "Railway kills {seconds} s after SIGTERM, but SIDEPULSE_DRAIN_DELAY + SIDEPULSE_STOP_TIMEOUT is {needed} s: \
              requests under way are cut off"
         ),
         format!("set {VARIABLE}={needed}"),
-    )]
+    ))
 }
 
 /// sidepulse itself would start with these settings.

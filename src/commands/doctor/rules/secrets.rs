@@ -19,7 +19,7 @@ const REMEDY: &str = "read it from the environment (os.environ), delete it here,
                       repository's history keeps this one";
 
 /// `JWT_SECRET` is there and long enough.
-pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
+pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Option<Finding> {
     let stage = deployment.environment();
     let fault = |message: String| match stage {
         Environment::Production => Finding::error(message, NEW_SECRET),
@@ -28,27 +28,27 @@ pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
     };
     let Some(secret) = deployment.text("JWT_SECRET") else {
         let message = format!("JWT_SECRET {}", deployment.absence("JWT_SECRET"));
-        return vec![match deployment.code(&["JWT_SECRET"]) {
+        return Some(match deployment.code(&["JWT_SECRET"]) {
             Code::Silent => Finding::unknown(
                 format!("{message}, and no file of the app mentions it"),
                 "look which variable holds the key that signs tokens, if there is one: 32 characters at least",
             ),
             Code::Mentions(_) | Code::Unread => fault(message),
-        }];
+        });
     };
     if secret.chars().count() < SHORTEST_JWT_SECRET {
-        return vec![fault(format!("JWT_SECRET has fewer than {SHORTEST_JWT_SECRET} characters"))];
+        return Some(fault(format!("JWT_SECRET has fewer than {SHORTEST_JWT_SECRET} characters")));
     }
     let mut different: Vec<char> = secret.chars().collect();
     different.sort_unstable();
     different.dedup();
     if placeholder::is_marked(&secret) {
-        return vec![fault("JWT_SECRET is long enough but a placeholder".into())];
+        return Some(fault("JWT_SECRET is long enough but a placeholder".into()));
     }
     if different.len() < FEWEST_DIFFERENT && stage != Environment::Relaxed {
-        return vec![Finding::warning("JWT_SECRET is long enough but not random", NEW_SECRET)];
+        return Some(Finding::warning("JWT_SECRET is long enough but not random", NEW_SECRET));
     }
-    vec![Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters"))]
+    Some(Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters")))
 }
 
 /// No file that git would commit holds a secret: the place is told, never what stands there.

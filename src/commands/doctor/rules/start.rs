@@ -11,7 +11,7 @@ use super::super::read::placeholder;
 use super::super::read::python::{self, Binding};
 use super::super::read::server::{self, AppServer, Listens, Port, ServedApp};
 use super::super::read::shell::Word;
-use super::super::read::start::{Found, Start};
+use super::super::read::start::{NoStart, Start};
 use crate::config::ports::{Ports, fill_in};
 
 /// The form that is right for both.
@@ -20,39 +20,39 @@ const SEED: &str = "sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PO
 const USUAL_PORT: u16 = 8000;
 
 /// Railway finds a command, and it starts a server that is known.
-pub(super) fn command(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(backend) = &deployment.backend else { return Vec::new() };
+pub(super) fn command(deployment: &Deployment<'_>) -> Option<Finding> {
+    let backend = deployment.backend.as_ref()?;
     let start = match &backend.start {
-        Found::Start(start) => start,
-        Found::Nothing => {
+        Ok(start) => start,
+        Err(NoStart::Nothing) => {
             let message =
                 "there is no start command: no Dockerfile, no Procfile, and no main.py or app.py for Railpack";
-            return vec![Finding::error(message, format!("write a Procfile with the line web: {SEED}"))];
+            return Some(Finding::error(message, format!("write a Procfile with the line web: {SEED}")));
         }
-        Found::Unknown(name, why) => {
+        Err(NoStart::Unknown(name, why)) => {
             let message = format!("the start command is not known: {why}");
-            return vec![Finding::unknown(message, format!("look there that it is {SEED}")).at(name, None)];
+            return Some(Finding::unknown(message, format!("look there that it is {SEED}")).at(name, None));
         }
-        Found::Broken(name, line, what) => {
+        Err(NoStart::Broken(name, line, what)) => {
             let remedy = match Path::new(name).file_name().and_then(OsStr::to_str) {
                 Some("Procfile") => format!("write web: {SEED}"),
                 Some("railpack.json") => "correct it, or delete it".to_owned(),
                 _ => "begin it with FROM, as in FROM python:3.13-slim".to_owned(),
             };
-            return vec![Finding::error(format!("this file {what}"), remedy).at(name, *line)];
+            return Some(Finding::error(format!("this file {what}"), remedy).at(name, *line));
         }
     };
     let place = |finding: Finding| place(start, finding);
-    let Some((_, server)) = backend.server() else { return vec![place(no_server(backend))] };
+    let Some((_, server)) = backend.server() else { return Some(place(no_server(backend))) };
     if !server.speaks_asgi {
         let message = format!("{} starts without a word of ASGI, which FastAPI speaks", server.name);
         let remedy =
             "look that a configuration says it: gunicorn -k uvicorn.workers.UvicornWorker, granian --interface asgi";
-        return vec![place(Finding::unknown(message, remedy))];
+        return Some(place(Finding::unknown(message, remedy)));
     }
     let by = if server.launch.under_run { ", through sidepulse run" } else { "" };
     let guess = if start.place.is_none() { "Railpack would start " } else { "the command starts " };
-    vec![place(Finding::ok(format!("{guess}{}{by}", server.name)))]
+    Some(place(Finding::ok(format!("{guess}{}{by}", server.name))))
 }
 
 /// Why no server is known.
@@ -80,32 +80,30 @@ fn no_server(backend: &Backend) -> Finding {
 }
 
 /// The module that the server is given is there, and has what it names.
-pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(backend) = &deployment.backend else { return Vec::new() };
-    let Some((start, server)) = backend.server() else { return Vec::new() };
+pub(super) fn module(deployment: &Deployment<'_>) -> Option<Finding> {
+    let backend = deployment.backend.as_ref()?;
+    let (start, server) = backend.server()?;
     let place = |finding: Finding| place_of(start, &server, finding);
     let (paths, attribute, factory) = match &server.app {
         ServedApp::Unknown => {
             let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
-            return vec![place(Finding::unknown(message, "look that it finds the app"))];
+            return Some(place(Finding::unknown(message, "look that it finds the app")));
         }
         ServedApp::File(file) => (vec![file.clone()], "app", false),
         ServedApp::Module { module, attribute, factory } => (paths(&server, module), attribute.as_str(), *factory),
     };
-    let Some(paths) = Some(paths).filter(|_| !server.app_dir.as_ref().is_some_and(|dir| dir.expands_other)) else {
-        return vec![place(Finding::unknown(
-            "a variable decides where the module is looked for",
-            "look that it is there",
-        ))];
-    };
+    if server.app_dir.as_ref().is_some_and(|dir| dir.expands_other) {
+        let message = "a variable decides where the module is looked for";
+        return Some(place(Finding::unknown(message, "look that it is there")));
+    }
     let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
     match start.layout.find(&backend.files, &server.launch.directories, &paths) {
-        Located::Found(file) => vec![defined(&file.name, &file.text, attribute, factory)],
+        Located::Found(file) => Some(defined(&file.name, &file.text, attribute, factory)),
         Located::Unknown(why) => {
             let message = format!("{shown} was not found where the command runs, but {why}");
-            vec![place(Finding::unknown(message, "look that it is there"))]
+            Some(place(Finding::unknown(message, "look that it is there")))
         }
-        Located::Missing => vec![place(missing(backend, start, &paths, &shown))],
+        Located::Missing => Some(place(missing(backend, start, &paths, &shown))),
     }
 }
 
@@ -168,8 +166,8 @@ fn defined(name: &str, text: &str, attribute: &str, factory: bool) -> Finding {
 }
 
 /// The edge can reach it.
-pub(super) fn host(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some((start, server)) = deployment.backend.as_ref().and_then(Backend::server) else { return Vec::new() };
+pub(super) fn host(deployment: &Deployment<'_>) -> Option<Finding> {
+    let (start, server) = deployment.backend.as_ref().and_then(Backend::server)?;
     let remedy = "write --host 0.0.0.0 (gunicorn, hypercorn: --bind 0.0.0.0:$PORT)";
     let finding = match &server.listens {
         Listens::Unknown => {
@@ -187,7 +185,7 @@ pub(super) fn host(deployment: &Deployment<'_>) -> Vec<Finding> {
         }
         Listens::Tcp { host: Some(host), .. } => judged_host(host, remedy),
     };
-    vec![place_of(start, &server, finding)]
+    Some(place_of(start, &server, finding))
 }
 
 fn judged_host(host: &Word, remedy: &str) -> Finding {
@@ -204,28 +202,28 @@ fn judged_host(host: &Word, remedy: &str) -> Finding {
 }
 
 /// The app takes the port where it is asked, and sidepulse another one.
-pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(backend) = &deployment.backend else { return Vec::new() };
-    let Some((start, server)) = backend.server() else { return Vec::new() };
-    let Listens::Tcp { port, .. } = &server.listens else { return Vec::new() };
+pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
+    let backend = deployment.backend.as_ref()?;
+    let (start, server) = backend.server()?;
+    let Listens::Tcp { port, .. } = &server.listens else { return None };
     let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
     if server.launch.variables.iter().any(deployment::sets_port) {
         let message = "the script gives PORT a value of its own before it starts the app";
         let finding = Finding::unknown(message, "look that the app listens where it is asked");
-        return vec![place_of(start, &server, finding)];
+        return Some(place_of(start, &server, finding));
     }
     let finding = if server.launch.under_run {
         if deployment.untold_port() {
             let message = "a variable that is not known here decides which port sidepulse takes, or asks the app on";
-            return vec![place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it"))];
+            return Some(place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it")));
         }
-        let Some(ports) = deployment.ports else { return Vec::new() };
+        let ports = deployment.ports?;
         below_run(&server, port, ports)
     } else {
         let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { on_port: true, .. }));
         alone(&server, port, asked, beside)
     };
-    vec![place_of(start, &server, finding)]
+    Some(place_of(start, &server, finding))
 }
 
 /// The port below `sidepulse run`, which fills it in.
@@ -295,11 +293,11 @@ fn alone(server: &AppServer, port: &Port, asked: Option<u16>, beside: bool) -> F
 }
 
 /// Something watches the app.
-pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(backend) = &deployment.backend else { return Vec::new() };
-    let Some((start, server)) = backend.server() else { return Vec::new() };
+pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Option<Finding> {
+    let backend = deployment.backend.as_ref()?;
+    let (start, server) = backend.server()?;
     let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { .. }));
-    vec![place(
+    Some(place(
         start,
         match server.launch.under_run || beside {
             true => Finding::ok("sidepulse is in the start command"),
@@ -308,21 +306,21 @@ pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Vec<Finding> {
                 format!("write {SEED}"),
             ),
         },
-    )]
+    ))
 }
 
 /// Nothing ends the server without another to start it again.
-pub(super) fn request_limit(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some((start, server)) = deployment.backend.as_ref().and_then(Backend::server) else { return Vec::new() };
+pub(super) fn request_limit(deployment: &Deployment<'_>) -> Option<Finding> {
+    let (start, server) = deployment.backend.as_ref().and_then(Backend::server)?;
     if !server.request_limit {
-        return Vec::new();
+        return None;
     }
     let message = "--limit-max-requests ends the app after so many requests, and nothing starts it again";
-    vec![place_of(
+    Some(place_of(
         start,
         &server,
         Finding::warning(message, "leave it out, or add --workers 2: then uvicorn starts its workers again"),
-    )]
+    ))
 }
 
 /// `railway.toml` and `railway.json` end on a known day.
