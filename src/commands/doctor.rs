@@ -1,7 +1,7 @@
-//! `sidepulse doctor`: the checklist of a deployment, read from the environment and the backend's files alone.
+//! `sidepulse doctor`: the checklist of a deployment, from nothing but the environment and the backend's files.
 //!
 //! `read/` reads files and judges nothing, `rules/` judges and reads nothing, `deployment.rs` stands between. Nothing here
-//! asks the network, runs the app's code, or repeats a value of the environment or a line of a file.
+//! uses the network, runs the app's code, or shows a value of the environment or a line of a file.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -23,10 +23,10 @@ use finding::{Finding, Severity};
 use read::files::Files;
 use rules::{Judge, RULES};
 
-/// Bad usage, as for every command.
+/// The exit code of bad usage, as for every command.
 const BAD_USAGE: u8 = 2;
 
-/// Reads, judges and prints: one line a rule, or JSON. `names` are those of all environment variables.
+/// Reads, judges and prints: one line for each rule, or JSON. `names` are those of all environment variables.
 pub(crate) fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: bool) -> ExitCode {
     let files = match backend.map(Files::read).transpose() {
         Ok(files) => files,
@@ -44,7 +44,7 @@ pub(crate) fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, 
     if report::worst(&findings) == Severity::Error { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Prints why a rule is asked, and where that is from.
+/// Prints why a rule exists, and the source.
 pub(crate) fn explain(rule: &str) -> ExitCode {
     if let Some(rule) = RULES.iter().find(|known| known.id == rule) {
         print(&report::explanation(rule));
@@ -55,7 +55,7 @@ pub(crate) fn explain(rule: &str) -> ExitCode {
     ExitCode::from(BAD_USAGE)
 }
 
-/// Runs every reader over the bytes of one file; returns how many things they saw. For the fuzz target.
+/// Runs every reader over the bytes of one file, for the fuzz target. Returns how many things they found.
 #[cfg(fuzzing)]
 pub fn read_anything(bytes: &[u8]) -> usize {
     read::every_reader(bytes)

@@ -1,4 +1,4 @@
-//! Everything that the rules judge: what the daemon itself would load, the app's environment, the files.
+//! Everything that the rules judge: the daemon's own configuration, the app's environment, the files.
 
 use std::ffi::OsStr;
 
@@ -14,13 +14,13 @@ use crate::config::settings::{DATABASE_URL, LISTEN, OWN_DATABASE_URL, PORT, SETT
 use crate::config::{BadSetting, Config, DEFAULT_PORT, Given, Lookup, Need};
 use crate::dsn::Plan;
 
-/// Stages that are nobody's production; the backend holds any other name to what production is held to.
+/// Environments that are not production. With any other name the backend applies the rules for production.
 const RELAXED: [&str; 2] = ["development", "test"];
 
-/// What decides on the ports of sidepulse and the app.
+/// The settings that decide on the ports of sidepulse and the app.
 pub(super) const DECIDE_PORTS: [&str; 4] = [PORT, LISTEN, "SIDEPULSE_APP_PORT", "SIDEPULSE_APP_URL"];
 
-/// Variables by which servers are told what else their options say.
+/// Variables that servers read in place of options.
 const SERVERS_READ: [&str; 7] = [
     "UVICORN_HOST",
     "UVICORN_PORT",
@@ -31,13 +31,13 @@ const SERVERS_READ: [&str; 7] = [
     "PYTHONPATH",
 ];
 
-/// A deployment before it is one.
+/// A deployment, before it is deployed.
 pub(super) struct Deployment<'a> {
     /// What the daemon would load, or why it would not start.
     pub(super) config: Result<Config, Vec<BadSetting>>,
-    /// What does not depend on the database, where the rest cannot be loaded.
+    /// Known even if only the database's settings cannot be loaded.
     pub(super) ports: Option<Ports>,
-    /// What the daemon would say of them.
+    /// What the daemon would warn of.
     pub(super) warnings: Vec<String>,
     /// Settings to which the start command gives a value that is not known here; they count as unset.
     pub(super) untold: Vec<String>,
@@ -48,7 +48,7 @@ pub(super) struct Deployment<'a> {
     pub(super) backend: Option<Backend>,
 }
 
-/// The app's files, and what follows from them alone.
+/// The app's files, and what follows from them.
 pub(super) struct Backend {
     pub(super) files: Files,
     pub(super) installed: Installed,
@@ -73,16 +73,16 @@ pub(super) enum Environment {
     Production,
 }
 
-/// Whether the app's code says something. What it does with it was not looked at.
+/// Whether the app's code mentions something. What it does with it is not examined.
 #[derive(Debug)]
 pub(super) enum Code {
-    /// Without `--backend DIR`, or where a part of the code was left out and the rest says nothing.
+    /// Without `--backend DIR`, or if a part of the code was left out and the rest does not mention it.
     Unread,
     Silent,
     Mentions(Mention),
 }
 
-/// `PORT=8000` in the command; `PORT=${PORT:-8080}` leaves it as it is.
+/// Whether it is like `PORT=8000`; `PORT=${PORT:-8080}` leaves the port as it is.
 pub(super) fn sets_port((name, value): &command::Assignment) -> bool {
     name == PORT && !value.text.contains(PORT)
 }
@@ -112,7 +112,7 @@ impl<'a> Deployment<'a> {
         Deployment { config, ports, warnings, untold: unknown, variables, names, backend }
     }
 
-    /// The start command decides which ports sidepulse and the app take, by what is not known here.
+    /// The start command decides on the ports of sidepulse and the app by a value that is not known here.
     pub(super) fn untold_port(&self) -> bool {
         self.untold.iter().any(|variable| DECIDE_PORTS.contains(&variable.as_str()))
     }
@@ -122,7 +122,7 @@ impl<'a> Deployment<'a> {
         text(self.variables, variable)
     }
 
-    /// Why [`Deployment::text`] has nothing.
+    /// Why [`Deployment::text`] returns nothing.
     pub(super) fn absence(&self, variable: &str) -> &'static str {
         match (self.variables)(variable) {
             Some(given) if given.text.is_none() => "is not valid UTF-8",
@@ -138,7 +138,7 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    /// The database that sidepulse checks, where there is one that it can use.
+    /// The database that sidepulse would check, if it can.
     pub(super) fn plan(&self) -> Option<Plan> {
         match &self.config {
             Ok(config) => config.database.as_ref().map(|database| database.plan.clone()),
@@ -149,12 +149,12 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    /// Why the daemon would not start, as far as these variables or flags go.
+    /// Why the daemon would not start, of the settings with these names.
     pub(super) fn faults(&self, named: impl Fn(&str) -> bool) -> impl Iterator<Item = &BadSetting> {
         self.config.as_ref().err().into_iter().flatten().filter(move |fault| named(&fault.named))
     }
 
-    /// Whether any file of the app mentions one of these texts, whatever the case.
+    /// Whether a file of the app mentions one of these texts, in upper or lower case.
     pub(super) fn code(&self, texts: &[&str]) -> Code {
         let Some(backend) = &self.backend else { return Code::Unread };
         match backend.files.mention(texts) {

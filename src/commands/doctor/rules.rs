@@ -1,4 +1,4 @@
-//! The checklist: one line a rule, with its reason and the source of that. The rules of a subject stand in one file.
+//! The checklist: each rule with its reason and the source. The rules of one subject stand in one file.
 
 use super::deployment::Deployment;
 use super::finding::Finding;
@@ -13,13 +13,13 @@ mod start;
 
 /// One question.
 pub(super) struct Rule {
-    /// A name that stays.
+    /// A name that does not change.
     pub(super) id: &'static str,
     pub(super) subject: &'static str,
     pub(super) judge: Judge,
-    /// Why it is asked, and what `unknown` means here.
+    /// Why it exists, and what `unknown` means here.
     pub(super) why: &'static str,
-    /// Where that is from.
+    /// Where the reason is from.
     pub(super) source: &'static str,
 }
 

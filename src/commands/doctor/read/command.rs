@@ -4,17 +4,17 @@ use super::dockerfile::Form;
 use super::placeholder;
 use super::shell::{self, Word};
 
-/// What takes a command line as its argument after `-c`.
+/// Programs that take a command line after `-c`.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "ksh"];
-/// Shells in shells and scripts in scripts: deeper is no start command.
+/// Shells in shells and scripts in scripts: no start command is deeper.
 const DEEPEST: usize = 6;
-/// As many commands and scripts are looked at: a start command has a handful.
+/// At most so many commands and scripts are followed: a start command has a handful.
 const MOST_COMMANDS: usize = 500;
 const MOST_SCRIPTS: usize = 10;
-/// A longer file is no start script.
+/// No start script is longer.
 const LONGEST_SCRIPT: usize = 64 * 1024;
 
-/// Programs that start the one behind them, and how many words of theirs stand before it.
+/// Programs that start the program after them, and how many words come before it.
 const WRAPPERS: [(&str, usize); 16] = [
     ("exec", 0),
     ("nohup", 0),
@@ -38,28 +38,28 @@ const MANAGERS: [&str; 6] = ["uv", "poetry", "pipenv", "pdm", "hatch", "rye"];
 /// Their options that take a value.
 const WITH_VALUE: &str = "--directory --project --with --extra --group --env-file --python -p --package --no-group \
     --only-group -C";
-/// What prepares, and ends by itself.
+/// Commands that only prepare the start.
 const PREPARES: &str = "echo cd export set alembic sleep true : mkdir cp mv rm chmod chown ls pwd cat printf test [ \
     wait trap pip source . ulimit umask date aerich";
 
-/// One program that is started, and what surrounds it.
+/// A program that is started, and how.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
     /// The program and its arguments.
     pub(crate) words: Vec<Word>,
-    /// A shell reads the words right before the program does.
+    /// The words are expanded by a shell.
     pub(crate) by_shell: bool,
-    /// Below `sidepulse run`.
+    /// Started by `sidepulse run`.
     pub(crate) under_run: bool,
-    /// The shell before `sidepulse run` expands a `$PORT` that is meant for the app.
+    /// The shell that starts `sidepulse run` expands a `$PORT` that is meant for the app.
     pub(crate) expanded_too_early: bool,
-    /// The start script in which it stands, as it is shown.
+    /// The name of the start script that contains it, as it is shown.
     pub(crate) script: Option<String>,
-    /// What each `cd` before it names, in order.
+    /// The directory of each `cd` before it, in order.
     pub(crate) directories: Vec<Word>,
-    /// `NAME=value` before it, what was exported, and what the image and the environment set; empty where it was unset.
+    /// Variables set before it, exported, or set by the image or the environment; an empty value means unset.
     pub(crate) variables: Vec<Assignment>,
-    /// What `sidepulse run` above it is told by its options and these variables.
+    /// The settings that options and variables give the `sidepulse run` that starts it.
     pub(crate) told: Vec<Assignment>,
 }
 
@@ -71,13 +71,13 @@ pub(crate) type Assignment = (String, Word);
 pub(crate) enum Started {
     /// A program that may be the server.
     Program(Launch),
-    /// sidepulse itself beside it: false where it is given another place to listen, and what it is told.
+    /// sidepulse itself, beside the app: whether it listens on `PORT`, and its settings.
     Sidepulse { on_port: bool, told: Vec<Assignment> },
-    /// What is not known: a script that cannot be found, or that branches.
+    /// Something that is not known, e.g. a script that cannot be found, or that branches.
     Unknown(String),
 }
 
-/// Finds a start script by the path that the command names: its name as it is shown, and its text.
+/// Finds a start script by the path in the command. Returns its name as it is shown, and its text.
 pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<(String, String)>;
 
 /// Everything that a start command starts, in order. `variables` are set before it.
@@ -94,7 +94,7 @@ pub(crate) fn started(form: &Form, variables: Vec<Assignment>, script: Script<'_
 struct CommandReader<'a> {
     script: Script<'a>,
     started: Vec<Started>,
-    /// Commands and scripts that were read, each of which has its limit.
+    /// How many commands and scripts have been read.
     commands: usize,
     scripts: usize,
 }
@@ -123,7 +123,7 @@ impl CommandReader<'_> {
         }
     }
 
-    /// Goes through what stands before the program itself.
+    /// Skips what precedes the program itself.
     fn program(&mut self, words: &[Word], mut launch: Launch, arguments: &[Word], depth: usize) {
         let mut rest = words;
         while let Some((first, others)) = rest.split_first() {
@@ -220,7 +220,7 @@ impl CommandReader<'_> {
     }
 }
 
-/// What stands behind `uv run` and its options.
+/// What follows `uv run` and its options.
 fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
     let mut rest = words;
     while let [option, others @ ..] = rest
@@ -239,7 +239,7 @@ fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
     rest
 }
 
-/// What sidepulse is told: its variables, and over them its options, each of which stands for one.
+/// sidepulse's settings: variables, and over them its options, each of which is the option of one setting.
 fn told(words: &[Word], launch: &Launch) -> Vec<Assignment> {
     let mut told = launch.variables.clone();
     let mut rest = words.iter();
@@ -255,7 +255,7 @@ fn told(words: &[Word], launch: &Launch) -> Vec<Assignment> {
     told
 }
 
-/// Only a variable that was exported before reaches sidepulse, which is not known here.
+/// Reaches sidepulse only if the variable was exported before, which is not known here.
 fn not_exported((name, value): Assignment) -> Assignment {
     let expands_other = value.expands_other || name.starts_with("SIDEPULSE_");
     (name, Word { expands_other, ..value })

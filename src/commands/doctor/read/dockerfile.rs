@@ -1,11 +1,11 @@
-//! A Dockerfile → what its last stage runs, where, and which files of the repository are there (docs.docker.com,
-//! reference/dockerfile).
+//! A Dockerfile → what its last stage runs, in which directory, and which of the repository's files it contains
+//! (docs.docker.com, reference/dockerfile).
 
 use std::borrow::Cow;
 
 use super::shell::Word;
 
-/// A longer Dockerfile is understood up to here; what follows makes the image unknown.
+/// A Dockerfile is read up to these limits; with more the image is not fully known.
 const MOST_STAGES: usize = 50;
 const MOST_COPIES: usize = 50;
 const MOST_VARIABLES: usize = 100;
@@ -17,7 +17,7 @@ const LONGEST_VALUE: usize = 4096;
 pub(crate) enum Form {
     /// A shell reads it.
     Shell(String),
-    /// The system gets the words as they are.
+    /// The system executes the words as they are.
     Exec(Vec<Word>),
 }
 
@@ -28,12 +28,12 @@ pub(crate) struct Instruction {
     pub(crate) form: Form,
 }
 
-/// Files of the build context that are in the image.
+/// A part of the build context that is in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Copied {
     /// Relative to the context.
     pub(crate) from: String,
-    /// Absolute; ends in `/` where it was written as a directory.
+    /// Absolute; ends in `/` if it was written as a directory.
     pub(crate) to: String,
 }
 
@@ -42,11 +42,11 @@ pub(crate) struct Copied {
 pub(crate) struct Image {
     pub(crate) entrypoint: Option<Instruction>,
     pub(crate) command: Option<Instruction>,
-    /// Absolute; `None` where a variable that is not known decides.
+    /// Absolute; `None` if it depends on a variable that is not known.
     pub(crate) workdir: Option<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) copies: Vec<Copied>,
-    /// Nothing but the copies can have put the app's files there.
+    /// The app's files can only have come with the copies.
     pub(crate) complete: bool,
     /// The app may be installed as a package.
     pub(crate) installs: bool,
@@ -67,25 +67,25 @@ impl Default for Image {
 }
 
 impl Image {
-    /// What came from an earlier stage.
+    /// Adds what was copied from an earlier stage.
     fn take(&mut self, (copies, complete): (Vec<Copied>, bool)) {
         let room = MOST_COPIES.saturating_sub(self.copies.len());
         self.complete &= complete && copies.len() <= room;
         self.copies.extend(copies.into_iter().take(room));
     }
 
-    /// The last value that `ENV` gives it.
+    /// The value that `ENV` sets last.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Where the repository has what the image has at this absolute path; the latest copy first.
+    /// Where the repository has the files that the image has at this absolute path; the last copy first.
     pub(crate) fn sources(&self, path: &str) -> Vec<String> {
         let found = self.copies.iter().rev().filter_map(|copied| {
             let below = path.strip_prefix(copied.to.trim_end_matches('/'))?;
             let from = copied.from.trim_end_matches('/');
             match below.strip_prefix('/') {
-                // A directory's content is copied, not the directory; a file goes into it under its own name.
+                // Of a directory the content is copied; a file is copied under its own name.
                 Some(below) if from.rsplit('/').next() == Some(below) => Some(vec![from.to_owned(), join(from, below)]),
                 Some(below) => Some(vec![join(from, below)]),
                 None => below.is_empty().then(|| vec![from.to_owned()]),
@@ -95,7 +95,7 @@ impl Image {
     }
 }
 
-/// Reads the whole file; `None` where it has no stage.
+/// `None` without any stage.
 pub(crate) fn read(text: &str) -> Option<Image> {
     let mut stages: Vec<(String, Image)> = Vec::new();
     for (line, instruction, rest) in instructions(text) {
@@ -121,7 +121,7 @@ pub(crate) fn read(text: &str) -> Option<Image> {
     stages.pop().map(|(_, image)| image)
 }
 
-/// `COPY --from=STAGE FROM TO`: what the stage has there, and whether that is all of it. `None` for any other COPY, and
+/// `COPY --from=STAGE FROM TO`: what the stage has there, and whether that is everything. `None` for any other COPY, and
 /// for one from another image, which has none of the app's files.
 fn from_stage(rest: &str, stages: &[(String, Image)]) -> Option<(Vec<Copied>, bool)> {
     let words: Vec<&str> = rest.split_whitespace().collect();
@@ -139,7 +139,7 @@ fn from_stage(rest: &str, stages: &[(String, Image)]) -> Option<(Vec<Copied>, bo
             let rest = path.strip_prefix(dir.trim_end_matches('/'))?;
             (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())
         };
-        // The stage has it deeper than what is taken, or what is taken is deeper.
+        // What the stage has is below what is copied, or the other way round.
         if let Some(rest) = below(&copied.to, from) {
             return Some(Copied { from: copied.from.clone(), to: format!("{}/{rest}", to.trim_end_matches('/')) });
         }
@@ -154,7 +154,7 @@ fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
         "CMD" => image.command = Some(Instruction { line, form: form(rest) }),
         "ENTRYPOINT" => {
             image.entrypoint = Some(Instruction { line, form: form(rest) });
-            // As in Docker: an entrypoint takes the base's CMD away.
+            // As in Docker: an ENTRYPOINT resets the CMD of the base image.
             image.command = None;
         }
         "WORKDIR" => {
@@ -163,7 +163,7 @@ fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
         }
         "ENV" => {
             for (name, value) in assignments(rest) {
-                // Unknown in part: what needs it is unknown as well.
+                // Not known as a whole: nor is what uses it.
                 let value = expanded(&value, image).unwrap_or_else(|| "$".into());
                 if image.variables.len() < MOST_VARIABLES {
                     image.variables.push((name, value));
@@ -240,7 +240,7 @@ fn assignments(rest: &str) -> Vec<(String, String)> {
     words.iter().filter_map(|word| word.text.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
-/// `$NAME` and `${NAME}` as `ENV` has them; `None` where one is not known, or the text grows too long.
+/// Replaces `$NAME` and `${NAME}` by the values from `ENV`; `None` if one is not known, or the text grows too long.
 fn expanded(text: &str, image: &Image) -> Option<String> {
     let text = text.trim_matches(['"', '\'']);
     let mut done = String::new();
@@ -266,7 +266,7 @@ fn expanded(text: &str, image: &Image) -> Option<String> {
     (done.len() <= LONGEST_VALUE).then_some(done)
 }
 
-/// A path in the image, seen from a directory there.
+/// A path in the image, relative to a directory there, as an absolute one.
 pub(crate) fn absolute(dir: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{dir}/{path}") };
     let is_directory = path.ends_with('/') || path == "." || path.ends_with("/.");
@@ -296,7 +296,7 @@ fn join(dir: &str, below: &str) -> String {
     if dir.is_empty() { below.to_owned() } else { format!("{dir}/{below}") }
 }
 
-/// Line, instruction in capitals and the rest: continuations joined, comments and here-documents left out.
+/// Line, instruction in capitals, and the rest. Continuations are joined, comments and here-documents left out.
 fn instructions(text: &str) -> Vec<(u32, String, Cow<'_, str>)> {
     let mut done = Vec::new();
     let mut lines = (1..).zip(text.lines());

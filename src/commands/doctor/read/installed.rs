@@ -1,4 +1,4 @@
-//! What is installed beside the app: `requirements.txt` and what it names, or a lock file; in DIR or above it.
+//! The installed packages: `requirements.txt` and the files that it names, or a lock file; in DIR or above it.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use super::files::{Files, Unreadable};
 use super::lock;
 use super::requirement::{self, Requirement};
 
-/// What else pins everything.
+/// Other files that pin everything.
 const LOCKS: [&str; 5] = ["uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "Pipfile.lock"];
-/// Files that name each other in a circle end here.
+/// Limits files that name each other.
 const MOST_FILES: usize = 20;
 
-/// A line of a file of requirements, or a package of a lock file.
+/// A line of a requirements file, or a package of a lock file.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) file: String,
@@ -20,30 +20,30 @@ pub(crate) struct Entry {
     pub(crate) constraint: bool,
 }
 
-/// What keeps pip from reading a file, or from finding it.
+/// Why pip cannot read a file, or find it.
 #[derive(Debug)]
 pub(crate) struct PipError {
     pub(crate) file: String,
     pub(crate) line: Option<u32>,
-    /// In words that follow "this file", or a sentence where `line` says where the file is named.
+    /// A text that follows "this file", or a sentence if `line` is where the file is named.
     pub(crate) what: &'static str,
 }
 
 /// Everything that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Installed {
-    /// The file that all begins with.
+    /// The file with which it begins.
     pub(crate) source: Option<String>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) pip_errors: Vec<PipError>,
-    /// Files that were left out, of [`MOST_FILES`].
+    /// How many files were left out because of [`MOST_FILES`].
     pub(crate) left_out: usize,
 }
 
 /// Reads the nearest `requirements.txt`, else the nearest lock file.
 pub(crate) fn read(files: &Files) -> Installed {
     for dir in files.above() {
-        // Railpack takes it before any lock file (railwayapp/railpack, `core/providers/python/python.go`).
+        // Railpack prefers it to any lock file (railwayapp/railpack, `core/providers/python/python.go`).
         let path = dir.join("requirements.txt");
         if files.bytes(&path) != Err(Unreadable::Missing) {
             return requirements(files, &path);
@@ -56,7 +56,7 @@ pub(crate) fn read(files: &Files) -> Installed {
 }
 
 impl Installed {
-    /// Whether a package of this name is there, by itself or as somebody's extra; `None` where not all could be read.
+    /// Whether a package of this name is installed, by itself or as an extra; `None` if not everything could be read.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
         let is_it = |entry: &&Entry| {
             !entry.constraint
@@ -131,7 +131,7 @@ fn requirements(files: &Files, first: &Path) -> Installed {
             Ok(bytes) => requirement::read(&bytes),
             Err(Unreadable::Unfit(what)) => Err(what),
             Err(Unreadable::Missing) => {
-                // Told by where it is named: a name that is no file's could be anything.
+                // Reported where it is named, without the name, which could be anything.
                 let what = "the file named here is missing";
                 installed.pip_errors.push(PipError { file: files.name_of(&by.0), line: by.1, what });
                 continue;

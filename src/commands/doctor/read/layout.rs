@@ -1,4 +1,4 @@
-//! Where the repository has what a start command finds in its container.
+//! Where the repository has the files that a start command finds in its container.
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,12 @@ use super::shell::Word;
 /// Railpack puts the service's root directory here (railwayapp/railpack, `core/generate/context.go`).
 const RAILPACK: &str = "/app";
 
-/// How the files of the repository come into the container.
+/// How the repository's files get into the container.
 #[derive(Debug)]
 pub(crate) enum Layout {
-    /// Railpack: the service's root directory as it is. Where it is not known which that is, any of these may be it.
+    /// With Railpack: the service's root directory as it is, which may be any of these.
     Source(Vec<PathBuf>),
-    /// A Dockerfile's: what the image takes of the build context, which any of these directories may be.
+    /// With a Dockerfile: what the image copies from the build context, which may be any of these.
     Image { contexts: Vec<PathBuf>, image: Box<Image> },
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum Located {
 }
 
 impl Layout {
-    /// The first of these paths that is there, seen from where the command runs after these `cd`s.
+    /// The first of these paths that exists, relative to where the command runs after these `cd`s.
     pub(crate) fn find(&self, files: &Files, directories: &[Word], paths: &[String]) -> Located {
         let Some(directory) = self.directory(directories) else {
             return Located::Unknown("a variable decides in which directory it runs");
@@ -51,13 +51,13 @@ impl Layout {
         }
     }
 
-    /// What the image sets.
+    /// The variables that the image sets.
     pub(crate) fn variables(&self) -> Vec<Assignment> {
         let image = match self {
             Layout::Source(_) => return Vec::new(),
             Layout::Image { image, .. } => image,
         };
-        // What is not known of a value stands in it as a dollar sign.
+        // The unknown part of a value appears in it as a dollar sign.
         let word = |value: &String| Word { expands_other: value.contains('$'), ..Word::literal(value) };
         image.variables.iter().map(|(name, value)| (name.clone(), word(value))).collect()
     }

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use super::files::{Files, Unreadable};
 
-/// What decides about the start.
+/// What they say about the start.
 #[derive(Debug)]
 pub(crate) struct RailwayFile {
     pub(crate) name: String,
-    /// The directory in which it is.
+    /// The file's directory.
     pub(crate) dir: PathBuf,
     pub(crate) start: Option<(Option<u32>, String)>,
     pub(crate) dockerfile: Option<String>,
@@ -22,7 +22,7 @@ pub(crate) struct RailwayFile {
 /// The nearest of the two.
 ///
 /// # Errors
-/// Its name, and why nothing is known of it.
+/// The file's name, and why nothing is known.
 pub(crate) fn read(files: &Files) -> Result<Option<RailwayFile>, (String, String)> {
     for dir in files.above() {
         for name in ["railway.toml", "railway.json"] {
@@ -42,7 +42,7 @@ pub(crate) fn read(files: &Files) -> Result<Option<RailwayFile>, (String, String
     Ok(None)
 }
 
-/// What stands in either of them.
+/// The content of either.
 #[derive(Debug, PartialEq, Eq)]
 struct Content {
     start: Option<String>,
@@ -79,7 +79,7 @@ fn table<'a>(content: &'a Value, name: &str) -> Result<Option<&'a Map<String, Va
     }
 }
 
-/// An empty one counts as none.
+/// A text; an empty one counts as none.
 fn text(content: &Value, name: &str, key: &str) -> Result<Option<String>, String> {
     match table(content, name)?.and_then(|table| table.get(key)) {
         None | Some(Value::Null) => Ok(None),
@@ -89,9 +89,6 @@ fn text(content: &Value, name: &str, key: &str) -> Result<Option<String>, String
 }
 
 /// TOML as a value.
-///
-/// # Errors
-/// That it is none.
 pub(crate) fn toml(text: &str) -> Result<Value, String> {
     toml::from_str(text).map_err(|_| "it is not TOML".into())
 }
@@ -100,7 +97,7 @@ fn json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|_| "it is not JSON".into())
 }
 
-/// The line in which a key stands.
+/// The line that contains a key.
 pub(crate) fn line_of(text: &str, key: &str) -> Option<u32> {
     let holds = |line: &str| line.contains(key) && !line.trim_start().starts_with('#');
     (1..).zip(text.lines()).find(|(_, line)| holds(line)).map(|(number, _)| number)

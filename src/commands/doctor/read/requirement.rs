@@ -1,8 +1,8 @@
-//! A file of requirements, as pip reads it (pypa/pip, `src/pip/_internal/req/req_file.py`).
+//! A requirements file, as pip reads it (pypa/pip, `src/pip/_internal/req/req_file.py`).
 
 use std::borrow::Cow;
 
-/// What a line of requirements asks for.
+/// What a line of a requirements file asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Requirement {
     /// An option, or a path within the repository.
@@ -16,27 +16,27 @@ pub(crate) enum Requirement {
         name: String,
         extras: Vec<String>,
         version: Option<String>,
-        /// It holds on some machines alone.
+        /// It applies only to some machines.
         marked: bool,
     },
-    /// A URL that names one file or commit, or that does not.
+    /// A URL; pinned if it names one file or commit.
     Url { name: Option<String>, pinned: bool },
-    /// `x @ file:///…`: a file on the machine that wrote it, as conda's freeze has them.
+    /// `x @ file:///…`: a file on the machine that wrote it, as conda's freeze writes.
     LocalFile { name: String },
-    /// None of these: pip refuses it.
+    /// Anything else, which pip refuses.
     Unreadable,
 }
 
-/// A file's lines with their continuations, without comments and blank ones; the number is that of the first.
+/// The lines with their continuations, without comments and blank lines; the number is that of the first.
 ///
 /// # Errors
-/// Why pip could not read it, in words that follow "this file".
+/// Why pip could not read it, as a text that follows "this file".
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<(u32, Requirement)>, &'static str> {
     let text = decoded(bytes)?;
     Ok(logical_lines(&text).into_iter().map(|(number, line)| (number, understand(&line))).collect())
 }
 
-/// By a byte order mark, a `coding:` comment in the first two lines, else as UTF-8.
+/// Decoded by a byte order mark or a `coding:` comment in the first two lines, else as UTF-8.
 fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
@@ -155,7 +155,7 @@ fn package(text: &str) -> Requirement {
     Requirement::Package { name: normal(name), extras, version, marked: !marker.trim().is_empty() }
 }
 
-/// PEP 503: one spelling of a name.
+/// The name in the spelling of PEP 503.
 fn normal(name: &str) -> String {
     let mut normal = String::with_capacity(name.len());
     for c in name.chars() {
@@ -168,7 +168,7 @@ fn normal(name: &str) -> String {
     normal
 }
 
-/// A commit by its hash, a file with its version in its name or its hash behind it.
+/// A commit by its hash, or a file with its version in its name or with a hash.
 fn is_pinned_url(url: &str) -> bool {
     let url = url.split([' ', ';']).next().unwrap_or(url);
     let (place, fragment) = url.split_once('#').unwrap_or((url, ""));

@@ -1,5 +1,5 @@
-//! A program and its arguments → the ASGI server that it is: which app, where it listens. Options and defaults are those
-//! of uvicorn 0.54, gunicorn 23, fastapi-cli 0.0.8, hypercorn 0.17 and granian 2.5.
+//! A program and its arguments → an ASGI server: which app it serves, where it listens. Options and defaults are those of
+//! uvicorn 0.54, gunicorn 23, fastapi-cli 0.0.8, hypercorn 0.17 and granian 2.5.
 
 use super::command::Launch;
 use super::shell::Word;
@@ -10,43 +10,43 @@ pub(crate) struct AppServer {
     pub(crate) launch: Launch,
     pub(crate) name: &'static str,
     pub(crate) app: ServedApp,
-    /// Where its modules are looked for, below the directory in which it runs.
+    /// Where it searches for modules, relative to the directory in which it runs.
     pub(crate) app_dir: Option<Word>,
     pub(crate) listens: Listens,
-    /// False where it would need another worker class or interface for FastAPI.
+    /// False if it needs another worker class or interface for FastAPI.
     pub(crate) speaks_asgi: bool,
-    /// It ends by itself after so many requests, and nothing of its own starts it again.
+    /// It ends after so many requests, and has no supervisor that starts it again.
     pub(crate) request_limit: bool,
 }
 
 /// What it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ServedApp {
-    /// `app.main:app`; `factory` where the name is that of a function which makes it.
+    /// `app.main:app`; `factory` if the name is that of a function that makes the app.
     Module { module: String, attribute: String, factory: bool },
     /// `fastapi run app/main.py`.
     File(String),
-    /// A variable, a configuration file or a search decides.
+    /// It depends on a variable, a configuration file or a search.
     Unknown,
 }
 
-/// Where it accepts.
+/// Where it listens.
 #[derive(Clone, Debug)]
 pub(crate) enum Listens {
-    /// `None`: its default, which is loopback where `loopback` says so.
+    /// Without `host` it is the default: loopback if `loopback`, else every address.
     Tcp { host: Option<Word>, loopback: bool, port: Port },
-    /// A Unix socket, or a descriptor that it inherits.
+    /// A Unix socket, or an inherited file descriptor.
     Socket,
-    /// A configuration file decides.
+    /// It depends on a configuration file.
     Unknown,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Port {
     Given(Word),
-    /// 8000 for every one of them.
+    /// 8000 for all of them.
     Default,
-    /// It takes `PORT` by itself.
+    /// It reads `PORT` itself.
     Environment,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn read(launch: &Launch) -> Option<AppServer> {
     server.app_dir = options.value(&["--app-dir", "--chdir", "--pythonpath", "--working-dir"]);
     match server.name {
         "uvicorn" => {
-            // With `--reload` or more than one worker, a process of its own starts them again.
+            // With `--reload` or more than one worker, a supervisor starts them again.
             let workers = options.value(&["--workers"]).or_else(|| options.variable("WEB_CONCURRENCY"));
             let supervised = options.has("--reload") || workers.is_some_and(|workers| workers.text != "1");
             server.request_limit = options.value(&["--limit-max-requests"]).is_some() && !supervised;
@@ -101,7 +101,7 @@ impl AppServer {
     }
 }
 
-/// `fastapi run` takes PORT by itself and listens everywhere, `fastapi dev` on loopback.
+/// `fastapi run` reads PORT itself and listens on every address, `fastapi dev` on loopback.
 fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<AppServer> {
     let name = match positional.first()?.text.as_str() {
         "run" => "fastapi run",
@@ -131,7 +131,7 @@ fn is_python(program: &str) -> bool {
     program.strip_prefix("python").is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
-/// Where the module's name stands in `python -u -m uvicorn …`.
+/// The position of the module's name in `python -u -m uvicorn …`.
 fn module_of_python(words: &[Word]) -> Option<usize> {
     let options = words[1..].iter().take_while(|word| word.text.starts_with('-') && word.text != "-m").count();
     let at = options + 1;
@@ -160,7 +160,7 @@ fn address(bind: &Word) -> Listens {
     }
     let colon = match bind.text.rfind(']') {
         Some(end) => bind.text[end..].find(':').map(|at| end + at),
-        // The first: `${PORT:-8000}` has one of its own.
+        // The first one, since `${PORT:-8000}` contains another.
         None => bind.text.find(':'),
     };
     let part = |text: &str| Word { text: text.to_owned(), ..bind.clone() };
@@ -172,13 +172,13 @@ fn address(bind: &Word) -> Listens {
     Listens::Tcp { host: Some(Word::literal(host)), loopback: false, port: Port::Given(part(&bind.text[colon + 1..])) }
 }
 
-/// Options of all of them that take no value. An option that is none of these takes the word behind it.
+/// The options of all of them that take no value. Any other option takes the next word.
 const FLAGS: &str = "--reload --no-reload --access-log --no-access-log --use-colors --no-use-colors --proxy-headers \
     --no-proxy-headers --server-header --no-server-header --date-header --no-date-header --factory --no-factory \
     --reset-contextvars --version --help --preload --daemon -D --no-sendfile --capture-output \
     --enable-stdio-inheritance --check-config --print-config --debug --verbose -v --ws --no-ws --log --no-log";
 
-/// Arguments behind a program's name, and the variables that stand for some of them.
+/// A server's arguments, and the variables that it reads in place of some.
 struct Options<'a> {
     words: &'a [Word],
     launch: &'a Launch,
@@ -207,18 +207,18 @@ impl Options<'_> {
         found
     }
 
-    /// A variable that the server reads: from before the command, an `export`, the image, or the environment.
+    /// A variable set before the command, exported, or set by the image or the environment.
     fn variable(&self, name: &str) -> Option<Word> {
         let (_, value) = self.launch.variables.iter().rev().find(|(known, _)| known == name)?;
         Some(value.clone()).filter(|value| !value.text.is_empty())
     }
 
-    /// A configuration file decides as well.
+    /// A configuration file may decide as well.
     fn is_configured(&self) -> bool {
         self.value(&["-c", "--config"]).is_some() || self.variable("GUNICORN_CMD_ARGS").is_some()
     }
 
-    /// uvicorn's and granian's form.
+    /// As uvicorn and granian take them.
     fn host_and_port(&self, prefix: &str) -> Listens {
         if self.value(&["--uds", "--fd"]).is_some() {
             return Listens::Socket;
@@ -229,7 +229,7 @@ impl Options<'_> {
         Listens::Tcp { host: either("--host", "HOST"), loopback: true, port }
     }
 
-    /// gunicorn's and hypercorn's form. gunicorn's default is 0.0.0.0:$PORT where PORT is set (its `config.py`).
+    /// As gunicorn and hypercorn take them. gunicorn's default is 0.0.0.0:$PORT if PORT is set (its `config.py`).
     fn bind(&self, loopback: bool) -> Listens {
         match self.value(&["-b", "--bind"]) {
             Some(bind) => address(&bind),
@@ -240,7 +240,7 @@ impl Options<'_> {
         }
     }
 
-    /// What is no option and no option's value.
+    /// The words that are neither an option nor an option's value.
     fn positional(&self) -> Vec<&Word> {
         let mut found = Vec::new();
         let mut words = self.words.iter();

@@ -1,4 +1,4 @@
-//! Which start command Railway would run, by the order in which it and its builder look.
+//! Which start command Railway would run, in the order in which it and its builder search.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use super::layout::Layout;
 use super::shell::{self, Word};
 use super::{procfile, railway};
 
-/// A start command and where it stands.
+/// A start command, and where it was found.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// What was read, as it is shown; `None` for Railpack's own guess.
+    /// File and line, as they are shown; `None` for Railpack's own guess.
     pub(crate) place: Option<(String, Option<u32>)>,
     pub(crate) form: Form,
     pub(crate) layout: Layout,
@@ -148,8 +148,8 @@ fn image(files: &Files, places: &[&Path], dockerfile: Option<&str>) -> Option<La
     })
 }
 
-/// With its build context, which is the service's root directory: the one where it was looked for, the Dockerfile's own,
-/// or the repository's.
+/// With its build context, the service's root directory: the one in which the Dockerfile was searched for, the
+/// Dockerfile's own, or the repository's.
 fn layout(files: &Files, context: &Path, file: &File, image: Image) -> Layout {
     let contexts = [Some(context), file.path.parent(), Some(&files.base)];
     Layout::Image { contexts: contexts.into_iter().flatten().map(Path::to_path_buf).collect(), image: Box::new(image) }
@@ -181,7 +181,7 @@ fn of_image(files: &Files, file: File, context: &Path) -> Result<Start, NoStart>
     Ok(Start { place: Some((file.name, Some(line))), form, layout })
 }
 
-/// What Railpack is told of the start, if anything.
+/// The start command that is configured for Railpack, if any.
 fn of_railpack(files: &Files, root: &Path, variable: Variable<'_>) -> Result<Option<Start>, NoStart> {
     let start = |name: String, line, command| {
         let layout = Layout::Source(vec![root.to_path_buf()]);
@@ -222,7 +222,7 @@ fn of_railpack(files: &Files, root: &Path, variable: Variable<'_>) -> Result<Opt
     }
 }
 
-/// What Railpack makes of a directory without any of these.
+/// How Railpack starts a directory without any of these.
 fn guess(files: &Files) -> Result<Start, NoStart> {
     let main = ["main.py", "app.py", "start.py", "bot.py", "hello.py", "server.py"];
     let main = main.into_iter().find(|name| files.has(&files.dir.join(name))).ok_or(NoStart::Nothing)?;

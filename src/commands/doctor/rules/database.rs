@@ -1,4 +1,4 @@
-//! What sidepulse makes of the database's URL, and what its checks cost.
+//! Whether sidepulse can use the database's URL, and what its checks cost.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 
 pub(super) const EXAMPLE: &str = "DATABASE_URL=postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE?ssl=require";
 
-/// A Neon compute suspends after as long without activity, on every plan's default.
+/// By default a Neon compute suspends after this time without activity, on every plan.
 const AWAKE: Duration = Duration::from_secs(300);
-/// A month and the smallest compute, as Neon's arithmetic has them.
+/// A month and the smallest compute, as Neon counts them.
 const HOURS_A_MONTH: f64 = 730.0;
 const SMALLEST_COMPUTE: f64 = 0.25;
 const FREE_PLAN: f64 = 100.0;
-/// From a tenth of the free plan on, what the checks cost is a warning.
+/// If the checks cost at least a tenth of the free plan, that is a warning.
 const WORTH_A_WARNING: f64 = 10.0;
-/// What the default of `SIDEPULSE_ECONOMY_INTERVAL`, one hour, costs: less is to be had by asking for it.
+/// The cost of the default of `SIDEPULSE_ECONOMY_INTERVAL`, one hour; only more is worth a warning.
 const COST_WHERE_BLIND: f64 = 15.3;
 
-/// How a pool with a minimum size is made: asyncpg's and psycopg's.
+/// How pools with a minimum size are made: asyncpg's and psycopg's.
 const POOLS: [&str; 3] = ["create_pool(", "asyncconnectionpool(", " connectionpool("];
 
 /// `DATABASE_URL` is there and sidepulse can use it.
@@ -105,7 +105,7 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Option<Finding> {
     Some(Finding::ok(format!("{mode} lets the compute sleep: the checks keep it awake {}", cost(awake))))
 }
 
-/// Whether the host scales to zero is known, or somebody has said it.
+/// Whether the host scales to zero is known, or set.
 pub(super) fn scale_to_zero(deployment: &Deployment<'_>) -> Option<Finding> {
     let said = deployment.text("SIDEPULSE_DATABASE_MODE").is_some_and(|mode| !mode.eq_ignore_ascii_case("auto"));
     let plan = deployment.plan().filter(|_| !said)?;
@@ -115,7 +115,7 @@ pub(super) fn scale_to_zero(deployment: &Deployment<'_>) -> Option<Finding> {
     Some(Finding::unknown(message, remedy))
 }
 
-/// No pool opens its connections again whenever the compute has gone to sleep.
+/// No pool reconnects whenever the compute has gone to sleep.
 pub(super) fn pool_minimum(deployment: &Deployment<'_>) -> Option<Finding> {
     let sleeps = match &deployment.config {
         Ok(config) => config.database.as_ref().is_some_and(|database| database.mode == DatabaseMode::Economy),
@@ -136,7 +136,7 @@ fn share_awake(period: Duration) -> f64 {
     (AWAKE.as_secs_f64() / period.as_secs_f64()).min(1.0)
 }
 
-/// A month of the smallest compute that is awake for this part of the time.
+/// The monthly cost of the smallest compute, if it is awake for this part of the time.
 fn compute_hours(awake: f64) -> f64 {
     awake * HOURS_A_MONTH * SMALLEST_COMPUTE
 }

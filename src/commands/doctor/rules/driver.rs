@@ -1,4 +1,4 @@
-//! What the app's own driver makes of the database's URL.
+//! Whether the app's own driver can use the database's URL.
 
 use super::super::deployment::{Code, Deployment};
 use super::super::finding::Finding;
@@ -12,15 +12,15 @@ use crate::dsn::{Endpoint, Plan};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driver {
     Asyncpg,
-    /// Both hand every key to libpq; the older one prepares no statements.
+    /// Both pass every key to libpq; the older one prepares no statements.
     Psycopg,
     Psycopg2,
-    /// pg8000, psycopg2cffi, …; or nothing says which.
+    /// pg8000, psycopg2cffi, …; or it is not known which.
     Unknown,
 }
 
-/// Keys that asyncpg takes from a URL of SQLAlchemy, and which values (SQLAlchemy 2.1.9, asyncpg 0.32.0; held to both by
-/// `tests/kit/test_doctor.py`).
+/// The keys and values that asyncpg takes from a URL of SQLAlchemy (SQLAlchemy 2.1.9, asyncpg 0.32.0; `tests/kit/test_doctor.py`
+/// compares with both).
 const ASYNCPG_KEYS: [(&str, Values); 12] = [
     ("host", Values::Any),
     ("port", Values::Number),
@@ -36,7 +36,7 @@ const ASYNCPG_KEYS: [(&str, Values); 12] = [
     ("gsslib", Values::Of(&["gssapi", "sspi"])),
 ];
 
-/// What libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`); beside them `ssl=true`, which it reads
+/// The keys that libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`); also `ssl=true`, which it reads
 /// as `sslmode=require`.
 const LIBPQ_KEYS: &str = "service servicefile user password passfile channel_binding connect_timeout dbname host hostaddr \
     port client_encoding options application_name fallback_application_name keepalives keepalives_idle \
@@ -65,7 +65,7 @@ impl Values {
     }
 }
 
-/// What in the code could give the URL another scheme or other keys.
+/// Code that could give the URL another scheme or other keys.
 const REBUILDS: [&str; 12] = [
     "make_url",
     "url.create",
@@ -81,7 +81,7 @@ const REBUILDS: [&str; 12] = [
     "re.sub",
 ];
 const CHANGES_SCHEME: [&str; 3] = ["+asyncpg", "asyncpg.connect", "create_pool("];
-/// What could take asyncpg out of the scheme again.
+/// Code that could take asyncpg out of the scheme again.
 const TAKES_ASYNCPG_OUT: [&str; 6] = [
     "replace(\"postgresql+asyncpg",
     "replace('postgresql+asyncpg",
@@ -90,7 +90,7 @@ const TAKES_ASYNCPG_OUT: [&str; 6] = [
     "split(\"+asyncpg",
     "split('+asyncpg",
 ];
-/// What shows that a transaction pooler was thought of (SQLAlchemy's and asyncpg's words).
+/// Settings of SQLAlchemy and asyncpg that are changed for a transaction pooler.
 const CACHE: [&str; 4] =
     ["statement_cache_size", "prepared_statement_name_func", "prepared_statement_cache_size", "prepare_threshold"];
 
@@ -187,7 +187,7 @@ fn refused_by_asyncpg<'a>((key, value): (&'a str, &str)) -> Option<(&'a str, boo
 }
 
 fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: bool) -> Finding {
-    // A name as libpq, Prisma and JDBC write them; anything else could be a part of a password.
+    // Like the keys of libpq, Prisma and JDBC; anything else could be a part of a password.
     let is_plain = key.len() <= 40 && key.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
     let shown = if is_plain { key } else { "a key" };
     let what = match is_value {
@@ -199,7 +199,7 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
         "ssl" => "write ssl=require".to_owned(),
         _ => "take it out".to_owned(),
     };
-    // As in `query.pop("sslmode")` and `.replace("?sslmode=require", "")`; the word alone stands in many a name.
+    // As in `query.pop("sslmode")` and `.replace("?sslmode=require", "")`; the bare word is part of many names.
     let spellings = [format!("\"{key}\""), format!("'{key}'"), format!("{key}=")];
     let texts: Vec<&str> =
         REBUILDS.into_iter().chain(spellings.iter().map(String::as_str).filter(|_| is_plain)).collect();
@@ -213,7 +213,7 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
     }
 }
 
-/// With a pooler in transaction mode in between, the app prepares no statements by name.
+/// Through a pooler in transaction mode, the app prepares no statements by name.
 pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Option<Finding> {
     let text = deployment.text(DATABASE_URL)?;
     let (plan, _) = Plan::parse(&text).ok()?;
@@ -255,7 +255,7 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Option<Finding> {
     })
 }
 
-/// By the URL, else by what is installed.
+/// By the URL, else by the installed packages.
 fn driver(deployment: &Deployment<'_>, url: &Url<'_>) -> Driver {
     match url.driver {
         Some("asyncpg") => return Driver::Asyncpg,

@@ -1,4 +1,4 @@
-//! The environment's stage, ports, draining, sidepulse's own settings, and doctor's own limits.
+//! `ENVIRONMENT`, ports, draining, sidepulse's own settings, and doctor's own limits.
 
 use super::super::deployment::{Code, DECIDE_PORTS, Deployment, Environment};
 use super::super::finding::Finding;
@@ -71,9 +71,9 @@ pub(super) fn draining(deployment: &Deployment<'_>) -> Option<Finding> {
 
 /// sidepulse itself would start with these settings.
 pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
-    // The rule about the URL tells those.
+    // The rule about the URL reports those.
     let is_other = |named: &str| ![DATABASE_URL, OWN_DATABASE_URL].contains(&named);
-    // Two equal ports are a fault only where both are known.
+    // Two equal ports are an error only if both are known.
     let is_untold = |named: &str| deployment.untold_port() && DECIDE_PORTS.contains(&named);
     let others = deployment.faults(|named| is_other(named) && !is_untold(named));
     let found: Vec<Finding> = others
@@ -96,12 +96,12 @@ pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
     }
 }
 
-/// What the daemon says of a setting that it can use. The rule about TLS tells of logins without it.
+/// A warning of the daemon about a setting that it can use. The rule about TLS reports logins without it.
 fn warning(said: &str) -> Option<Finding> {
     if said.contains("without TLS") {
         return None;
     }
-    // The URL's keys are for the app's driver as well, which may refuse those of libpq.
+    // The app's driver reads the URL's keys as well, and may refuse those of libpq.
     if let Some((message, _)) = said.split_once(": add sslmode") {
         let remedy = "set SIDEPULSE_DATABASE_URL to this URL with sslmode=verify-full, which sidepulse alone reads";
         return Some(Finding::warning(message, remedy));
@@ -120,7 +120,7 @@ pub(super) fn unknown_variables(deployment: &Deployment<'_>) -> Vec<Finding> {
     unknown.into_iter().map(|sentence| Finding::warning(sentence, "rename it or remove it")).collect()
 }
 
-/// What doctor itself did not look at.
+/// What doctor itself did not read.
 pub(super) fn left_out(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(backend) = &deployment.backend else { return Vec::new() };
     let cuts = backend.files.cuts.iter().cloned();

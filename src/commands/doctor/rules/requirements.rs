@@ -1,4 +1,4 @@
-//! Two builds of one commit are the same, pip can read what it is given, and asyncpg is new enough.
+//! Two builds of one commit are the same, pip can read its files, and asyncpg is new enough.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::super::read::requirement::Requirement;
 const OLDEST_ASYNCPG: [u32; 3] = [0, 29, 0];
 const DRIVERS: [&str; 5] = ["psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary", "pg8000"];
 
-/// Every requirement is pinned, and nothing among them ends the build.
+/// Every requirement is pinned, and none fails the build.
 pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(backend) = &deployment.backend else { return Vec::new() };
     let installed = &backend.installed;
@@ -72,7 +72,7 @@ fn of_entry<'a>(
                 let remedy = format!("write {}==VERSION, with the version that you tested", shown(name));
                 return Some(Finding::error(format!("{} is not pinned", shown(name)), remedy));
             };
-            // With markers, or one version a platform in a lock file, both may stand.
+            // With markers, or in a lock file with a version for each platform, there may be two.
             if !marked {
                 if let Some((first, line)) = pinned.get(name.as_str())
                     && *first != version
@@ -117,7 +117,7 @@ fn shown(name: &str) -> String {
     placeholder::shown(name, "a requirement")
 }
 
-/// PEP 440, as far as it decides: the first three numbers, and whether the oldest that fits is a pre-release.
+/// By PEP 440, as far as needed: the first three numbers, and whether the version is a pre-release.
 fn is_too_old(version: &str) -> bool {
     let mut numbers = [0; 3];
     let mut suffix = "";

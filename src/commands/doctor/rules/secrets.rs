@@ -1,4 +1,4 @@
-//! The key that signs tokens, and secrets in files: whoever has the repository has them, and so has its history for ever.
+//! The key that signs tokens, and secrets in files: whoever has the repository has them, and its history keeps them.
 
 use super::super::deployment::{Code, Deployment, Environment};
 use super::super::finding::Finding;
@@ -9,9 +9,9 @@ use super::super::read::secret::{self, SecretKind};
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
 use crate::dsn::Plan;
 
-/// HS256 wants a key as long as its hash (RFC 7518, section 3.2): 256 bits, and a character is no more than 8.
+/// HS256 requires a key as long as its hash (RFC 7518, section 3.2): 256 bits, of which a character has 8 at most.
 const SHORTEST_JWT_SECRET: usize = 32;
-/// Fewer different characters than a random hexadecimal text of 32 ever has: typed by hand.
+/// A random hexadecimal text of 32 characters always has more different ones.
 const FEWEST_DIFFERENT: usize = 8;
 
 const NEW_SECRET: &str = "set JWT_SECRET to the output of `openssl rand -hex 32`";
@@ -51,7 +51,7 @@ pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Option<Finding> {
     Some(Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters")))
 }
 
-/// No file that git would commit holds a secret: the place is told, never what stands there.
+/// No file that git would commit contains a secret. Findings show the place, never the text.
 pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(backend) = &deployment.backend else { return Vec::new() };
     let known = own_secrets(deployment);
@@ -65,7 +65,7 @@ pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
             continue;
         }
         count += 1;
-        // A file of variables is usually ignored: without git nobody can say.
+        // Files of variables are usually ignored, which is not known without git.
         let is_open = ignored.is_none() && is_local(file);
         found.extend(
             secret::lines(&file.text, is_python, &known)
@@ -108,7 +108,7 @@ fn is_local(file: &File) -> bool {
     name.starts_with(".env") && !is_template
 }
 
-/// Every value that must not stand in a file. Short ones and placeholders are left out: they stand everywhere.
+/// The values that no file may contain. Short ones and placeholders are left out: they occur everywhere.
 fn own_secrets(deployment: &Deployment<'_>) -> Vec<String> {
     let plain = ["JWT_SECRET", "SIDEPULSE_TOKEN"].into_iter().filter_map(|variable| deployment.text(variable));
     let urls = [DATABASE_URL, OWN_DATABASE_URL].into_iter().filter_map(|variable| deployment.text(variable));

@@ -14,7 +14,7 @@ use super::super::read::shell::Word;
 use super::super::read::start::{NoStart, Start};
 use crate::config::ports::{Ports, fill_in};
 
-/// The form that is right for both.
+/// The command that is right for both.
 const SEED: &str = "sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'";
 /// uvicorn's, gunicorn's, hypercorn's and granian's.
 const USUAL_PORT: u16 = 8000;
@@ -57,57 +57,75 @@ pub(super) fn command(deployment: &Deployment<'_>) -> Option<Finding> {
 
 /// Why no server is known.
 fn no_server(backend: &Backend) -> Finding {
-    let programs = backend.started.iter().filter_map(|started| match started {
+    let mut launches = backend.started.iter().filter_map(|started| match started {
         Started::Program(launch) => Some(launch),
         Started::Sidepulse { .. } | Started::Unknown(_) => None,
     });
-    if let Some(file) = programs.clone().find_map(server::python_file) {
+    if let Some(file) = launches.clone().find_map(server::python_file) {
         let message = format!("python runs {}, which was not run here", placeholder::shown(file.program(), "a file"));
         let look = "look in it for uvicorn.run(\"main:app\", host=\"0.0.0.0\", port=int(os.environ[\"PORT\"]))";
         return Finding::unknown(message, look);
     }
     let unknown = backend.started.iter().find_map(|started| match started {
-        Started::Unknown(what) => Some(what.clone()),
+        Started::Unknown(what) => Some(what),
         Started::Program(_) | Started::Sidepulse { .. } => None,
     });
-    let what =
-        unknown.or_else(|| Some(placeholder::shown(programs.clone().next()?.words.first()?.program(), "a program")));
-    let message = match what {
-        Some(what) => format!("whether a server starts is not known: {what}"),
-        None => "the command starts no server that is known".to_owned(),
+    let program = launches.next().and_then(|launch| launch.words.first());
+    let message = match (unknown, program) {
+        (Some(what), _) => format!("whether a server starts is not known: {what}"),
+        (None, Some(program)) => {
+            let program = placeholder::shown(program.program(), "a program");
+            format!("whether a server starts is not known: {program}")
+        }
+        (None, None) => "the command starts no server that is known".to_owned(),
     };
     Finding::unknown(message, "look that it starts the app on 0.0.0.0 and $PORT")
 }
 
-/// The module that the server is given is there, and has what it names.
+/// The server's module exists, and binds the named attribute.
 pub(super) fn module(deployment: &Deployment<'_>) -> Option<Finding> {
-    let backend = deployment.backend.as_ref()?;
-    let (start, server) = backend.server()?;
-    let place = |finding: Finding| place_of(start, &server, finding);
-    let (paths, attribute, factory) = match &server.app {
-        ServedApp::Unknown => {
-            let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
-            return Some(place(Finding::unknown(message, "look that it finds the app")));
+    of_server(deployment, |backend, start, server| {
+        let (paths, attribute, factory) = match &server.app {
+            ServedApp::Unknown => {
+                let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
+                return Some(Finding::unknown(message, "look that it finds the app"));
+            }
+            ServedApp::File(file) => (vec![file.clone()], "app", false),
+            ServedApp::Module { module, attribute, factory } => (paths(server, module), attribute.as_str(), *factory),
+        };
+        if server.app_dir.as_ref().is_some_and(|dir| dir.expands_other) {
+            let message = "a variable decides where the module is looked for";
+            return Some(Finding::unknown(message, "look that it is there"));
         }
-        ServedApp::File(file) => (vec![file.clone()], "app", false),
-        ServedApp::Module { module, attribute, factory } => (paths(&server, module), attribute.as_str(), *factory),
-    };
-    if server.app_dir.as_ref().is_some_and(|dir| dir.expands_other) {
-        let message = "a variable decides where the module is looked for";
-        return Some(place(Finding::unknown(message, "look that it is there")));
-    }
-    let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
-    match start.layout.find(&backend.files, &server.launch.directories, &paths) {
-        Located::Found(file) => Some(defined(&file.name, &file.text, attribute, factory)),
-        Located::Unknown(why) => {
-            let message = format!("{shown} was not found where the command runs, but {why}");
-            Some(place(Finding::unknown(message, "look that it is there")))
-        }
-        Located::Missing => Some(place(missing(backend, start, &paths, &shown))),
-    }
+        let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
+        Some(match start.layout.find(&backend.files, &server.launch.directories, &paths) {
+            Located::Found(file) => defined(&file.name, &file.text, attribute, factory),
+            Located::Unknown(why) => {
+                let message = format!("{shown} was not found where the command runs, but {why}");
+                Finding::unknown(message, "look that it is there")
+            }
+            Located::Missing => missing(backend, start, &paths, &shown),
+        })
+    })
 }
 
-/// The files that may be the module, from the directory where the command runs.
+/// A rule about the server that is started. Its finding is placed where the server's own command stands, in the start
+/// command or in a script that it runs, unless the rule has placed it.
+fn of_server(
+    deployment: &Deployment<'_>,
+    judge: impl Fn(&Backend, &Start, &AppServer) -> Option<Finding>,
+) -> Option<Finding> {
+    let backend = deployment.backend.as_ref()?;
+    let (start, server) = backend.server()?;
+    let finding = judge(backend, start, &server)?;
+    Some(match &server.launch.script {
+        _ if finding.file.is_some() => finding,
+        Some(script) => finding.at(script, None),
+        None => place(start, finding),
+    })
+}
+
+/// The files that may be the module, relative to the directory where the command runs.
 fn paths(server: &AppServer, module: &str) -> Vec<String> {
     let mut roots = vec![server.app_dir.as_ref().map_or_else(String::new, |dir| dir.text.clone())];
     let python_path = server.launch.variables.iter().rev().find(|(name, _)| name == "PYTHONPATH");
@@ -119,7 +137,7 @@ fn paths(server: &AppServer, module: &str) -> Vec<String> {
     roots.iter().flat_map(both).collect()
 }
 
-/// The module is not where it is looked for: where else is it?
+/// The module is not where the server searches for it: where else is it?
 fn missing(backend: &Backend, start: &Start, paths: &[String], shown: &str) -> Finding {
     let installed = start.layout.roots().into_iter().any(|root| {
         let is_project = backend.files.has(&root.join("pyproject.toml")) || backend.files.has(&root.join("setup.py"));
@@ -165,27 +183,27 @@ fn defined(name: &str, text: &str, attribute: &str, factory: bool) -> Finding {
     finding.at(name, None)
 }
 
-/// The edge can reach it.
+/// Railway's edge can reach the app.
 pub(super) fn host(deployment: &Deployment<'_>) -> Option<Finding> {
-    let (start, server) = deployment.backend.as_ref().and_then(Backend::server)?;
     let remedy = "write --host 0.0.0.0 (gunicorn, hypercorn: --bind 0.0.0.0:$PORT)";
-    let finding = match &server.listens {
-        Listens::Unknown => {
-            Finding::unknown("a configuration file decides where the app listens", "look that it is 0.0.0.0")
-        }
-        Listens::Socket => Finding::unknown(
-            "the app listens on a Unix socket",
-            "look that something on $PORT passes requests on to it",
-        ),
-        Listens::Tcp { host: None, loopback: false, .. } => {
-            Finding::ok(format!("{} listens on every address", server.name))
-        }
-        Listens::Tcp { host: None, loopback: true, .. } => {
-            Finding::error(format!("{} has no host, and listens on loopback alone", server.name), remedy)
-        }
-        Listens::Tcp { host: Some(host), .. } => judged_host(host, remedy),
-    };
-    Some(place_of(start, &server, finding))
+    of_server(deployment, |_, _, server| {
+        Some(match &server.listens {
+            Listens::Unknown => {
+                Finding::unknown("a configuration file decides where the app listens", "look that it is 0.0.0.0")
+            }
+            Listens::Socket => Finding::unknown(
+                "the app listens on a Unix socket",
+                "look that something on $PORT passes requests on to it",
+            ),
+            Listens::Tcp { host: None, loopback: false, .. } => {
+                Finding::ok(format!("{} listens on every address", server.name))
+            }
+            Listens::Tcp { host: None, loopback: true, .. } => {
+                Finding::error(format!("{} has no host, and listens on loopback alone", server.name), remedy)
+            }
+            Listens::Tcp { host: Some(host), .. } => judged_host(host, remedy),
+        })
+    })
 }
 
 fn judged_host(host: &Word, remedy: &str) -> Finding {
@@ -201,32 +219,28 @@ fn judged_host(host: &Word, remedy: &str) -> Finding {
     }
 }
 
-/// The app takes the port where it is asked, and sidepulse another one.
+/// The app listens on the port where it is asked, and sidepulse on another one.
 pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
-    let backend = deployment.backend.as_ref()?;
-    let (start, server) = backend.server()?;
-    let Listens::Tcp { port, .. } = &server.listens else { return None };
-    let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
-    if server.launch.variables.iter().any(deployment::sets_port) {
-        let message = "the script gives PORT a value of its own before it starts the app";
-        let finding = Finding::unknown(message, "look that the app listens where it is asked");
-        return Some(place_of(start, &server, finding));
-    }
-    let finding = if server.launch.under_run {
+    of_server(deployment, |backend, start, server| {
+        let Listens::Tcp { port, .. } = &server.listens else { return None };
+        if server.launch.variables.iter().any(deployment::sets_port) {
+            let message = "the script gives PORT a value of its own before it starts the app";
+            return Some(Finding::unknown(message, "look that the app listens where it is asked"));
+        }
+        if !server.launch.under_run {
+            let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
+            let on_port = |started: &Started| matches!(started, Started::Sidepulse { on_port: true, .. });
+            return Some(alone(server, port, asked, backend.started.iter().any(on_port)));
+        }
         if deployment.untold_port() {
             let message = "a variable that is not known here decides which port sidepulse takes, or asks the app on";
             return Some(place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it")));
         }
-        let ports = deployment.ports?;
-        below_run(&server, port, ports)
-    } else {
-        let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { on_port: true, .. }));
-        alone(&server, port, asked, beside)
-    };
-    Some(place_of(start, &server, finding))
+        Some(below_run(server, port, deployment.ports?))
+    })
 }
 
-/// The port below `sidepulse run`, which fills it in.
+/// The app's port below `sidepulse run`, which fills it in.
 fn below_run(server: &AppServer, port: &Port, ports: Ports) -> Finding {
     let right = Finding::ok(format!("the app takes the port that sidepulse asks, {}", ports.app));
     let remedy = format!("write it in single quotes, as in {SEED}");
@@ -259,7 +273,7 @@ fn below_run(server: &AppServer, port: &Port, ports: Ports) -> Finding {
     }
 }
 
-/// The port without `sidepulse run`: the one that the edge asks.
+/// The app's port without `sidepulse run`: the one that Railway's edge asks.
 fn alone(server: &AppServer, port: &Port, asked: Option<u16>, beside: bool) -> Finding {
     let both = || Finding::error("sidepulse and the app would both take PORT", format!("write {SEED}"));
     let right = || if beside { both() } else { Finding::ok("the app takes the port that Railway asks, $PORT") };
@@ -294,36 +308,27 @@ fn alone(server: &AppServer, port: &Port, asked: Option<u16>, beside: bool) -> F
 
 /// Something watches the app.
 pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Option<Finding> {
-    let backend = deployment.backend.as_ref()?;
-    let (start, server) = backend.server()?;
-    let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { .. }));
-    Some(place(
-        start,
-        match server.launch.under_run || beside {
+    of_server(deployment, |backend, start, server| {
+        let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { .. }));
+        let finding = match server.launch.under_run || beside {
             true => Finding::ok("sidepulse is in the start command"),
             false => Finding::warning(
                 "there is no sidepulse in the start command: nothing watches the app",
                 format!("write {SEED}"),
             ),
-        },
-    ))
+        };
+        Some(place(start, finding))
+    })
 }
 
-/// Nothing ends the server without another to start it again.
+/// The server does not end without something that starts it again.
 pub(super) fn request_limit(deployment: &Deployment<'_>) -> Option<Finding> {
-    let (start, server) = deployment.backend.as_ref().and_then(Backend::server)?;
-    if !server.request_limit {
-        return None;
-    }
     let message = "--limit-max-requests ends the app after so many requests, and nothing starts it again";
-    Some(place_of(
-        start,
-        &server,
-        Finding::warning(message, "leave it out, or add --workers 2: then uvicorn starts its workers again"),
-    ))
+    let remedy = "leave it out, or add --workers 2: then uvicorn starts its workers again";
+    of_server(deployment, |_, _, server| server.request_limit.then(|| Finding::warning(message, remedy)))
 }
 
-/// `railway.toml` and `railway.json` end on a known day.
+/// `railway.toml` and `railway.json` will not be read much longer.
 pub(super) fn railway_file(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(backend) = &deployment.backend else { return Vec::new() };
     let names = ["railway.toml", "railway.json"];
@@ -334,15 +339,7 @@ pub(super) fn railway_file(deployment: &Deployment<'_>) -> Vec<Finding> {
     files.map(|path| warning().at(&backend.files.name_of(&path), None)).collect()
 }
 
-/// Where the server's own command stands: in the start command, or in a script that it runs.
-fn place_of(start: &Start, server: &AppServer, finding: Finding) -> Finding {
-    match &server.launch.script {
-        Some(script) => finding.at(script, None),
-        None => place(start, finding),
-    }
-}
-
-/// Where the start command stands.
+/// Places a finding where the start command is.
 fn place(start: &Start, finding: Finding) -> Finding {
     match &start.place {
         Some((name, line)) => finding.at(name, *line),
