@@ -202,7 +202,8 @@ impl Recorder {
     /// before a result changes which they are: a shorter outage counts too.
     pub(crate) fn count_down_time(&mut self) {
         let now = Instant::now();
-        let passed = now - std::mem::replace(&mut self.down_time_counted, now);
+        let passed = now - self.down_time_counted;
+        self.down_time_counted = now;
         self.metrics.checks.add_down_time(&self.board.borrow(), passed, self.process.is_draining());
     }
 

@@ -137,27 +137,20 @@ impl<'a> Schedule<'a> {
                 Some(economy) => self.decide(economy).await,
                 None => Decision::Query,
             };
-            let mut passed = None;
-            let failure = match decision {
-                Decision::Query => {
-                    let queried = lane.query().await;
-                    passed = queried.facts;
-                    queried.failure
-                }
-                Decision::Handshake => {
-                    let (failure, certificate) = lane.handshake().await;
-                    if certificate {
-                        certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
-                    }
-                    failure
-                }
-                Decision::Nothing => None,
+            let asked = match decision {
+                Decision::Query => lane.query().await,
+                Decision::Handshake => lane.handshake().await,
+                Decision::Nothing => Asked::default(),
             };
+            if asked.saw_certificate {
+                certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
+            }
+            let failure = asked.failure;
             let mut wait = rhythm.after(failure, Instant::now());
             if let Some(economy) = &mut economy {
                 match (failure, decision) {
                     (Some(_), _) => economy.failed(decision),
-                    (None, Decision::Query) => economy.verified(passed.as_ref(), wait),
+                    (None, Decision::Query) => economy.verified(asked.facts.as_ref(), wait),
                     (None, Decision::Handshake) => economy.reached(),
                     (None, Decision::Nothing) => {}
                 }
@@ -200,12 +193,14 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// How a deep query ended.
-struct Queried {
-    /// Why it failed.
+/// How a deep query or a handshake ended.
+#[derive(Default)]
+struct Asked {
     failure: Option<Reason>,
-    /// What it learned, if it passed.
+    /// What a deep query that passed learned.
     facts: Option<ServerFacts>,
+    /// A handshake showed the server's certificate.
+    saw_certificate: bool,
 }
 
 /// Everything that is asked of the database, one after the other.
@@ -219,7 +214,7 @@ struct DatabaseLane<'a> {
 
 impl DatabaseLane<'_> {
     /// The deep query with its SQL checks.
-    async fn query(&mut self) -> Queried {
+    async fn query(&mut self) -> Asked {
         let started = Instant::now();
         let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
         let report = report.unwrap_or_else(|| {
@@ -227,9 +222,9 @@ impl DatabaseLane<'_> {
             let sql = vec![query.clone(); self.settings.sql_checks.len()];
             DatabaseReport { query, facts: None, refused: Vec::new(), sql }
         });
-        let queried = Queried { failure: report.query.reason(), facts: report.facts.clone() };
+        let asked = Asked { failure: report.query.reason(), facts: report.facts.clone(), saw_certificate: false };
         self.schedule.recorder.borrow_mut().database(report);
-        queried
+        asked
     }
 
     /// Reads the vitals in the session of the deep query that has just passed; its result is already recorded.
@@ -242,13 +237,14 @@ impl DatabaseLane<'_> {
     }
 
     /// A handshake without a login, as a check of its own.
-    async fn handshake(&mut self) -> (Option<Reason>, bool) {
+    async fn handshake(&mut self) -> Asked {
         let started = Instant::now();
         let checked = self.run(self.settings.timeout, async |probe| probe.handshake().await).await;
         let handshake = checked.unwrap_or_else(|| Handshake { outcome: broken(started), certificate: None });
-        let (reason, certificate) = (handshake.outcome.reason(), handshake.certificate.is_some());
+        let failure = handshake.outcome.reason();
+        let asked = Asked { failure, facts: None, saw_certificate: handshake.certificate.is_some() };
         self.schedule.recorder.borrow_mut().handshake(handshake);
-        (reason, certificate)
+        asked
     }
 
     /// A handshake without a login, only for the certificate. True if it passed.

@@ -83,10 +83,8 @@ impl Connections {
     }
 
     fn close(&self, number: u64) -> bool {
-        let closed = self.lock().by_number.remove(&number);
-        closed.is_some_and(|(_, task)| {
-            task.abort();
-            true
-        })
+        let Some((_, task)) = self.lock().by_number.remove(&number) else { return false };
+        task.abort();
+        true
     }
 }

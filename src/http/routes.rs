@@ -27,6 +27,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) authorization: Option<&'a HeaderValue>,
 }
 
+/// Answers GET and HEAD: status and body.
+type Handler = fn(&Ask<'_>, View<'_>) -> (u16, Body);
+
 /// A path, the statuses that it can be answered with, and what is answered to GET and HEAD.
 struct Route {
     path: &'static str,
@@ -35,7 +38,7 @@ struct Route {
     asks_for_token: bool,
     /// Without a database the path is unknown.
     needs_database: bool,
-    answer: fn(&Ask<'_>, View<'_>) -> (u16, Body),
+    answer: Handler,
 }
 
 /// All routes. `/metrics` and `/` never answer 503: a scraper and a person get their answer whatever the verdict.
@@ -52,12 +55,12 @@ const ROUTES: [Route; 9] = [
 ];
 
 /// A verdict, for everyone.
-const fn open(path: &'static str, answer: fn(&Ask<'_>, View<'_>) -> (u16, Body)) -> Route {
+const fn open(path: &'static str, answer: Handler) -> Route {
     Route { path, codes: &[200, 405, 503], asks_for_token: false, needs_database: false, answer }
 }
 
 /// Details, which may need the token.
-const fn guarded(path: &'static str, answer: fn(&Ask<'_>, View<'_>) -> (u16, Body)) -> Route {
+const fn guarded(path: &'static str, answer: Handler) -> Route {
     Route { path, codes: &[200, 405], asks_for_token: true, needs_database: false, answer }
 }
 

@@ -1,8 +1,6 @@
 //! A Dockerfile → what its last stage runs, in which directory, and which of the repository's files it contains
 //! (docs.docker.com, reference/dockerfile).
 
-use std::borrow::Cow;
-
 use super::shell::Word;
 
 /// A Dockerfile is read up to these limits; with more the image is not fully known.
@@ -67,11 +65,11 @@ impl Default for Image {
 }
 
 impl Image {
-    /// Adds what was copied from an earlier stage.
-    fn take(&mut self, (copies, complete): (Vec<Copied>, bool)) {
+    /// Adds what was copied from an earlier stage; `None`: that is not known.
+    fn add(&mut self, copies: Option<Vec<Copied>>) {
         let room = MOST_COPIES.saturating_sub(self.copies.len());
-        self.complete &= complete && copies.len() <= room;
-        self.copies.extend(copies.into_iter().take(room));
+        self.complete &= copies.as_ref().is_some_and(|copies| copies.len() <= room);
+        self.copies.extend(copies.into_iter().flatten().take(room));
     }
 
     /// The value that `ENV` sets last.
@@ -98,7 +96,7 @@ impl Image {
 /// `None` without any stage.
 pub(crate) fn read(text: &str) -> Option<Image> {
     let mut stages: Vec<(String, Image)> = Vec::new();
-    for (line, instruction, rest) in instructions(text) {
+    for Line { number, instruction, rest } in lines(text) {
         if instruction == "FROM" {
             let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
             let base = words.first().copied().unwrap_or_default();
@@ -113,40 +111,47 @@ pub(crate) fn read(text: &str) -> Option<Image> {
             continue;
         }
         let Some(((_, image), earlier)) = stages.split_last_mut() else { continue };
-        match from_stage(&rest, earlier) {
-            Some(copies) if instruction == "COPY" => image.take(copies),
-            _ => apply(image, line, &instruction, rest.as_ref()),
+        match earlier_stage(&rest, earlier) {
+            Some(stage) if instruction == "COPY" => {
+                image.complete &= stage.complete;
+                image.add(copied_from(stage, &rest));
+            }
+            _ => apply(image, number, &instruction, &rest),
         }
     }
     stages.pop().map(|(_, image)| image)
 }
 
-/// `COPY --from=STAGE FROM TO`: what the stage has there, and whether that is everything. `None` for any other COPY, and
-/// for one from another image, which has none of the app's files.
-fn from_stage(rest: &str, stages: &[(String, Image)]) -> Option<(Vec<Copied>, bool)> {
-    let words: Vec<&str> = rest.split_whitespace().collect();
-    let name = words.iter().find_map(|word| word.strip_prefix("--from="))?.to_lowercase();
+/// The stage of `COPY --from=STAGE`; `None` for any other COPY, and for one from another image, which has none of the
+/// app's files.
+fn earlier_stage<'a>(rest: &str, stages: &'a [(String, Image)]) -> Option<&'a Image> {
+    let name = rest.split_whitespace().find_map(|word| word.strip_prefix("--from="))?.to_lowercase();
     let by_number = name.parse().ok().and_then(|number: usize| stages.get(number));
     let (_, stage) = by_number.or_else(|| stages.iter().rev().find(|(known, _)| *known == name))?;
-    let paths: Vec<&&str> = words.iter().filter(|word| !word.starts_with("--")).collect();
-    let [from, to] = paths.as_slice() else { return Some((Vec::new(), false)) };
+    Some(stage)
+}
+
+/// What `COPY --from=… FROM TO` copies of what a stage has; `None` if the form is not understood.
+fn copied_from(stage: &Image, rest: &str) -> Option<Vec<Copied>> {
+    let paths: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+    let [from, to] = paths.as_slice() else { return None };
     if !from.starts_with('/') || !to.starts_with('/') {
-        return Some((Vec::new(), false));
+        return None;
     }
     let from = from.trim_end_matches('/');
+    let below = |path: &str, dir: &str| {
+        let rest = path.strip_prefix(dir.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())
+    };
+    // What the stage has is below what is copied, or the other way round.
     let copies = stage.copies.iter().filter_map(|copied| {
-        let below = |path: &str, dir: &str| {
-            let rest = path.strip_prefix(dir.trim_end_matches('/'))?;
-            (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())
-        };
-        // What the stage has is below what is copied, or the other way round.
         if let Some(rest) = below(&copied.to, from) {
             return Some(Copied { from: copied.from.clone(), to: format!("{}/{rest}", to.trim_end_matches('/')) });
         }
         let rest = below(from, &copied.to)?;
-        Some(Copied { from: join(&copied.from, &rest), to: (**to).to_owned() })
+        Some(Copied { from: join(&copied.from, &rest), to: (*to).to_owned() })
     });
-    Some((copies.collect(), stage.complete))
+    Some(copies.collect())
 }
 
 fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
@@ -296,38 +301,37 @@ fn join(dir: &str, below: &str) -> String {
     if dir.is_empty() { below.to_owned() } else { format!("{dir}/{below}") }
 }
 
-/// Line, instruction in capitals, and the rest. Continuations are joined, comments and here-documents left out.
-fn instructions(text: &str) -> Vec<(u32, String, Cow<'_, str>)> {
+/// An instruction as it is written.
+struct Line {
+    /// Of its first line.
+    number: u32,
+    /// In capitals.
+    instruction: String,
+    rest: String,
+}
+
+/// The instructions: continuations are joined, comments and here-documents left out.
+fn lines(text: &str) -> Vec<Line> {
     let mut done = Vec::new();
     let mut lines = (1..).zip(text.lines());
     while let Some((number, line)) = lines.next() {
         if line.trim_start().starts_with('#') {
             continue;
         }
-        let mut whole = Cow::Borrowed(line.trim());
+        let mut whole = line.trim().to_owned();
         while whole.ends_with('\\') {
             let Some((_, more)) = lines.next() else { break };
-            if more.trim_start().starts_with('#') {
-                continue;
-            }
-            let whole = whole.to_mut();
-            whole.pop();
-            whole.push_str(more.trim_end());
-        }
-        let Some(end) = whole.find(char::is_whitespace) else { continue };
-        let instruction = whole[..end].to_ascii_uppercase();
-        if let Some(mark) = here_document(&instruction, &whole) {
-            for (_, line) in lines.by_ref() {
-                if line.trim() == mark {
-                    break;
-                }
+            if !more.trim_start().starts_with('#') {
+                whole.pop();
+                whole.push_str(more.trim_end());
             }
         }
-        let rest = match whole {
-            Cow::Borrowed(whole) => Cow::Borrowed(whole[end..].trim_start()),
-            Cow::Owned(whole) => Cow::Owned(whole[end..].trim_start().to_owned()),
-        };
-        done.push((number, instruction, rest));
+        let Some((instruction, rest)) = whole.split_once(char::is_whitespace) else { continue };
+        let instruction = instruction.to_ascii_uppercase();
+        if let Some(mark) = here_document(&instruction, rest) {
+            lines.by_ref().find(|(_, line)| line.trim() == mark);
+        }
+        done.push(Line { number, instruction, rest: rest.trim_start().to_owned() });
     }
     done
 }
