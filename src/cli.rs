@@ -12,10 +12,8 @@ use crate::config::Given;
 use crate::config::parse;
 use crate::config::settings::{LISTEN, SETTINGS};
 
-/// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Run the daemon.
     Serve,
     /// Run the daemon and this command as its child.
     Run {
@@ -26,19 +24,13 @@ pub(crate) enum Task {
     Check {
         /// Repeat until all pass, for at most this long.
         wait: Option<Duration>,
-        /// Only this check.
         only: Option<Only>,
-        /// Print JSON.
         json: bool,
     },
-    /// Ask the running daemon.
     Ping {
-        /// The path to GET.
         path: String,
     },
-    /// Check the deployment's configuration.
     Doctor {
-        /// Print JSON.
         json: bool,
         /// The directory of the app's code.
         backend: Option<PathBuf>,
@@ -47,19 +39,15 @@ pub(crate) enum Task {
     },
 }
 
-/// The check that `check --only` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Only {
-    /// The app.
     App,
-    /// The database and the SQL checks.
     Database,
 }
 
 /// The parsed command line; the environment is not read yet.
 #[derive(Debug)]
 pub(crate) struct CommandLine {
-    /// What to do.
     pub(crate) task: Task,
     flags: HashMap<&'static str, String>,
 }

@@ -27,13 +27,13 @@ pub fn run(variable: &dyn Fn(&str) -> Option<OsString>, names: &[String]) -> Exi
     let held = if matches!(line.task, Task::Run { .. }) { lifecycle::hold_terminal_signals() } else { Ok(()) };
     let log = Log::start(config::log_settings(&lookup));
     log_panics(&log);
-    let session = Session { lookup: &lookup, names, log: &log };
+    let invocation = Invocation { lookup: &lookup, names, log: &log };
     if let Err(error) = held {
-        return session.fail(1, &format!("cannot hold the terminal's signals: {error}"));
+        return invocation.fail(1, &format!("cannot hold the terminal's signals: {error}"));
     }
     let code = match lifecycle::runtime() {
-        Ok(runtime) => runtime.block_on(session.perform(line.task.clone())).unwrap_or_else(|code| code),
-        Err(error) => session.fail(1, &error.to_string()),
+        Ok(runtime) => runtime.block_on(invocation.perform(line.task.clone())).unwrap_or_else(|code| code),
+        Err(error) => invocation.fail(1, &error.to_string()),
     };
     lifecycle::flush(&log);
     code
@@ -41,14 +41,14 @@ pub fn run(variable: &dyn Fn(&str) -> Option<OsString>, names: &[String]) -> Exi
 
 /// What every command has.
 #[derive(Clone, Copy)]
-struct Session<'a> {
+struct Invocation<'a> {
     lookup: Lookup<'a>,
     /// Of all environment variables.
     names: &'a [String],
     log: &'a Log,
 }
 
-impl Session<'_> {
+impl Invocation<'_> {
     /// Runs a command; as `Err` the exit code where it could not begin, and why is logged.
     async fn perform(self, task: Task) -> Result<ExitCode, ExitCode> {
         Ok(match task {

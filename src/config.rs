@@ -40,12 +40,10 @@ pub(crate) enum Gate {
     Startup,
     /// It is up now.
     Always,
-    /// Nothing.
     Never,
 }
 
 impl Gate {
-    /// As the setting is written.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Gate::Startup => "startup",
@@ -58,7 +56,6 @@ impl Gate {
 /// Whether the database may be kept awake by the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DatabaseMode {
-    /// A deep query every interval.
     Steady,
     /// Deep queries only while the app itself keeps the database awake.
     Economy,
@@ -69,23 +66,19 @@ pub(crate) enum DatabaseMode {
 pub(crate) enum OnCleanExit {
     /// Exit with 1: CMD is a server, and after 0 no platform restarts it.
     Fail,
-    /// Exit with 0.
     Pass,
 }
 
 /// What `run` does about an app that no longer answers HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnUnresponsive {
-    /// Log it and go on.
     Report,
     /// Stop it and exit 70, so that the platform restarts the container.
     Exit,
 }
 
-/// How one app check is made.
 #[derive(Clone, Debug)]
 pub(crate) struct AppSettings {
-    /// Where and what to request.
     pub(crate) target: AppTarget,
     /// Statuses that count as alive.
     pub(crate) statuses: Vec<RangeInclusive<u16>>,
@@ -93,26 +86,19 @@ pub(crate) struct AppSettings {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// From the end of one check to the start of the next.
     pub(crate) interval: Duration,
-    /// For the whole check.
     pub(crate) timeout: Duration,
 }
 
-/// How one database check is made.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseSettings {
-    /// Where and how to connect.
     pub(crate) plan: Plan,
     /// From the end of one check to the start of the next.
     pub(crate) interval: Duration,
-    /// For the whole check.
     pub(crate) timeout: Duration,
-    /// For one attempt.
     pub(crate) attempt_timeout: Duration,
     /// One statement that returns at least one row.
     pub(crate) query: String,
-    /// What `/readyz` asks.
     pub(crate) gate: Gate,
-    /// Whether the checks may keep it awake.
     pub(crate) mode: DatabaseMode,
     /// Name and SQL of each further check.
     pub(crate) sql_checks: Vec<(Arc<str>, String)>,
@@ -135,16 +121,13 @@ pub(crate) struct Thresholds {
     pub(crate) success: u32,
 }
 
-/// How `run` treats its child.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChildSettings {
     /// The app's port, `PORT` for the child.
     pub(crate) app_port: u16,
     /// From the forwarded signal to SIGKILL.
     pub(crate) stop_timeout: Duration,
-    /// The exit when CMD ends with 0 on its own.
     pub(crate) on_clean_exit: OnCleanExit,
-    /// What to do when it no longer answers.
     pub(crate) on_unresponsive: OnUnresponsive,
     /// How long it must have been silent.
     pub(crate) unresponsive_after: Duration,
@@ -165,10 +148,8 @@ pub(crate) struct Railway {
     pub(crate) public_domain: Option<String>,
 }
 
-/// Everything, read and understood.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// Where to serve.
     pub(crate) listen: SocketAddr,
     pub(crate) app: AppSettings,
     /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and if the command does not need it.
@@ -178,7 +159,6 @@ pub(crate) struct Config {
     pub(crate) token: Option<Secret>,
     /// From SIGTERM to stopping.
     pub(crate) drain_delay: Duration,
-    /// The child of `run`.
     pub(crate) child: ChildSettings,
     pub(crate) railway: Railway,
     /// Masks every known secret in a text.
@@ -210,7 +190,6 @@ pub(crate) struct Given {
 pub(crate) struct BadSetting {
     /// The variable or flag that the value came from.
     pub(crate) named: String,
-    /// What is wrong.
     pub(crate) fault: String,
     /// A correct value.
     pub(crate) example: String,

@@ -51,7 +51,6 @@ const TRIAL: Duration = Duration::from_millis(200);
 /// What to ask of the database now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The deep query.
     Query,
     /// DNS, TCP, TLS and the certificate, without a login.
     Handshake,
@@ -148,11 +147,9 @@ pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoin
 /// What was noticed; the scheduler has it recorded.
 #[derive(Debug)]
 pub(crate) struct Noticed {
-    /// What to do now.
     pub(crate) decision: Decision,
     /// The app's open connections to the database, where they can be seen.
     pub(crate) app_connections: Option<usize>,
-    /// Our own app checks make the app use the database.
     pub(crate) app_uses_database: bool,
     /// The app does not use the database, and the last verdict was good, so it stands.
     pub(crate) idle: bool,
@@ -282,7 +279,6 @@ impl Economy {
         (self.by_activity, self.handshake_failed) = (false, false);
     }
 
-    /// How a deep query found the compute.
     fn found(&mut self, facts: &ServerFacts) -> Compute {
         let before = mem::replace(&mut self.server_started, facts.started.clone());
         match (before, &self.server_started) {

@@ -60,17 +60,13 @@ const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long requests under way may take at the end; all of them are answered from memory.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Everything that answers depend on.
 pub(crate) struct Site {
-    /// What the checks found.
     pub(crate) board: watch::Receiver<Arc<Snapshot>>,
     /// Liveness, draining, ever ready.
     pub(crate) process: Arc<ProcessState>,
-    /// Counters and `/metrics`.
     pub(crate) metrics: Arc<Metrics>,
     /// What `/readyz` asks of the database.
     pub(crate) gate: Gate,
-    /// The token, if one is set.
     pub(crate) token: Option<Secret>,
     /// Notices visitors of the app that are sent here.
     pub(crate) misdirected: Option<Misdirected>,
@@ -279,7 +275,6 @@ impl Site {
         self.metrics.text(&snapshot, gauges).await
     }
 
-    /// What is known at this moment.
     fn view<'a>(&'a self, snapshot: &'a Snapshot, now: Now) -> View<'a> {
         View {
             snapshot,

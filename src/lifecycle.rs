@@ -170,7 +170,6 @@ impl Daemon {
         Ok(Daemon { listener, site, gate_timeout: config.railway.gate_timeout, started, log: log.clone() })
     }
 
-    /// The state of this process itself.
     pub(crate) fn process(&self) -> Arc<ProcessState> {
         Arc::clone(&self.site.process)
     }
@@ -275,7 +274,6 @@ async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration,
     }
 }
 
-/// What the check thread needs.
 struct CheckThread {
     config: Config,
     board: watch::Sender<Arc<Snapshot>>,

@@ -14,7 +14,6 @@ const QUEUE: usize = 1024;
 /// The writer only formats and writes.
 const WRITER_STACK: usize = 128 * 1024;
 
-/// How important a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// Something is broken.
@@ -39,7 +38,6 @@ impl Level {
     }
 }
 
-/// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Text on a terminal, else JSON.
@@ -50,12 +48,10 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What to write and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Lines above this level are not written.
     pub(crate) level: Level,
-    /// How they look.
     pub(crate) format: Format,
 }
 
@@ -109,7 +105,6 @@ impl Log {
         Line { log: self, level, event, message: message.into(), fields: Vec::new() }
     }
 
-    /// Logs a warning.
     pub(crate) fn warning(&self, message: impl Into<String>) {
         self.line(Level::Warn, "warning", message).send();
     }
@@ -139,7 +134,6 @@ impl Line<'_> {
         self
     }
 
-    /// Adds a field if there is a value.
     pub(crate) fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.field(name, value),
@@ -147,7 +141,6 @@ impl Line<'_> {
         }
     }
 
-    /// Queues the line.
     pub(crate) fn send(self) {
         if !self.log.wants(self.level) {
             return;

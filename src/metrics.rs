@@ -57,7 +57,6 @@ pub(crate) struct Gauges {
     pub(crate) draining: bool,
     /// Lines that the log dropped so far.
     pub(crate) dropped: u64,
-    /// How late the last tick of the check thread was.
     pub(crate) lag: Duration,
 }
 
@@ -122,7 +121,6 @@ impl Metrics {
         })
     }
 
-    /// Counts an answered request.
     pub(crate) fn answered(&self, answer: RequestLabels) {
         if let Some(requests) = self.requests.get(&answer) {
             requests.inc();

@@ -29,7 +29,6 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    /// This moment.
     pub(crate) fn read() -> Self {
         Now { instant: Instant::now(), wall: SystemTime::now() }
     }
@@ -47,7 +46,6 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// The verdict.
     pub(crate) fn is_ready(&self) -> bool {
         !self.draining && self.app.is_none() && self.database.is_none()
     }
@@ -71,7 +69,6 @@ impl fmt::Display for Readiness {
     }
 }
 
-/// Decides readiness.
 pub(crate) fn decide(gate: Gate, snapshot: &Snapshot, draining: bool, now: Instant) -> Readiness {
     let app = &snapshot.app;
     let database = snapshot.database.as_ref().and_then(|database| {
@@ -95,9 +92,7 @@ fn is_up(check: &CheckState, now: Instant) -> bool {
 pub(crate) enum State {
     /// Never up so far.
     Starting,
-    /// Passing.
     Up,
-    /// Failing.
     Down,
     /// Not checked, because the app does not use the database; the last verdict stands.
     Idle,
@@ -106,10 +101,8 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Every state.
     pub(crate) const ALL: [State; 5] = [State::Up, State::Down, State::Starting, State::Idle, State::Stale];
 
-    /// Its name in JSON and labels.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -124,16 +117,13 @@ impl State {
 /// `pass|warn|fail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
-    /// All is well.
     Pass,
     /// It works, but something deserves attention.
     Warn,
-    /// It does not work.
     Fail,
 }
 
 impl Status {
-    /// Its name in JSON.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Status::Pass => "pass",
@@ -149,18 +139,14 @@ impl Serialize for Status {
     }
 }
 
-/// One check, judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// Where it is.
     pub(crate) state: State,
-    /// What that means.
     pub(crate) status: Status,
     /// Why it does not simply pass.
     pub(crate) reason: Option<Reason>,
 }
 
-/// Judges one check of a snapshot.
 pub(crate) fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
     let state = match check.verdict {
         _ if check.is_stale(now.instant) => State::Stale,
@@ -211,7 +197,6 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The checks that it covers.
     pub(crate) fn checks(self, snapshot: &Snapshot) -> impl Iterator<Item = &CheckState> {
         let app = (self != Scope::Deep).then_some(&snapshot.app);
         let deep = snapshot.database.as_ref().filter(|_| self != Scope::Shallow);

@@ -73,7 +73,6 @@ impl Recorder {
         }
     }
 
-    /// The newest snapshot.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.board.borrow())
     }
@@ -91,13 +90,11 @@ impl Recorder {
         });
     }
 
-    /// A result of the app check.
     pub(crate) fn app(&mut self, outcome: Outcome) {
         self.take(&CheckId::App, outcome);
         self.log_first_ready();
     }
 
-    /// The results of one database check.
     pub(crate) fn database(&mut self, report: DatabaseReport) {
         if let Some(facts) = &report.facts {
             self.learn(facts);
@@ -113,7 +110,6 @@ impl Recorder {
         self.log_first_ready();
     }
 
-    /// When the server's certificate ends.
     pub(crate) fn certificate(&self, end: Option<SystemTime>) {
         if end.is_some() {
             self.change_database(|database| database.certificate_expiry = end);
@@ -193,7 +189,6 @@ impl Recorder {
         }
     }
 
-    /// Logs a warning that is not about a result.
     pub(crate) fn warn(&self, text: &str) {
         self.log.warning(text);
     }

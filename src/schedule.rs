@@ -46,7 +46,6 @@ impl Rhythm {
         Rhythm { eager_until: Some(now + EAGER_FOR), ..Rhythm::of_database(interval) }
     }
 
-    /// For the database.
     pub(crate) fn of_database(interval: Duration) -> Self {
         Rhythm { interval, waits: Waits::after_failures(interval), eager_until: None }
     }
@@ -95,7 +94,6 @@ pub(crate) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// No check has run yet.
     pub(crate) fn new(pulse: &'a Pulse, recorder: &'a RefCell<Recorder>) -> Self {
         Schedule { pulse, recorder, app_checks: RefCell::default() }
     }
@@ -137,20 +135,20 @@ impl<'a> Schedule<'a> {
                 Some(economy) => self.decide(economy).await,
                 None => Decision::Query,
             };
-            let asked = match decision {
+            let contact = match decision {
                 Decision::Query => lane.query().await,
                 Decision::Handshake => lane.handshake().await,
-                Decision::Nothing => Asked::default(),
+                Decision::Nothing => Contact::default(),
             };
-            if asked.saw_certificate {
+            if contact.saw_certificate {
                 certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
             }
-            let failure = asked.failure;
+            let failure = contact.failure;
             let mut wait = rhythm.after(failure, Instant::now());
             if let Some(economy) = &mut economy {
                 match (failure, decision) {
                     (Some(_), _) => economy.failed(decision),
-                    (None, Decision::Query) => economy.verified(asked.facts.as_ref(), wait),
+                    (None, Decision::Query) => economy.verified(contact.facts.as_ref(), wait),
                     (None, Decision::Handshake) => economy.reached(),
                     (None, Decision::Nothing) => {}
                 }
@@ -195,7 +193,7 @@ impl<'a> Schedule<'a> {
 
 /// How a deep query or a handshake ended.
 #[derive(Default)]
-struct Asked {
+struct Contact {
     failure: Option<Reason>,
     /// What a deep query that passed learned.
     facts: Option<ServerFacts>,
@@ -214,7 +212,7 @@ struct DatabaseLane<'a> {
 
 impl DatabaseLane<'_> {
     /// The deep query with its SQL checks.
-    async fn query(&mut self) -> Asked {
+    async fn query(&mut self) -> Contact {
         let started = Instant::now();
         let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
         let report = report.unwrap_or_else(|| {
@@ -222,9 +220,9 @@ impl DatabaseLane<'_> {
             let sql = vec![query.clone(); self.settings.sql_checks.len()];
             DatabaseReport { query, facts: None, refused: Vec::new(), sql }
         });
-        let asked = Asked { failure: report.query.reason(), facts: report.facts.clone(), saw_certificate: false };
+        let contact = Contact { failure: report.query.reason(), facts: report.facts.clone(), saw_certificate: false };
         self.schedule.recorder.borrow_mut().database(report);
-        asked
+        contact
     }
 
     /// Reads the vitals in the session of the deep query that has just passed; its result is already recorded.
@@ -237,14 +235,14 @@ impl DatabaseLane<'_> {
     }
 
     /// A handshake without a login, as a check of its own.
-    async fn handshake(&mut self) -> Asked {
+    async fn handshake(&mut self) -> Contact {
         let started = Instant::now();
         let checked = self.run(self.settings.timeout, async |probe| probe.handshake().await).await;
         let handshake = checked.unwrap_or_else(|| Handshake { outcome: broken(started), certificate: None });
         let failure = handshake.outcome.reason();
-        let asked = Asked { failure, facts: None, saw_certificate: handshake.certificate.is_some() };
+        let contact = Contact { failure, facts: None, saw_certificate: handshake.certificate.is_some() };
         self.schedule.recorder.borrow_mut().handshake(handshake);
-        asked
+        contact
     }
 
     /// A handshake without a login, only for the certificate. True if it passed.

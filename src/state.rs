@@ -21,14 +21,11 @@ pub(crate) const STARTING_FOR: Duration = Duration::from_secs(5 * 60);
 pub(crate) enum Verdict {
     /// Never up, nothing permanent is wrong, and the start is not [`STARTING_FOR`] ago.
     Starting,
-    /// Passing.
     Up,
-    /// Failing.
     Down,
 }
 
 impl Verdict {
-    /// Its name in the log.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Verdict::Starting => "starting",
@@ -41,45 +38,31 @@ impl Verdict {
 /// One result, as the status page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// When it ended.
     pub(crate) at: SystemTime,
-    /// How long it took.
     pub(crate) duration: Duration,
-    /// Why it failed, if it did.
     pub(crate) reason: Option<Reason>,
 }
 
-/// A change of the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Transition {
-    /// Before.
     pub(crate) from: Verdict,
-    /// After.
     pub(crate) to: Verdict,
 }
 
-/// Everything known about one check.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckState {
-    /// Which check.
     pub(crate) id: CheckId,
-    /// Its name.
     pub(crate) name: Arc<str>,
     /// Its key in `/health`.
     pub(crate) health_key: Arc<str>,
-    /// The verdict of the thresholds.
     pub(crate) verdict: Verdict,
     /// It has been up since the start of the program.
     pub(crate) ever_up: bool,
-    /// The newest result.
     pub(crate) newest: Option<Outcome>,
-    /// The reason of the newest failure.
     pub(crate) newest_failure: Option<Reason>,
     /// When it last passed, by both clocks.
     pub(crate) last_success: Option<(Instant, SystemTime)>,
-    /// Failures since the last success.
     pub(crate) failures: u32,
-    /// Successes since the last failure.
     pub(crate) successes: u32,
     /// The newest success took more than one attempt.
     pub(crate) retried: bool,
@@ -166,7 +149,6 @@ impl CheckState {
         self.failures = 0;
     }
 
-    /// Whether the next result is overdue.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
         now > self.due + self.grace
     }
@@ -190,20 +172,16 @@ fn push(marks: &mut VecDeque<Mark>, mark: Mark) {
     marks.push_back(mark);
 }
 
-/// What is known of the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Deep {
-    /// The database check.
     pub(crate) query: CheckState,
     /// The SQL checks, in the order in which they are configured. They run with the deep query.
     pub(crate) sql: Vec<CheckState>,
     /// The newest deep query that passed found a database that takes no writes.
     pub(crate) read_only: bool,
-    /// When the server's certificate ends.
     pub(crate) certificate_expiry: Option<SystemTime>,
     /// The server's version as it announced it.
     pub(crate) server_version: Option<String>,
-    /// What will hurt soon.
     pub(crate) early: EarlyWarnings,
     /// What the server refuses of what we send: the checks do without it.
     pub(crate) refused: Vec<Refusal>,
@@ -245,7 +223,6 @@ impl Deep {
 /// Everything known, at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    /// The app check.
     pub(crate) app: CheckState,
     /// `None` with `SIDEPULSE_DATABASE=off`.
     pub(crate) database: Option<Deep>,
@@ -274,7 +251,6 @@ impl Snapshot {
         std::iter::once(&mut self.app).chain(self.database.iter_mut().flat_map(Deep::checks_mut))
     }
 
-    /// One check; `None` where it is not configured.
     pub(crate) fn check(&self, id: &CheckId) -> Option<&CheckState> {
         self.checks().find(|check| check.id == *id)
     }

@@ -104,7 +104,6 @@ fn warn_of_short_draining(config: &Config, log: &Log) {
     }
 }
 
-/// What the supervisor reacts to.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Signal(SignalEvent),
@@ -116,7 +115,6 @@ enum Event {
     ShellWaits,
     /// The app was silent for too long.
     Silent,
-    /// The last request has ended.
     LastRequest(LastRequest),
 }
 
@@ -288,7 +286,6 @@ impl Supervisor {
         }
     }
 
-    /// The last request has ended.
     fn judge(&mut self, found: LastRequest, now: Instant) -> Action {
         if found == LastRequest::NotMade {
             self.log.warning("the app is silent, but a last request could not be made: counting begins anew");

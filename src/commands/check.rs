@@ -90,7 +90,6 @@ fn asking_always(settings: &DatabaseSettings) -> DatabaseSettings {
     DatabaseSettings { early_warnings, ..settings.clone() }
 }
 
-/// What one round found.
 struct Round {
     snapshot: Snapshot,
     now: Now,
@@ -193,7 +192,6 @@ struct Summary<'a> {
     checks: &'a [PrintedCheck],
 }
 
-/// What is printed of one check.
 #[derive(Serialize)]
 struct PrintedCheck {
     name: String,
@@ -210,7 +208,6 @@ struct PrintedCheck {
     /// The server's vitals and the sessions that harm it: name and text of each line.
     #[serde(skip)]
     numbers: Vec<(String, String)>,
-    /// The kind of server.
     #[serde(skip)]
     kind: Option<&'static str>,
     /// A SQL check that did not run, because the database check failed.

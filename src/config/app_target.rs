@@ -9,12 +9,10 @@ use super::parse::Wrong;
 
 const EXAMPLE: &str = "http://localhost:8000/ or http://unix:/run/app.sock:/";
 
-/// How to reach the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// By name or address; IPv6 literals are without brackets.
     Tcp {
-        /// The host as written in the URL.
         host: String,
         /// The port, 80 or 443 where the URL has none.
         port: u16,
@@ -26,13 +24,11 @@ pub(crate) enum Reach {
 /// The one request that the app check makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AppTarget {
-    /// Where to connect.
     pub(crate) reach: Reach,
     /// True for `https`.
     pub(crate) tls: bool,
     /// The `Host` header, unless `SIDEPULSE_APP_HEADERS` sets another.
     pub(crate) authority: String,
-    /// Path and query.
     pub(crate) path: String,
 }
 

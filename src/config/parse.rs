@@ -20,7 +20,6 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// More checks than this would not fit into the time of one attempt.
 const MOST_SQL_CHECKS: usize = 32;
 
-/// One SQL statement as it goes to the server.
 pub(crate) fn statement(text: &str) -> Result<String, Wrong> {
     statement::statement(text).map_err(|what| (what.into(), "SELECT 1"))
 }
@@ -129,7 +128,6 @@ pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
     Ok(checks)
 }
 
-/// The bearer token.
 pub(crate) fn token(text: &str) -> Result<String, Wrong> {
     const EXAMPLE: &str = "the output of `openssl rand -hex 24`";
     if text.chars().count() < 16 {

@@ -10,7 +10,6 @@ pub(crate) struct Setting {
     pub(crate) default: &'static str,
     /// The value may contain a secret: then there is no flag, since command lines are public.
     pub(crate) secret: bool,
-    /// One sentence.
     pub(crate) help: &'static str,
 }
 
@@ -36,7 +35,6 @@ const fn secret(variable: &'static str, value: &'static str, help: &'static str)
 pub(crate) const OWN_DATABASE_URL: &str = "SIDEPULSE_DATABASE_URL";
 /// The database URL that the app reads as well.
 pub(crate) const DATABASE_URL: &str = "DATABASE_URL";
-/// Where the daemon listens.
 pub(crate) const LISTEN: &str = "SIDEPULSE_LISTEN";
 /// The port on which Railway checks the service.
 pub(crate) const PORT: &str = "PORT";

@@ -63,7 +63,6 @@ pub(crate) enum Whose {
 /// What a dump shows, compared with the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Activity {
-    /// The app's open connections to the database.
     pub(crate) connections: usize,
     /// When the app's connections last received data, if that was since the dump before.
     pub(crate) moments: Vec<Instant>,

@@ -237,9 +237,7 @@ fn messages(mut rest: &[u8]) -> impl Iterator<Item = io::Result<(u16, &[u8])>> {
 /// What the kernel's TCP reports about a socket.
 #[derive(Debug)]
 struct TcpInfo {
-    /// Time since data was last received.
     quiet_for: Option<Duration>,
-    /// Bytes received so far.
     received: Option<u64>,
 }
 

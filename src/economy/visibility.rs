@@ -17,7 +17,6 @@ pub(super) enum Unseen {
 }
 
 impl Unseen {
-    /// For the log.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Unseen::NoDiagnostics => "the kernel does not show the app's connections to the database",

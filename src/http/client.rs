@@ -41,7 +41,6 @@ struct Moments {
 }
 
 impl Client {
-    /// It has just connected.
     pub(super) fn new(epoch: Instant) -> Self {
         let client = Client(Arc::new(Moments {
             epoch,

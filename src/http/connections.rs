@@ -15,7 +15,6 @@ pub(super) const MOST: usize = if cfg!(test) { 32 } else { 512 };
 /// Files that are not for clients: the runtimes, the standard streams, both checks, a name look-up, `/proc`.
 const OTHER_FILES: usize = 32;
 
-/// The connections that are open.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     epoch: Instant,

@@ -26,7 +26,6 @@ const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The newest failures that are listed.
 const LISTED_FAILURES: usize = 5;
 /// At most so many characters of the server's version are shown: the server chooses it.
 const LONGEST_VERSION: usize = 80;

@@ -14,7 +14,6 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The labels by which it is counted.
     pub(crate) fn labels(&self) -> RequestLabels {
         (self.path, self.code)
     }

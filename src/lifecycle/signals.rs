@@ -45,7 +45,6 @@ pub(crate) struct Signals {
     newest_stop: Option<(i32, Instant)>,
 }
 
-/// What a signal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalEvent {
     /// SIGTERM or SIGINT.

@@ -18,7 +18,6 @@ pub(crate) use on_linux::hold_terminal_signals;
 #[cfg(target_os = "linux")]
 pub(crate) use on_linux::with_none_held;
 
-/// A signal to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReceivedSignal {
     pub(crate) number: i32,
@@ -128,7 +127,6 @@ mod elsewhere {
         Ok(())
     }
 
-    /// Starts a child.
     pub(crate) fn with_none_held<T>(start: impl FnOnce() -> T) -> T {
         start()
     }

@@ -31,7 +31,6 @@ struct CheckSeries {
     to_down: IntCounter,
 }
 
-/// The series of every check.
 pub(crate) struct CheckMetrics {
     checks: HashMap<CheckId, CheckSeries>,
     last_run: GaugeVec,
@@ -118,7 +117,6 @@ impl CheckMetrics {
         })
     }
 
-    /// Counts a result.
     pub(crate) fn record(&self, id: &CheckId, outcome: &Outcome) {
         let Some(series) = self.checks.get(id) else { return };
         series.checks.inc();
@@ -147,7 +145,6 @@ impl CheckMetrics {
         }
     }
 
-    /// Counts a change of the verdict.
     pub(crate) fn transition(&self, id: &CheckId, to: Verdict) {
         match (self.checks.get(id), to) {
             (Some(series), Verdict::Up) => series.to_up.inc(),

@@ -10,7 +10,6 @@ use super::vitals::VitalsSeries;
 use crate::config::{DatabaseMode, DatabaseSettings};
 use crate::state::Deep;
 
-/// Their series.
 pub(crate) struct DatabaseMetrics {
     restarts: IntCounter,
     wakes: Histogram,

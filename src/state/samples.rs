@@ -49,7 +49,6 @@ pub(crate) fn deep(snapshot: &mut Snapshot) -> &mut Deep {
     snapshot.database.as_mut().unwrap()
 }
 
-/// The database check.
 pub(crate) fn query(snapshot: &mut Snapshot) -> &mut CheckState {
     &mut deep(snapshot).query
 }

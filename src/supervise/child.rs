@@ -8,7 +8,6 @@ use rustix::process::{
 use super::course::{Ended, Rest};
 use super::processes;
 
-/// A child that was started.
 #[derive(Debug)]
 pub(super) struct Child {
     pid: Pid,
@@ -26,7 +25,6 @@ pub(super) struct Child {
     group_was_asked: bool,
 }
 
-/// A process that was asked to stop.
 #[derive(Clone, Copy, Debug)]
 struct AskedToStop {
     pid: Pid,

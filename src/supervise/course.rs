@@ -23,7 +23,6 @@ const CLEAN_BUT_UNASKED: u8 = 1;
 /// The exit code if sidepulse ended an unresponsive child (`EX_SOFTWARE` of sysexits.h).
 const UNRESPONSIVE: u8 = 70;
 
-/// How the child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// On its own.
@@ -46,10 +45,8 @@ impl Ended {
     }
 }
 
-/// What is left of the child's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// Nothing.
     Nobody,
     /// What a shell or another program that does not handle the signal left behind: it may be the server, still
     /// draining.
@@ -58,10 +55,8 @@ pub(super) enum Rest {
     OfServer,
 }
 
-/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Wait for the next event.
     Wait,
     /// Send this signal only to the child.
     Send(Signal),
@@ -71,7 +66,6 @@ pub(super) enum Action {
     Kill,
 }
 
-/// The time limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// From the signal to us to the signal to the child.
@@ -100,7 +94,6 @@ enum ChildState {
     GivenUp,
 }
 
-/// Why the child is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WhyStopped {
     /// By a signal to us.
@@ -130,7 +123,6 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// The child has just been started.
     pub(super) fn new(times: Times, on_clean_exit: OnCleanExit) -> Self {
         Course {
             times,

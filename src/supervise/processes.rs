@@ -20,7 +20,6 @@ pub(super) fn children() -> Option<Vec<Pid>> {
     Some(children.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect())
 }
 
-/// The children of another process.
 #[cfg(target_os = "linux")]
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     let tasks = Process::new(parent.as_raw_nonzero().get()).and_then(|process| process.tasks());
@@ -59,7 +58,6 @@ fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
-/// Whether it runs a shell.
 #[cfg(target_os = "linux")]
 pub(super) fn is_shell(pid: Pid) -> bool {
     let program = Process::new(pid.as_raw_nonzero().get()).and_then(|process| process.exe()).unwrap_or_default();

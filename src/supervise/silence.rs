@@ -10,7 +10,6 @@ use crate::probe::{Outcome, Reason};
 /// The timeout of the last request before the verdict: an app may just be busy.
 pub(super) const LAST_REQUEST_TIME: Duration = Duration::from_secs(10);
 
-/// How the last request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastRequest {
     /// With an answer that counts as alive.
@@ -21,7 +20,6 @@ pub(super) enum LastRequest {
     NotMade,
 }
 
-/// How long the app has been silent.
 #[derive(Debug)]
 pub(super) struct Silence {
     after: Duration,

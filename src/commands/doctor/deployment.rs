@@ -37,14 +37,12 @@ pub(super) struct Deployment<'a> {
     pub(super) config: Result<Config, Vec<BadSetting>>,
     /// Known even if only the database's settings cannot be loaded.
     pub(super) ports: Option<Ports>,
-    /// What the daemon would warn of.
     pub(super) warnings: Vec<String>,
     /// Settings to which the start command gives a value that is not known here; they count as unset.
     pub(super) untold: Vec<String>,
     pub(super) variables: Lookup<'a>,
     /// The names of all variables.
     pub(super) names: &'a [String],
-    /// What `--backend DIR` shows.
     pub(super) backend: Option<Backend>,
 }
 
@@ -53,7 +51,6 @@ pub(super) struct Backend {
     pub(super) files: Files,
     pub(super) installed: Installed,
     pub(super) start: Result<Start, NoStart>,
-    /// What the start command starts.
     pub(super) started: Vec<Started>,
 }
 
@@ -65,7 +62,6 @@ struct Overrides {
     unknown: Vec<String>,
 }
 
-/// What `ENVIRONMENT` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Environment {
     Unset,

@@ -11,7 +11,6 @@ mod requirements;
 mod secrets;
 mod start;
 
-/// One question.
 pub(super) struct Rule {
     /// A name that does not change.
     pub(super) id: &'static str,
@@ -19,7 +18,6 @@ pub(super) struct Rule {
     pub(super) judge: Judge,
     /// Why it exists, and what `unknown` means here.
     pub(super) why: &'static str,
-    /// Where the reason is from.
     pub(super) source: &'static str,
 }
 

@@ -45,11 +45,9 @@ const PREPARES: &str = "echo cd export set alembic sleep true : mkdir cp mv rm c
 /// A program that is started, and how.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
-    /// The program and its arguments.
     pub(crate) words: Vec<Word>,
     /// The words are expanded by a shell.
     pub(crate) by_shell: bool,
-    /// Started by `sidepulse run`.
     pub(crate) under_run: bool,
     /// The shell that starts `sidepulse run` expands a `$PORT` that is meant for the app.
     pub(crate) expanded_too_early: bool,

@@ -19,7 +19,6 @@ pub(crate) enum Form {
     Exec(Vec<Word>),
 }
 
-/// An instruction and its line.
 #[derive(Clone, Debug)]
 pub(crate) struct Instruction {
     pub(crate) line: u32,
@@ -35,7 +34,6 @@ pub(crate) struct Copied {
     pub(crate) to: String,
 }
 
-/// What the last stage is.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) entrypoint: Option<Instruction>,

@@ -26,7 +26,6 @@ const SETTINGS: &str = "Procfile Dockerfile alembic.ini compose.yaml compose.yml
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) path: PathBuf,
-    /// The name as it is shown.
     pub(crate) name: String,
     pub(crate) text: String,
 }

@@ -15,7 +15,6 @@ const LONGEST: Duration = Duration::from_secs(5);
 const ELSEWHERE: [&str; 5] =
     ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES"];
 
-/// git's answer.
 #[derive(Debug)]
 pub(crate) enum Ignored {
     /// There is no repository, or git did not answer.
@@ -33,7 +32,6 @@ impl Ignored {
     }
 }
 
-/// Asks `git check-ignore`.
 pub(super) fn ask_git(root: &Path, paths: &[&Path]) -> Ignored {
     let mut git = Command::new("git");
     // fsmonitor is a program that the repository chooses.

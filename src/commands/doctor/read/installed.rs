@@ -29,7 +29,6 @@ pub(crate) struct PipError {
     pub(crate) what: &'static str,
 }
 
-/// Everything that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Installed {
     /// The file with which it begins.

@@ -1,6 +1,5 @@
 //! Does a module bind this name, as far as can be seen line by line? The code is not understood beyond that.
 
-/// How the name is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Binding {
     /// `app = FastAPI(…)` at the top level.
@@ -9,7 +8,6 @@ pub(crate) enum Binding {
     ByCode,
     /// Only inside a function or class, where an import of the module does not find it.
     Nested,
-    /// Nowhere.
     Missing,
 }
 

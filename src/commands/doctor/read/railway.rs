@@ -11,7 +11,6 @@ use super::files::{Files, Unreadable};
 #[derive(Debug)]
 pub(crate) struct RailwayFile {
     pub(crate) name: String,
-    /// The file's directory.
     pub(crate) dir: PathBuf,
     pub(crate) start: Option<(Option<u32>, String)>,
     pub(crate) dockerfile: Option<String>,
@@ -88,7 +87,6 @@ fn text(content: &Value, name: &str, key: &str) -> Result<Option<String>, String
     }
 }
 
-/// TOML as a value.
 pub(crate) fn toml(text: &str) -> Result<Value, String> {
     toml::from_str(text).map_err(|_| "it is not TOML".into())
 }

@@ -3,7 +3,6 @@
 
 use super::placeholder::{is_marked, is_placeholder, is_word, looks_random};
 
-/// What kind of secret a line contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SecretKind {
     /// One of this environment's secrets.

@@ -4,7 +4,6 @@
 use super::command::Launch;
 use super::shell::Word;
 
-/// A server as it was started.
 #[derive(Clone, Debug)]
 pub(crate) struct AppServer {
     pub(crate) launch: Launch,
@@ -19,7 +18,6 @@ pub(crate) struct AppServer {
     pub(crate) request_limit: bool,
 }
 
-/// What it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ServedApp {
     /// `app.main:app`; `factory` if the name is that of a function that makes the app.
@@ -30,7 +28,6 @@ pub(crate) enum ServedApp {
     Unknown,
 }
 
-/// Where it listens.
 #[derive(Clone, Debug)]
 pub(crate) enum Listens {
     /// Without `host` it is the default: loopback if `loopback`, else every address.

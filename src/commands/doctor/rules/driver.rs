@@ -8,7 +8,6 @@ use super::database::EXAMPLE;
 use crate::config::settings::DATABASE_URL;
 use crate::dsn::{Endpoint, Plan};
 
-/// The driver that the app would use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driver {
     Asyncpg,

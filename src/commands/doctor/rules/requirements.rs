@@ -112,7 +112,6 @@ fn pin(entry: &Entry) -> Option<(&str, &str)> {
     }
 }
 
-/// A package's name.
 fn shown(name: &str) -> String {
     placeholder::shown(name, "a requirement")
 }
