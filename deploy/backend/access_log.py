@@ -1,4 +1,4 @@
-"""Keeps the health probe out of uvicorn's access log, where a line every five seconds would bury those of users.
+"""Keeps the health probe out of uvicorn's access log, where a line every five seconds would bury the rest.
 
 The access record carries no User-Agent, so a middleware marks the moment at which uvicorn writes it: uvicorn
 logs inside `send`, in the context of its caller.

@@ -1,8 +1,8 @@
 """Which browser origins may call the app: turns `CORS_ORIGINS` into what CORSMiddleware takes.
 
 An entry is an origin (`https://shop.vercel.app`) or a preview pattern with one `*` inside a host label
-(`https://shop-*-acme.vercel.app`). Credentials are allowed, so a pattern that matches hosts anyone can register
-(`*`, `https://*.vercel.app`) would hand every visitor's session to strangers, and is refused.
+(`https://shop-*-acme.vercel.app`). Credentials are allowed, so a pattern that matches hosts anyone can
+register (`*`, `https://*.vercel.app`) would hand every visitor's session to strangers, and is refused.
 """
 
 import re

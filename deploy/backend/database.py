@@ -126,8 +126,8 @@ def _limiting_idle_transactions(
 
     It is set after the login, since PgBouncer refuses it as a startup parameter. Through a pooler the setting
     would stay with a server session that other clients get next. A pooler is recognised by the process id it
-    reports at login, which is not the session's. Nor is that of Neon's proxy, where the host name shows whether
-    there is a pooler.
+    reports at login, which is not the session's. Nor is that of Neon's proxy, where the host name shows
+    whether there is a pooler.
     """
     setting = (
         f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_IN_TRANSACTION_TIMEOUT_S}s', false)"
@@ -184,7 +184,7 @@ def _on_statement_error(context: ExceptionContext) -> Exception | None:
         return None  # a cancelled request; SQLAlchemy closes its connection
     reason = statement_reason(error, connection_is_gone=context.is_disconnect)
     if isinstance(error, TimeoutError):
-        # Nobody knows what this connection would answer next, so it is closed; the others in the pool are fine.
+        # What this connection would answer next is unknown, so it is closed; others in the pool are fine.
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
     elif reason in DROPPED:

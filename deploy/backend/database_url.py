@@ -1,10 +1,10 @@
 """Turns DATABASE_URL, as people paste it, into what asyncpg takes.
 
 SQLAlchemy hands every query key to `asyncpg.connect`, which knows neither `sslmode` nor `channel_binding`,
-and libpq and SQLAlchemy read some URLs differently. So the URL is parsed here, by the rules of the sidecar that
-checks the same database: tests/urls.json says what each spelling means to both. Errors and warnings name keys
-and remedies, never a value: any part of a malformed URL may be a piece of the password, which only this file
-and pasted.py see.
+and libpq and SQLAlchemy read some URLs differently. So the URL is parsed here, by the rules of the sidecar
+that checks the same database: tests/urls.json says what each spelling means to both. Errors and warnings name
+keys and remedies, never a value: any part of a malformed URL may be a piece of the password, which only this
+file and pasted.py see.
 """
 
 import re
@@ -55,7 +55,7 @@ PLAIN_KEY = re.compile(r"[A-Za-z_]+")  # with digits it could be a piece of a pa
 class DatabaseUrl:
     url: URL = field(repr=False)
     connect_args: dict[str, Any] = field(repr=False)
-    is_pooled: bool = False  # behind a transaction pooler, where a session's settings would reach other clients
+    is_pooled: bool = False  # a transaction pooler: session settings would reach other clients
     is_neon: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -84,8 +84,8 @@ def parse_database_url(value: str) -> DatabaseUrl:
     is_pooled = host.is_pooled or given.get("pgbouncer") == "true"
     if is_pooled or any(given.get(key) == value for key, value in CACHES_OFF):
         # A transaction pooler gives each transaction another server session, where a statement prepared
-        # earlier is unknown, or is another client's with the same name. Without caches and names, asyncpg sends
-        # each statement whole, together with its values.
+        # earlier is unknown, or is another client's with the same name. Without caches and names, asyncpg
+        # sends each statement whole, together with its values.
         connect_args["statement_cache_size"] = 0  # asyncpg's cache
         connect_args["prepared_statement_cache_size"] = 0  # SQLAlchemy's
         connect_args["prepared_statement_name_func"] = lambda: ""
@@ -99,7 +99,7 @@ def _split(text: str) -> tuple[dict[str, str], str]:
     """`[user[:password]@][host][:port][/dbname][?query]`: what is given, by libpq's names, and the query.
 
     A password ends at the first @, as in libpq and SQLAlchemy; a second @ is allowed only in the value of a
-    known key. Other unescaped characters in a password (% # / ? [ ]) are accepted where SQLAlchemy accepts them.
+    known key. Otherwise a password may hold % # / ? [ ] unescaped where SQLAlchemy accepts it.
     """
     userinfo, rest = _userinfo(text)
     before, _, query = rest.partition("?")
@@ -196,7 +196,7 @@ def _read_query(query: str, warnings: list[str]) -> dict[str, str]:
 
 
 def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
-    """Where the mode asked for and the host disagree, the stronger wins; a mode that is too weak is an error."""
+    """Where the mode asked for and the host disagree, the stronger wins; too weak a mode is an error."""
     asked = _asked_mode(given)
     binding = given.get("channel_binding")
     direct = given.get("sslnegotiation") == "direct"

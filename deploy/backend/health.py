@@ -1,7 +1,7 @@
 """Is the app well? Shallow: it answers. Deep: its database answers, through the engine that the routes use.
 
 The sidecar asks `/`, which uses no database. `/health` tells whether the app itself can reach its database.
-Polled all the time, it would keep a Neon compute awake: point monitors at the sidecar instead, which does not.
+Polled all the time, it would keep a Neon compute awake: point monitors at the sidecar instead.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ router = APIRouter(tags=["health"])
 
 
 class SharedCheck:
-    """At most one check at a time, however many requests arrive; those that arrive meanwhile share its verdict.
+    """At most one check at a time, however many requests arrive; they share its verdict.
 
-    The check is a task of its own, so that a client that disconnects cancels nothing. At the limit the verdict
-    is `timeout` and the check is cancelled. No other check begins until it has returned its connection, so a
-    frozen database costs the pool at most one connection.
+    The check is a task of its own, so that a client that disconnects cancels nothing. At the limit the
+    verdict is `timeout` and the check is cancelled. No other check begins until it has returned its
+    connection, so a frozen database costs the pool at most one connection.
     """
 
     def __init__(self, check: Callable[[], Awaitable[None]], limit: float = HEALTH_LIMIT_S) -> None:

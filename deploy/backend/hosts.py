@@ -49,8 +49,8 @@ class Host:
 
 
 def read_host(host: str, hostaddr: str | None, port: int) -> Host:
-    """Where `host` (decoded, without its port) and `hostaddr` lead: as in libpq, `hostaddr` says what to dial,
-    and `host` what to verify."""
+    """Where `host` (decoded, without its port) and `hostaddr` lead: as in libpq, `hostaddr` says what to
+    dial, and `host` what to verify."""
     if "," in host or "," in (hostaddr or ""):
         raise fault("there are several hosts: name one")
     if host.startswith("/"):

@@ -2,8 +2,8 @@
 
 Where is what? The variables: settings.py, cors.py, database_url.py (with pasted.py, hosts.py and tls.py). The
 engine, its limits and the sessions of routes: database.py. Why the database did not answer: diagnosis.py.
-Tokens: security.py. The health endpoints: health.py. The path to the sidecar for monitors: sidecar.py. Why the
-probe is not in the access log: access_log.py. A resource to copy: notes.py.
+Tokens: security.py. The health endpoints: health.py. The path to the sidecar for monitors: sidecar.py. Why
+the probe is not in the access log: access_log.py. A resource to copy: notes.py.
 """
 
 import logging
@@ -101,5 +101,5 @@ if __name__ == "__main__":
         host="0.0.0.0",
         port=app.state.settings.port,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-        # No limit_max_requests: health checks count, and uvicorn would exit with 0, which platforms do not restart.
+        # No limit_max_requests: health checks count, and platforms do not restart after its exit code 0.
     )

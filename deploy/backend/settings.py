@@ -16,7 +16,7 @@ NEW_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 class ConfigurationError(Exception):
-    """Everything that is wrong with the environment, in one line each; never a value that may hold a secret."""
+    """Everything wrong with the environment, in one line each, without a value that may hold a secret."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))

@@ -2,8 +2,8 @@
 
 `/sidepulse/health`, `/readyz` and `/livez` are forwarded to sidepulse on this machine, and nothing else: the
 path is one of a table, and no header, query or body of the client's is passed on. `/metrics` and the page at
-`/` require the sidecar's token, and answer 404 while it has none. Every answer takes at most LIMIT_S and has at
-most LARGEST bytes.
+`/` require the sidecar's token, and answer 404 while it has none. Every answer takes at most LIMIT_S and has
+at most LARGEST bytes.
 
 Requests go through uvicorn, so when uvicorn hangs, so do they: an alarm too, but without a reason.
 """
