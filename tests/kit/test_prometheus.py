@@ -25,8 +25,8 @@ QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in pa
 GRAFANA = {"$__rate_interval": "30s", "$__range": "2m", "$job": ".+", "$replica": ".*"}
 # Nothing to show: in steady mode the app's connections are not counted, nothing is worth a warning, and only Neon has a
 # limit to the size.
-EMPTY = {"The app's connections", "Warnings", "Size, and how large it may be"}
-# Asked once a minute: after the outage they come again with the next look.
+EMPTY = {"The app's connections", "Warnings", "Size and its limit"}
+# Read once a minute: after the outage they return with the next reading.
 ONCE_A_MINUTE = "sidepulse_database_(sessions|oldest_transaction|lock_waiters)"
 
 
