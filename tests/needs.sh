@@ -52,7 +52,7 @@ need_packages() {
     command -v apt-get >/dev/null ||
         die "this machine has no apt-get, which installs what is missing on Debian and Ubuntu: ${missing[*]}"
     local as_root=() by_hand="As root, then start this again:
-  apt-get install --no-install-recommends ${missing[*]}"
+  apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     if [ "$(id -u)" -ne 0 ]; then
         as_root=(sudo)
         command -v sudo >/dev/null || die "Debian packages are missing, and there is no sudo to install them. $by_hand"
