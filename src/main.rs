@@ -40,7 +40,7 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Err(code) => code,
         },
         Task::Run { command } => match prepare(Signals::listen_with_child, lookup, log) {
-            Ok((config, signals)) => supervise::run(config, command, signals, log.clone()).await,
+            Ok((config, signals)) => supervise::run(config, command, lookup, signals, log.clone()).await,
             Err(code) => code,
         },
         Task::Check { wait, only, json } => {

@@ -89,10 +89,9 @@ pub(crate) fn statuses(text: &str) -> Result<Vec<RangeInclusive<u16>>, Wrong> {
 pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
     each_line(text, "X-Forwarded-Proto: https", |line| {
         let (name, value) = line.split_once(':').ok_or("has no colon")?;
-        let name =
-            HeaderName::from_str(name.trim()).map_err(|_| "what stands before the colon is no header name")?;
-        let mut value = HeaderValue::from_str(value.trim())
-            .map_err(|_| "the value has a character that headers cannot hold")?;
+        let name = HeaderName::from_str(name.trim()).map_err(|_| "what stands before the colon is no header name")?;
+        let mut value =
+            HeaderValue::from_str(value.trim()).map_err(|_| "the value has a character that headers cannot hold")?;
         value.set_sensitive(true);
         // These decide where a message ends; the client sets them itself.
         if ["content-length", "transfer-encoding", "connection", "upgrade", "expect"].contains(&name.as_str()) {
@@ -216,7 +215,9 @@ mod tests {
     #[test]
     fn every_line_that_is_wrong_is_told() {
         let what = |wrong: Option<Wrong>| wrong.map(|(what, _)| what).unwrap_or_default();
-        let said = what(sql_checks("SELECT 1\nfine: SELECT true\n\nB: SELECT true\nc: SELECT 1; SELECT 2\nfine: SELECT 1").err());
+        let said = what(
+            sql_checks("SELECT 1\nfine: SELECT true\n\nB: SELECT true\nc: SELECT 1; SELECT 2\nfine: SELECT 1").err(),
+        );
         let lines: Vec<&str> = said.split("; ").collect();
         assert_eq!(
             lines,
