@@ -13,7 +13,6 @@ pub(crate) mod dial;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzed;
 mod listeners;
-mod looks;
 mod query;
 mod reason;
 mod refusal;

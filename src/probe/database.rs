@@ -8,11 +8,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, AttemptEnd, Attempts, Limits, Turn};
 use super::dial::{self, Resolver, Socket};
-use super::looks::{Kept, Looks};
 use super::query::{ANSWER_MARGIN, Asker};
 use super::refusal::KnownRefusals;
 use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
+use super::vitals::reader::{Kept, VitalsReader};
 use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
 use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, ServerFacts, diagnosis};
@@ -57,8 +57,8 @@ pub(crate) struct DatabaseProbe {
     after_cut: bool,
     /// The start of the first check in a row whose login was waited for in vain.
     waiting_since: Option<Instant>,
-    looks: Looks,
-    /// The session of a check that passed, until its vitals are asked for.
+    vitals_reader: VitalsReader,
+    /// The session of a check that passed, until the vitals are read.
     kept: Option<Kept>,
 }
 
@@ -66,7 +66,7 @@ impl DatabaseProbe {
     /// A prober that has not connected to anything yet.
     pub(crate) fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
         DatabaseProbe {
-            looks: Looks::at(settings.early_warnings.as_ref()),
+            vitals_reader: VitalsReader::new(settings.early_warnings.as_ref()),
             kept: None,
             settings,
             redactor,
@@ -90,7 +90,7 @@ impl DatabaseProbe {
     pub(crate) fn forget(&mut self) {
         self.refusals = KnownRefusals::default();
         self.waiting_since = None;
-        self.looks = Looks::at(self.settings.early_warnings.as_ref());
+        self.vitals_reader = VitalsReader::new(self.settings.early_warnings.as_ref());
     }
 
     /// How long the next check may take.
@@ -170,7 +170,7 @@ impl DatabaseProbe {
         Attempt { result, phases: progress.phases(), ended: Instant::now(), end, began_login, extended }
     }
 
-    /// The deep query and the SQL checks, in a session that is closed at the end, or kept for its vitals.
+    /// The deep query and the SQL checks, in a session that is closed at the end, or kept for the vitals.
     async fn converse(
         &mut self,
         session: Session,
@@ -204,7 +204,7 @@ impl DatabaseProbe {
         let was_cut = asker.was_cut();
         let refused = asker.refused().to_vec();
         match &result {
-            Ok(passed) if self.looks.are_due(passed.facts.started.as_deref(), Instant::now()) => {
+            Ok(passed) if self.vitals_reader.is_due(passed.facts.started.as_deref(), Instant::now()) => {
                 self.kept = Some(Kept { asker, deadline });
             }
             _ => asker.close(deadline).await,
@@ -246,7 +246,7 @@ impl DatabaseProbe {
 
     /// DNS and TCP, or the Unix socket.
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
-        // Never two connections at once, should nobody have asked for the vitals.
+        // Never two connections at once, should nobody have read the vitals.
         if let Some(Kept { asker, .. }) = self.kept.take() {
             asker.close(deadline).await;
         }
@@ -313,18 +313,18 @@ impl DatabaseProbe {
         outcomes
     }
 
-    /// Asks what will hurt soon, in the session of the check that has just passed, and closes it. `None`: it is not yet
-    /// due. The check's own result was given before: this can neither delay nor fail it.
+    /// Reads the vitals in the session of the check that has just passed, and closes it. `None`: they are not due yet.
+    /// The check's own result was given before: this can neither delay nor fail it.
     pub(crate) async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
         let kept = self.kept.take()?;
-        Some(self.looks.look(kept, Instant::now()).await)
+        Some(self.vitals_reader.read(kept, Instant::now()).await)
     }
 
     /// The same, with the sessions of this role that harm most.
     pub(crate) async fn vitals_and_sessions(&mut self) -> Option<(Result<Vitals, Failure>, Vec<OwnSession>)> {
         let mut kept = self.kept.take()?;
-        let sessions = Looks::sessions(&mut kept).await;
-        Some((self.looks.look(kept, Instant::now()).await, sessions))
+        let sessions = VitalsReader::sessions(&mut kept).await;
+        Some((self.vitals_reader.read(kept, Instant::now()).await, sessions))
     }
 }
 

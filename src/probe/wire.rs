@@ -141,7 +141,7 @@ impl<S> Wire<S> {
         Wire { inner, expect, meter }
     }
 
-    fn look(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn inspect(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -177,7 +177,7 @@ impl<S> Wire<S> {
     }
 }
 
-/// The decrypted side of a TLS connection, with the same look at each message.
+/// The decrypted side of a TLS connection, inspected in the same way.
 #[derive(Debug)]
 pub(crate) struct Decrypted<T> {
     inner: T,
@@ -202,7 +202,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(self.look(&buf.filled()[before..])),
+            Poll::Ready(Ok(())) => Poll::Ready(self.inspect(&buf.filled()[before..])),
             other => other,
         }
     }
@@ -262,11 +262,11 @@ mod tests {
 
     use super::*;
 
-    fn look(opening: Opening, chunks: &[&[u8]]) -> Option<Fault> {
+    fn fault(opening: Opening, chunks: &[&[u8]]) -> Option<Fault> {
         let meter = Meter::default();
         let mut wire = Wire::new((), opening, meter.clone());
         for chunk in chunks {
-            if wire.look(chunk).is_err() {
+            if wire.inspect(chunk).is_err() {
                 break;
             }
         }
@@ -300,11 +300,11 @@ mod tests {
 
     #[test]
     fn the_answer_to_sslrequest() {
-        assert_eq!(look(MUST, &[b"S", b"\x16\x03\x03 anything"]), None);
-        assert_eq!(look(MUST, &[b"N"]), Some(Fault::NoTls));
-        assert_eq!(look(MAY, &[b"N", AUTH_OK, READY]), None);
+        assert_eq!(fault(MUST, &[b"S", b"\x16\x03\x03 anything"]), None);
+        assert_eq!(fault(MUST, &[b"N"]), Some(Fault::NoTls));
+        assert_eq!(fault(MAY, &[b"N", AUTH_OK, READY]), None);
         for byte in [b"E", b"H", b"\0"] {
-            assert_eq!(look(MAY, &[byte]), Some(Fault::NotPostgres), "{byte:?}");
+            assert_eq!(fault(MAY, &[byte]), Some(Fault::NotPostgres), "{byte:?}");
         }
     }
 
@@ -313,19 +313,19 @@ mod tests {
         let all = [AUTH_OK, b"S\0\0\0\x0fa\0bcdefgh\0\0", READY, AUTH_OK].concat();
         for size in 1..all.len() {
             let chunks: Vec<_> = all.chunks(size).collect();
-            assert_eq!(look(Opening::Plain, &chunks), None, "chunks of {size}");
+            assert_eq!(fault(Opening::Plain, &chunks), None, "chunks of {size}");
         }
     }
 
     #[test]
     fn what_is_not_postgres_ends_the_attempt() {
-        assert_eq!(look(Opening::Plain, &[b"HTTP/1.1 400 Bad Request\r\n"]), Some(Fault::NotPostgres));
-        assert_eq!(look(Opening::Plain, &[b"D\x40\0\0\0"]), Some(Fault::NotPostgres), "1 GB announced");
-        assert_eq!(look(Opening::Plain, &[b"D\0\0\0\x03"]), Some(Fault::NotPostgres), "shorter than its own length");
-        assert_eq!(look(Opening::Plain, &[b"D\xff\xff\xff\xff"]), Some(Fault::NotPostgres), "negative");
+        assert_eq!(fault(Opening::Plain, &[b"HTTP/1.1 400 Bad Request\r\n"]), Some(Fault::NotPostgres));
+        assert_eq!(fault(Opening::Plain, &[b"D\x40\0\0\0"]), Some(Fault::NotPostgres), "1 GB announced");
+        assert_eq!(fault(Opening::Plain, &[b"D\0\0\0\x03"]), Some(Fault::NotPostgres), "shorter than its own length");
+        assert_eq!(fault(Opening::Plain, &[b"D\xff\xff\xff\xff"]), Some(Fault::NotPostgres), "negative");
         let flood = vec![READY.repeat(1000); 50];
         let chunks: Vec<&[u8]> = flood.iter().map(Vec::as_slice).collect();
-        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
+        assert_eq!(fault(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
     }
 
     #[test]
@@ -343,7 +343,7 @@ mod tests {
             for size in 1..=bytes.len() {
                 let meter = Meter::default();
                 let mut wire = Wire::new((), Opening::Plain, meter.clone());
-                bytes.chunks(size).for_each(|chunk| wire.look(chunk).unwrap());
+                bytes.chunks(size).for_each(|chunk| wire.inspect(chunk).unwrap());
                 let seen = meter.seen();
                 assert_eq!((seen.awaits_login(), seen.in_transaction()), (awaits_login, in_transaction), "{bytes:?}");
             }
@@ -356,12 +356,12 @@ mod tests {
         let flood = row.repeat(300);
         let logged_in: &[&[u8]] = &[AUTH_OK, READY];
         let chunks: Vec<&[u8]> = logged_in.iter().copied().chain(flood.chunks(16_000)).collect();
-        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::ResultTooLarge), "many");
-        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"D\0\x10\0\0"]), Some(Fault::ResultTooLarge), "one");
-        assert_eq!(look(Opening::Plain, &[AUTH_OK, b"D\0\x10\0\0"]), Some(Fault::NotPostgres), "before the login");
+        assert_eq!(fault(Opening::Plain, &chunks), Some(Fault::ResultTooLarge), "many");
+        assert_eq!(fault(Opening::Plain, &[AUTH_OK, READY, b"D\0\x10\0\0"]), Some(Fault::ResultTooLarge), "one");
+        assert_eq!(fault(Opening::Plain, &[AUTH_OK, b"D\0\x10\0\0"]), Some(Fault::NotPostgres), "before the login");
         let chunks: Vec<&[u8]> = flood.chunks(16_000).collect();
-        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "many before the login");
-        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"N\0\x10\0\0"]), Some(Fault::NotPostgres), "no row");
+        assert_eq!(fault(Opening::Plain, &chunks), Some(Fault::NotPostgres), "many before the login");
+        assert_eq!(fault(Opening::Plain, &[AUTH_OK, READY, b"N\0\x10\0\0"]), Some(Fault::NotPostgres), "no row");
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
             let meter = Meter::default();
             let mut wire = Wire::new((), Opening::Plain, meter.clone());
             for chunk in message.chunks(size) {
-                wire.look(chunk).unwrap();
+                wire.inspect(chunk).unwrap();
             }
             meter.seen().offers_binding()
         };
@@ -386,8 +386,8 @@ mod tests {
 
     #[test]
     fn a_cleartext_password_is_given_only_over_tls() {
-        assert_eq!(look(Opening::Plain, &[CLEARTEXT]), Some(Fault::CleartextPassword));
-        assert_eq!(look(MAY, &[b"N", &CLEARTEXT[..4], &CLEARTEXT[4..]]), Some(Fault::CleartextPassword));
+        assert_eq!(fault(Opening::Plain, &[CLEARTEXT]), Some(Fault::CleartextPassword));
+        assert_eq!(fault(MAY, &[b"N", &CLEARTEXT[..4], &CLEARTEXT[4..]]), Some(Fault::CleartextPassword));
         assert_eq!(Frames::default().scan(CLEARTEXT, true), Ok(()));
     }
 }

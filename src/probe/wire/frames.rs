@@ -44,7 +44,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Looks at bytes in order. `encrypted` says whether a cleartext password may be given.
+    /// Inspects bytes in order. `encrypted` says whether a cleartext password may be given.
     pub(super) fn scan(&mut self, mut bytes: &[u8], encrypted: bool) -> Result<(), Fault> {
         while !bytes.is_empty() {
             if self.have >= FRAME && self.body_left == 0 {
