@@ -8,7 +8,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::{OwnSession, Vitals, sessions_statement, statement};
 use crate::config::WarnAt;
-use crate::probe::query::{ANSWER_MARGIN, Asker};
+use crate::probe::query::{ANSWER_MARGIN, Querier};
 use crate::probe::{Failure, Phase, Reason, diagnosis};
 
 /// The most that a reading may take; it is done within milliseconds, or is not worth the wait.
@@ -23,14 +23,14 @@ const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 const REFUSALS: [&str; 2] = ["42", "0A"];
 
 /// The session of a check that passed, and when its attempt must be over.
-pub(in crate::probe) struct Kept {
-    pub(in crate::probe) asker: Asker,
+pub(in crate::probe) struct KeptSession {
+    pub(in crate::probe) querier: Querier,
     pub(in crate::probe) deadline: Instant,
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for KeptSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("KeptSession").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }
 
@@ -76,10 +76,10 @@ impl VitalsReader {
     }
 
     /// Reads them, and closes the session.
-    pub(in crate::probe) async fn read(&mut self, kept: Kept, now: Instant) -> Result<Vitals, Failure> {
-        let Kept { mut asker, deadline } = kept;
+    pub(in crate::probe) async fn read(&mut self, kept: KeptSession, now: Instant) -> Result<Vitals, Failure> {
+        let KeptSession { mut querier, deadline } = kept;
         let storage = now >= self.next_with_storage;
-        let asked = ask(&mut asker, deadline, &statement(storage)).await;
+        let asked = ask(&mut querier, deadline, &statement(storage)).await;
         let vitals = asked.and_then(|rows| {
             let odd = || Failure::new(Reason::UnexpectedResult, Phase::Query).with_detail("no row of numbers");
             rows.first().and_then(|row| Vitals::read(&columns(row))).ok_or_else(odd)
@@ -92,13 +92,13 @@ impl VitalsReader {
                 self.next_with_storage = now + every.storage;
             }
         }
-        asker.close(deadline).await;
+        querier.close(deadline).await;
         vitals
     }
 
     /// The role's own sessions, none where the server does not tell.
-    pub(in crate::probe) async fn sessions(kept: &mut Kept) -> Vec<OwnSession> {
-        let rows = ask(&mut kept.asker, kept.deadline, &sessions_statement()).await.unwrap_or_default();
+    pub(in crate::probe) async fn sessions(kept: &mut KeptSession) -> Vec<OwnSession> {
+        let rows = ask(&mut kept.querier, kept.deadline, &sessions_statement()).await.unwrap_or_default();
         rows.iter().filter_map(|row| OwnSession::read(&columns(row))).collect()
     }
 }
@@ -111,17 +111,17 @@ fn is_refusal(failure: &Failure) -> bool {
 }
 
 /// One statement with its share of the time that is left.
-async fn ask(asker: &mut Asker, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+async fn ask(querier: &mut Querier, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
     let now = Instant::now();
     let share = LONGEST.min(deadline.saturating_duration_since(now) / 2);
     let timed_out = || Failure::new(diagnosis::timed_out(Phase::Query), Phase::Query);
     if share < SHORTEST {
         return Err(timed_out());
     }
-    let answer = timeout_at(now + share, asker.rows(sql, share - ANSWER_MARGIN)).await;
+    let answer = timeout_at(now + share, querier.rows(sql, share - ANSWER_MARGIN)).await;
     let answer = answer.unwrap_or_else(|_| Err(timed_out()));
     if answer.is_err() {
-        asker.roll_back(deadline).await;
+        querier.roll_back(deadline).await;
     }
     answer
 }
