@@ -104,7 +104,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "SIDEPULSE_ECONOMY_MAX_AGE",
         "DUR",
         "6h",
-        "Economy: query after this time even if the app is idle; 0s = never",
+        "Economy: make a deep query after this time even if the app is idle; 0s = never",
     ),
     plain(
         "SIDEPULSE_IDLE_HANDSHAKE",
@@ -116,7 +116,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "SIDEPULSE_ECONOMY_INTERVAL",
         "DUR",
         "1h",
-        "Economy where the kernel does not show the app's sockets: query this often",
+        "Economy where the kernel does not show the app's sockets: one deep query this often",
     ),
     plain("SIDEPULSE_FAILURE_THRESHOLD", "N", "2", "Failed checks in a row that turn an up check down"),
     plain("SIDEPULSE_SUCCESS_THRESHOLD", "N", "1", "Passed checks in a row that turn a down check up"),

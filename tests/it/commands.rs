@@ -1,5 +1,6 @@
 //! The commands that run once: what they print, and their exit codes.
 
+use std::fs::OpenOptions;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +11,9 @@ use crate::support::fake_postgres::{At, Behaviour, FakePostgres, Fault};
 use crate::support::postgres::Postgres;
 use crate::support::sidecar::{Builder, Sidecar};
 use crate::support::web_app::{Mode, WebApp};
+
+/// Long and random enough for doctor.
+const NEW_SECRET: &str = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab91";
 
 fn check(builder: Builder, arguments: &[&str]) -> (Option<i32>, String, String) {
     arguments.iter().fold(builder.arg("check"), |builder, argument| builder.arg(*argument)).finish()
@@ -159,4 +163,45 @@ fn help_and_version_need_nothing_and_bad_usage_is_2() {
         let builder = arguments.iter().fold(Sidecar::bare(), |builder, argument| builder.arg(*argument));
         assert_eq!(builder.finish().0, Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let (app, postgres) = (WebApp::start(), Postgres::start_plain());
+    let sidecar = Sidecar::on(postgres.url()).app(app.port()).start();
+    sidecar.wait_for_status("/health", 200);
+    let address = sidecar.address().to_string();
+    for arguments in [
+        &["check"][..],
+        &["check", "--json"],
+        &["ping", "--path", "/health", "--listen", &address],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["doctor", "--explain", "cors-origins"],
+        &["--help"],
+        &["check", "--help"],
+        &["--version"],
+    ] {
+        let builder = || {
+            let builder = Sidecar::on(postgres.url()).app(app.port());
+            let builder = builder.set("JWT_SECRET", NEW_SECRET).set("CORS_ORIGINS", "https://app.acme.com");
+            arguments.iter().fold(builder, |builder, argument| builder.arg(*argument))
+        };
+        let (code, text, log) = builder().finish();
+        assert_eq!(code, Some(0), "{arguments:?}: {text}{log}");
+        // The kernel's own full disk.
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
+        let (code, log) = builder().finish_into(full);
+        assert_eq!(code, Some(1), "{arguments:?}: {log}");
+        assert!(log.contains("No space left on device"), "{arguments:?}: {log}");
+        // A reader that has gone, as `| head` does: nothing to complain of.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let (code, log) = builder().finish_into(writer);
+        assert_eq!(code, Some(0), "{arguments:?}: {log}");
+        assert!(!log.contains("ipe"), "{arguments:?}: {log}");
+    }
+    // What is worse than that stays what it is.
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
+    assert_eq!(Sidecar::bare().app(1).arg("check").arg("--only").arg("app").finish_into(full).0, Some(1));
 }

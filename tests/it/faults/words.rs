@@ -1,5 +1,5 @@
 //! The fault table's rows for the words of proxies, poolers and other servers, each from its source (named in
-//! `src/probe/diagnosis/words.rs`), where it is sent, and with the cure that users see.
+//! `src/probe/diagnosis/messages.rs`), where it is sent, and with the cure that users see.
 
 use super::table::case;
 use super::{Case, Channel};

@@ -69,6 +69,20 @@ fn a_port_that_both_would_take_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn what_the_server_reads_of_its_environment_is_looked_at_before_it_runs() {
+    // A shell that only mentions it: where uvicorn would look is in its own source (main.py, `auto_envvar_prefix`).
+    let uvicorn = || run_script(": uvicorn; exit 3").env("SIDEPULSE_LISTEN", "127.0.0.1:8123");
+    let text = refused(uvicorn().env("UVICORN_PORT", "8123"));
+    assert!(text.contains("UVICORN_PORT: it names port 8123"), "{text}");
+    let listens = || run_script(": uvicorn; exit 3");
+    let (status, text) = listens().env("UVICORN_LIMIT_MAX_REQUESTS", "10000").finish();
+    assert_eq!(status.code(), Some(3), "{text}");
+    assert!(text.contains("UVICORN_LIMIT_MAX_REQUESTS 10000 ends the app"), "{text}");
+    let (_, text) = listens().env("UVICORN_LIMIT_MAX_REQUESTS", "10000").env("WEB_CONCURRENCY", "2").finish();
+    assert!(!text.contains("ends the app"), "{text}");
+}
+
+#[test]
 fn a_bad_setting_or_a_taken_port_keeps_the_child_from_being_started() {
     let text = refused(run_script("echo ran").env("SIDEPULSE_STOP_TIMEOUT", "10"));
     assert!(text.contains("SIDEPULSE_STOP_TIMEOUT"), "{text}");

@@ -122,6 +122,13 @@ impl Builder {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
+    /// The same with its stdout in another place: exit code and stderr.
+    pub(crate) fn finish_into(&self, output: impl Into<Stdio>) -> (Option<i32>, String) {
+        let child = self.command().stdout(output).stderr(Stdio::piped()).spawn().expect("start sidepulse");
+        let output = child.wait_with_output().expect("wait for sidepulse");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// `sidepulse check --only database --json`: its exit code and the object of the database check.
     pub(crate) fn check_database(self) -> (Option<i32>, Value) {
         let (code, output, log) = self.arg("check").arg("--only").arg("database").arg("--json").finish();
