@@ -78,7 +78,7 @@ fn row(values: &[Option<&str>]) -> Vec<u8> {
     message(&body)
 }
 
-/// A server's TLS with a certificate that nobody has signed.
+/// A server's TLS with a self-signed certificate.
 pub fn tls() -> &'static TlsAcceptor {
     static ACCEPTOR: LazyLock<TlsAcceptor> = LazyLock::new(|| {
         let (certificate, key) = certificate().expect("a certificate");

@@ -1,4 +1,4 @@
-//! The commands that run once: what they print, and with what they end.
+//! The commands that run once: what they print, and their exit codes.
 
 use std::fs::OpenOptions;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn check(builder: Builder, arguments: &[&str]) -> (Option<i32>, String, String) 
 }
 
 #[test]
-fn check_tells_a_person_what_it_found() {
+fn check_prints_text_for_people() {
     let (app, postgres) = (WebApp::start(), Postgres::start_plain());
     let (code, text, _) = check(Sidecar::on(postgres.url()).app(app.port()), &[]);
     assert_eq!(code, Some(0), "{text}");
@@ -38,7 +38,7 @@ fn check_tells_a_person_what_it_found() {
 }
 
 #[test]
-fn check_tells_a_machine_the_same() {
+fn check_prints_the_same_as_json() {
     let fake = FakePostgres::start([Behaviour::fault(
         At::Startup,
         Fault::fatal("28P01", "password authentication failed for user \"probe\""),
@@ -83,7 +83,7 @@ fn check_waits_until_all_pass_whatever_the_reason() {
 }
 
 #[test]
-fn check_cuts_its_last_round_where_the_time_of_wait_is_over() {
+fn check_cuts_its_last_round_short_when_the_time_of_wait_is_over() {
     // The attempts of a check alone take 20 s where nothing listens.
     let builder = Sidecar::on("postgresql://u:p@127.0.0.1:1/d").set("SIDEPULSE_DATABASE_TIMEOUT", "20s");
     let since = Instant::now();
@@ -93,14 +93,14 @@ fn check_cuts_its_last_round_where_the_time_of_wait_is_over() {
 }
 
 #[test]
-fn check_refuses_to_look_at_a_database_that_is_switched_off() {
+fn check_refuses_a_database_that_is_switched_off() {
     let (code, text, log) = check(Sidecar::without_database(), &["--only", "database"]);
     assert_eq!((code, text.as_str()), (Some(2), ""), "{log}");
     assert!(log.contains("SIDEPULSE_DATABASE=off"), "{log}");
 }
 
 #[test]
-fn check_tells_what_it_waits_for() {
+fn check_says_what_it_waits_for() {
     let builder = Sidecar::without_database().app(1);
     let (code, _, log) = check(builder, &["--wait", "2s"]);
     assert_eq!(code, Some(1), "{log}");
@@ -115,7 +115,7 @@ fn check_tells_what_it_waits_for() {
 }
 
 #[test]
-fn only_app_needs_no_database_url_and_unknown_settings_are_told() {
+fn only_app_needs_no_database_url_and_unknown_settings_are_reported() {
     let app = WebApp::start();
     let (code, text, log) =
         check(Sidecar::bare().app(app.port()).set("SIDEPULSE_APP_INTERVALL", "5s"), &["--only", "app"]);
@@ -127,7 +127,7 @@ fn only_app_needs_no_database_url_and_unknown_settings_are_told() {
 }
 
 #[test]
-fn ping_asks_the_daemon_where_it_listens_and_nobody_else() {
+fn ping_asks_the_daemon_where_it_listens_and_nothing_else() {
     let app = WebApp::start();
     let sidecar = Sidecar::without_database().app(app.port()).set("SIDEPULSE_LISTEN", "[::]:0").start();
     sidecar.wait_for_status("/readyz", 200);

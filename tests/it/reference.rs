@@ -9,7 +9,7 @@ use crate::support::web_app::{Mode, WebApp};
 
 const REFERENCE: &str = include_str!("../../docs/reference.md");
 
-/// The first column of the first table below this heading that begins so.
+/// The first column of the first table below this heading whose header begins like this.
 fn keys(heading: &str, first: &str) -> BTreeSet<String> {
     let (_, section) = REFERENCE.split_once(&format!("\n{heading}\n")).expect("the heading");
     let (_, table) = section.split_once(&format!("\n| {first} |")).expect("the table");
