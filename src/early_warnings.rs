@@ -1,6 +1,6 @@
 //! What will hurt soon: which early warnings the database's vitals give rise to. Pure: no clock, no lock, no await.
 //!
-//! A warning shows at the second look in a row that sees it: a deploy opens twice its sessions for a moment, and that is
+//! A warning shows at the second reading in a row that calls for it: a deploy opens twice its sessions for a moment, and that is
 //! nothing to wake anybody for.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::config::WarnAt;
 use crate::probe::Reason;
 use crate::probe::vitals::{Limit, Room, Vitals};
 
-/// The warnings that one look sees, in the order in which they are shown.
+/// The warnings that one reading calls for, in the order in which they are shown.
 fn seen(vitals: &Vitals, at: &WarnAt) -> Vec<Reason> {
     let longer = |wait: Option<Duration>, limit: Duration| wait.is_some_and(|wait| wait > limit);
     let scarce = vitals.room.is_some_and(|room| {
@@ -19,40 +19,40 @@ fn seen(vitals: &Vitals, at: &WarnAt) -> Vec<Reason> {
         .stored
         .zip(vitals.storage_limit)
         .is_some_and(|(stored, limit)| u128::from(stored) * 100 >= u128::from(limit) * u128::from(at.storage_percent));
-    let looked_for = [
+    let warnings = [
         (Reason::ConnectionsScarce, scarce),
         (Reason::TransactionStuck, longer(vitals.idle_in_transaction, at.stuck_after)),
         (Reason::LockWait, longer(vitals.lock_wait, at.lock_wait_after)),
         (Reason::StorageScarce, full),
     ];
-    looked_for.into_iter().filter(|(_, seen)| *seen).map(|(reason, _)| reason).collect()
+    warnings.into_iter().filter(|(_, seen)| *seen).map(|(reason, _)| reason).collect()
 }
 
-/// So many looks in a row that tell nothing leave nothing known.
+/// After so many readings in a row that failed nothing is known any more.
 const MOST_MISSED: u32 = 2;
 
 /// The early warnings, in the order in which the first that applies is shown.
 pub(crate) const ALL: [Reason; 4] =
     [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait, Reason::StorageScarce];
 
-/// What the looks so far have shown.
+/// What the readings so far call for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EarlyWarnings {
     newest: Option<Vitals>,
     seen: Vec<Reason>,
     standing: Vec<Reason>,
-    /// Looks in a row that told nothing.
+    /// Readings in a row that failed.
     missed: u32,
 }
 
 impl EarlyWarnings {
-    /// Of one look alone, for the person who asks now.
-    pub(crate) fn of_one_look(vitals: Vitals, warn_at: &WarnAt) -> Self {
+    /// Of one reading alone, for the person who asks now.
+    pub(crate) fn of_one_reading(vitals: Vitals, warn_at: &WarnAt) -> Self {
         let seen = seen(&vitals, warn_at);
         EarlyWarnings { newest: Some(vitals), standing: seen.clone(), seen, missed: 0 }
     }
 
-    /// Takes a look in. The size is not asked at every look: what was known of it stands until it is.
+    /// Takes in a reading. Not every one has the size: what was known of it stands until the next that has.
     pub(crate) fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
         if vitals.stored.is_none() && vitals.storage_limit.is_some() {
             vitals.stored = self.newest.as_ref().and_then(|known| known.stored);
@@ -64,7 +64,7 @@ impl EarlyWarnings {
         self.missed = 0;
     }
 
-    /// A look told nothing. One may have come at a bad moment; after the second the numbers are no longer known.
+    /// A reading failed. One may have come at a bad moment; after the second the vitals are no longer known.
     pub(crate) fn miss(&mut self) {
         self.missed += 1;
         if self.missed >= MOST_MISSED {
@@ -77,12 +77,12 @@ impl EarlyWarnings {
         *self = EarlyWarnings::default();
     }
 
-    /// The numbers of the newest look.
+    /// The newest reading.
     pub(crate) fn vitals(&self) -> Option<&Vitals> {
         self.newest.as_ref()
     }
 
-    /// Whether two looks in a row have seen it.
+    /// Whether two readings in a row call for it.
     pub(crate) fn shows(&self, warning: Reason) -> bool {
         self.standing.contains(&warning)
     }
@@ -176,11 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_shows_at_the_second_look_in_a_row() {
+    fn a_warning_shows_at_the_second_reading_in_a_row() {
         let mut warnings = EarlyWarnings::default();
         let shows = |warnings: &EarlyWarnings| warnings.shows(Reason::ConnectionsScarce);
-        let looks = [(19, false), (19, true), (19, true), (5, false), (19, false), (5, false), (19, false), (19, true)];
-        for (used, expected) in looks {
+        let readings =
+            [(19, false), (19, true), (19, true), (5, false), (19, false), (5, false), (19, false), (19, true)];
+        for (used, expected) in readings {
             warnings.take(with_room(20, used), &WarnAt::default());
             assert_eq!(shows(&warnings), expected, "{used}");
         }
@@ -195,7 +196,7 @@ mod tests {
             warnings.take(with_room(20, 19), &WarnAt::default());
         }
         warnings.miss();
-        assert!(warnings.shows(Reason::ConnectionsScarce), "one look that told nothing");
+        assert!(warnings.shows(Reason::ConnectionsScarce), "one reading that failed");
         warnings.miss();
         assert!(!warnings.shows(Reason::ConnectionsScarce) && warnings.vitals().is_none());
     }

@@ -87,10 +87,10 @@ def postgres() -> Iterator[Postgres]:
         subprocess.run([*request, *names], check=True, capture_output=True)
         password.write_text("bench")
         if as_server:
-            for path in (data, key, password):
+            for path in (data, key, password, server.certificate):
                 shutil.chown(path, "postgres")
         login = ["-U", "app", "-A", "scram-sha-256", "--pwfile", password]
-        run(binaries / "initdb", "-D", data, *login, "--no-sync")
+        run(binaries / "initdb", "-D", data, *login, "-E", "UTF8", "--locale=C", "--no-sync")
         options = (
             f"-p {server.port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off -c ssl=on -c log_connections=on "
             f"-c ssl_cert_file={server.certificate} -c ssl_key_file={key} -c max_connections=200"

@@ -104,7 +104,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "SIDEPULSE_ECONOMY_MAX_AGE",
         "DUR",
         "6h",
-        "Economy: look deep after this time even if the app is idle; 0s = never",
+        "Economy: make a deep query after this time even if the app is idle; 0s = never",
     ),
     plain(
         "SIDEPULSE_IDLE_HANDSHAKE",

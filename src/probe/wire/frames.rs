@@ -1,6 +1,6 @@
 //! The frames of the messages that a server sends: what each announces, and what may be known of it without reading it.
 
-use super::{Fault, MOST_RECEIVED};
+use super::{MOST_RECEIVED, Rejection};
 
 /// Type byte and length.
 const FRAME: usize = 5;
@@ -29,8 +29,8 @@ impl Passing {
     }
 
     /// What it is when the server sends more than [`MOST_RECEIVED`].
-    pub(super) fn excess(self) -> Fault {
-        if self.rows && self.transaction != 0 { Fault::ResultTooLarge } else { Fault::NotPostgres }
+    pub(super) fn excess(self) -> Rejection {
+        if self.rows && self.transaction != 0 { Rejection::ResultTooLarge } else { Rejection::NotPostgres }
     }
 }
 
@@ -44,8 +44,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Looks at bytes in order. `encrypted` says whether a cleartext password may be given.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], encrypted: bool) -> Result<(), Fault> {
+    /// Inspects bytes in order. `encrypted` says whether a cleartext password may be given.
+    pub(super) fn scan(&mut self, mut bytes: &[u8], encrypted: bool) -> Result<(), Rejection> {
         while !bytes.is_empty() {
             if self.have >= FRAME && self.body_left == 0 {
                 self.have = 0;
@@ -67,7 +67,7 @@ impl Frames {
                 bytes = &bytes[1..];
                 // AuthenticationCleartextPassword is `R`, length 8, code 3.
                 if !encrypted && self.have == self.header.len() && self.header == *b"R\0\0\0\x08\0\0\0\x03" {
-                    return Err(Fault::CleartextPassword);
+                    return Err(Rejection::CleartextPassword);
                 }
                 self.note();
                 continue;
@@ -110,7 +110,7 @@ impl Frames {
     }
 
     /// The length of the body that the header announces.
-    fn announced(&mut self) -> Result<usize, Fault> {
+    fn announced(&mut self) -> Result<usize, Rejection> {
         let [kind, a, b, c, d, ..] = self.header;
         let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
         self.passing.rows |= kind == b'D';
@@ -119,7 +119,7 @@ impl Frames {
         }
         // Every backend message type is a letter or a digit, and the length counts itself.
         if !kind.is_ascii_alphanumeric() || !(4..=MOST_RECEIVED).contains(&length) {
-            return Err(Fault::NotPostgres);
+            return Err(Rejection::NotPostgres);
         }
         Ok(length - 4)
     }

@@ -1,5 +1,5 @@
 //! The fault table's rows for the words of proxies, poolers and other servers, each from its source (named in
-//! `src/probe/diagnosis/words.rs`), where it is said, and with the cure that a person is shown.
+//! `src/probe/diagnosis/messages.rs`), where it is said, and with the cure that a person is shown.
 
 use super::table::case;
 use super::{Case, Channel};
