@@ -66,6 +66,9 @@ causes! {
     ResultTooLarge "More than 256 KiB came."
         "The query returned more than 256 KiB, and the rest was not read. Let SIDEPULSE_DATABASE_QUERY or the SQL \
          check return one small row, as SELECT 1 or SELECT EXISTS (...) do";
+    CopyStatement "The query is a COPY."
+        "The query is a COPY, and sidepulse neither reads nor sends its data. Let SIDEPULSE_DATABASE_QUERY or the SQL \
+         check be a SELECT that returns a row, such as SELECT 1 or SELECT EXISTS (...)";
     SupavisorUser "Supavisor cannot tell the project from the user."
         "Supabase's pooler does not know this project. Its user is postgres.PROJECT, not postgres, and its host names \
          the region: copy the pooler's connection string from the dashboard, under Connect";

@@ -15,7 +15,7 @@ use super::Diagnosis;
 
 mod frames;
 
-use frames::{Frames, Passing};
+use frames::{Frames, MessagesSeen};
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
@@ -49,8 +49,7 @@ pub(crate) struct Seen {
     pub(crate) plaintext: bool,
     /// Why the TLS handshake failed, and text for the person on call.
     pub(crate) tls_failure: Option<(Diagnosis, String)>,
-    /// Of the messages.
-    messages: Passing,
+    messages: MessagesSeen,
 }
 
 impl Seen {
@@ -70,7 +69,12 @@ impl Seen {
         self.messages.offers_binding()
     }
 
-    /// The newest ReadyForQuery said that a transaction is open, or has failed.
+    /// The server began a COPY in its newest response.
+    pub(crate) fn copies(&self) -> bool {
+        self.messages.copy
+    }
+
+    /// The newest ReadyForQuery said that a transaction is open or has failed.
     pub(crate) fn in_transaction(&self) -> bool {
         matches!(self.messages.transaction, b'T' | b'E')
     }
@@ -351,6 +355,19 @@ mod tests {
                 let seen = meter.seen();
                 assert_eq!((seen.awaits_login(), seen.in_transaction()), (awaits_login, in_transaction), "{bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_copy_is_known_until_the_next_response() {
+        const COPY_OUT: &[u8] = b"H\0\0\0\x09\0\0\x01\0\0";
+        let meter = Meter::default();
+        let mut wire = Wire::new((), Opening::Plain, meter.clone());
+        for (message, copies) in
+            [(AUTH_OK, false), (READY, false), (COPY_OUT, true), (b"c\0\0\0\x04", true), (READY, true), (READY, false)]
+        {
+            wire.inspect(message).unwrap();
+            assert_eq!(meter.seen().copies(), copies, "{message:?}");
         }
     }
 
