@@ -30,6 +30,9 @@ causes! {
     ClientCertificateRequired "The server wants a client's certificate."
         "The server wants a client certificate. Add sslcert= and sslkey= to DATABASE_URL, with files that this \
          service can read and a certificate that the server's CA signed for this user";
+    ClientCertificateForApp "The app wants a client's certificate."
+        "The app asks for a client certificate, and sidepulse has none for it. Let SIDEPULSE_APP_URL name a port where \
+         none is asked for, or start uvicorn without --ssl-cert-reqs 2";
     ChannelBindingNotOffered "`channel_binding=require`, and the server offers none."
         "DATABASE_URL has channel_binding=require, but this server or pooler offers none (PgBouncer, md5, no TLS). \
          Take channel_binding out; sslmode=verify-full proves the server instead";
