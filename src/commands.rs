@@ -2,7 +2,7 @@
 //! the daemon is `lifecycle.rs`, with a child `supervise.rs`.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use crate::cli::{CommandLine, Only, Task};
@@ -15,13 +15,15 @@ mod check;
 pub(crate) mod doctor;
 mod ping;
 
-/// The exit code of a bad configuration.
-const BAD_CONFIGURATION: u8 = 2;
+/// The exit code of bad usage, and of a configuration that cannot be used.
+const BAD_USAGE: u8 = 2;
 
-/// Does what the program's arguments say; `--help`, `--version` and bad usage end the process here. `variable` is the
-/// value of an environment variable, `names` are those of all of them.
+/// Does what the program's arguments say. `variable` looks up an environment variable; `names` are those of all of them.
 pub fn run(variable: &dyn Fn(&str) -> Option<OsString>, names: &[String]) -> ExitCode {
-    let line = CommandLine::parse();
+    let line = match CommandLine::parse() {
+        Ok(line) => line,
+        Err(instead) => return usage(&instead),
+    };
     let lookup = |name: &str| line.lookup(name, variable);
     // Before there is a second thread: each inherits it.
     let held = if matches!(line.task, Task::Run { .. }) { lifecycle::hold_terminal_signals() } else { Ok(()) };
@@ -58,14 +60,14 @@ impl Invocation<'_> {
             }
             Task::Run { command } => {
                 let (config, signals) = self.prepare(Signals::listen_with_child)?;
-                supervise::run(config, command, signals, self.log.clone()).await
+                supervise::run(config, command, self.lookup, signals, self.log.clone()).await
             }
             Task::Check { wait, only, json } => {
                 let config = self.load(if only == Some(Only::App) { Need::App } else { Need::Everything })?;
                 if only == Some(Only::Database) && config.database.is_none() {
                     let why =
                         "--only database: SIDEPULSE_DATABASE=off leaves no database to check; leave one of them out";
-                    return Err(self.fail(BAD_CONFIGURATION, why));
+                    return Err(self.fail(BAD_USAGE, why));
                 }
                 check::run(&config, only, wait, json, self.log).await
             }
@@ -103,7 +105,7 @@ impl Invocation<'_> {
         for fault in faults {
             self.log.line(Level::Error, "stopped", fault.to_string()).send();
         }
-        ExitCode::from(BAD_CONFIGURATION)
+        ExitCode::from(BAD_USAGE)
     }
 
     fn fail(self, code: u8, message: &str) -> ExitCode {
@@ -121,7 +123,25 @@ fn log_panics(log: &Log) {
     }));
 }
 
-/// Prints a command's result. If the reader has gone that is not our error, and `print!` would panic.
-fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+/// Prints help, the version, or what is wrong with the arguments.
+fn usage(instead: &clap::Error) -> ExitCode {
+    let text = instead.render().to_string();
+    if instead.use_stderr() {
+        let _ = io::stderr().write_all(text.as_bytes());
+        return ExitCode::from(BAD_USAGE);
+    }
+    print(&text, ExitCode::SUCCESS)
+}
+
+/// Prints a command's result. Returns the exit code of the command: success, if nobody could read it, is failure. A reader
+/// that has gone (`| head`) has read enough; `print!` would panic.
+fn print(text: &str, code: ExitCode) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "cannot write to stdout: {error}");
+            if code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code }
+        }
+        _ => code,
+    }
 }

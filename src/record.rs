@@ -116,9 +116,9 @@ impl Recorder {
         }
     }
 
-    /// The database's vitals, which are not the result of a check.
-    pub(crate) fn vitals(&mut self, looked: Result<Vitals, Failure>, warn_at: &WarnAt) {
-        let vitals = match looked {
+    /// The database's vitals, or why they could not be read. They are not the result of a check.
+    pub(crate) fn vitals(&mut self, read: Result<Vitals, Failure>, warn_at: &WarnAt) {
+        let vitals = match read {
             Ok(vitals) => vitals,
             Err(failure) => {
                 self.change_database(|database| database.early.miss());

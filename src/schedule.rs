@@ -228,9 +228,9 @@ impl DatabaseLane<'_> {
     /// Reads the vitals in the session of the deep query that has just passed; its result is already recorded.
     async fn vitals(&mut self) {
         let Some(warn_at) = &self.settings.early_warnings else { return };
-        let looked = self.run(self.settings.attempt_timeout, async |probe| probe.vitals().await).await;
-        if let Some(Some(looked)) = looked {
-            self.schedule.recorder.borrow_mut().vitals(looked, warn_at);
+        let read = self.run(self.settings.attempt_timeout, async |probe| probe.vitals().await).await;
+        if let Some(Some(read)) = read {
+            self.schedule.recorder.borrow_mut().vitals(read, warn_at);
         }
     }
 

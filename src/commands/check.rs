@@ -43,8 +43,8 @@ pub(crate) async fn run(
 ) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
     let checks = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
-    print(&if json { as_json(&checks) } else { as_table(&checks, io::stdout().is_terminal()) });
-    if worst(&checks) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let code = if worst(&checks) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    print(&if json { as_json(&checks) } else { as_table(&checks, io::stdout().is_terminal()) }, code)
 }
 
 /// Returns what the last round found. Without `until` there is only one.
@@ -86,7 +86,7 @@ fn worst(checks: &[PrintedCheck]) -> Status {
 fn asking_always(settings: &DatabaseSettings) -> DatabaseSettings {
     let early_warnings = settings.early_warnings.clone();
     let early_warnings =
-        early_warnings.map(|at| WarnAt { look_every: Duration::ZERO, storage_every: Duration::ZERO, ..at });
+        early_warnings.map(|at| WarnAt { read_every: Duration::ZERO, storage_every: Duration::ZERO, ..at });
     DatabaseSettings { early_warnings, ..settings.clone() }
 }
 
@@ -136,7 +136,7 @@ impl<'a> Probes<'a> {
             Some(probe) => Some(probe.check().await),
             None => None,
         };
-        let looked = match &mut self.database {
+        let read = match &mut self.database {
             Some(probe) => probe.vitals_and_sessions().await,
             None => None,
         };
@@ -163,10 +163,10 @@ impl<'a> Probes<'a> {
                 check.record(outcome);
             }
         }
-        let (vitals, sessions) = looked.unzip();
+        let (vitals, sessions) = read.unzip();
         let warn_at = self.config.database.as_ref().and_then(|settings| settings.early_warnings.as_ref());
         if let (Some(Ok(vitals)), Some(warn_at), Some(database)) = (vitals, warn_at, &mut snapshot.database) {
-            database.early = EarlyWarnings::of_one_look(vitals, warn_at);
+            database.early = EarlyWarnings::of_one_reading(vitals, warn_at);
         }
         snapshot.app_uses_database = self.app_uses_database(&snapshot, now).await;
         Round { snapshot, now, sessions: sessions.unwrap_or_default() }

@@ -1,11 +1,11 @@
-//! The numbers of the early warnings. A series is absent where its number is not known.
+//! The database's vitals. A series is absent where its number is not known.
 
 use prometheus::{GaugeVec, IntGaugeVec, Result};
 
 use super::families::{Families, NO_LABELS};
 use crate::probe::vitals::Vitals;
 
-/// The families; their series come with the first look.
+/// The families; their series come with the first reading.
 #[derive(Debug)]
 pub(super) struct VitalsSeries {
     sessions: IntGaugeVec,

@@ -20,16 +20,9 @@ const RELAXED: [&str; 2] = ["development", "test"];
 /// The settings that decide on the ports of sidepulse and the app.
 pub(super) const DECIDE_PORTS: [&str; 4] = [PORT, LISTEN, "SIDEPULSE_APP_PORT", "SIDEPULSE_APP_URL"];
 
-/// Variables that servers read in place of options.
-const SERVERS_READ: [&str; 7] = [
-    "UVICORN_HOST",
-    "UVICORN_PORT",
-    "WEB_CONCURRENCY",
-    "GUNICORN_CMD_ARGS",
-    "GRANIAN_HOST",
-    "GRANIAN_PORT",
-    "PYTHONPATH",
-];
+/// Variables that servers read in place of options: these, and all with these prefixes.
+const SERVERS_READ: [&str; 3] = ["WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "PYTHONPATH"];
+const SERVERS_PREFIXES: [&str; 2] = ["UVICORN_", "GRANIAN_"];
 
 /// A deployment, before it is deployed.
 pub(super) struct Deployment<'a> {
@@ -92,7 +85,7 @@ fn text(variables: Lookup<'_>, variable: &str) -> Option<String> {
 impl<'a> Deployment<'a> {
     /// `names` are those of all environment variables.
     pub(super) fn read(variables: Lookup<'a>, names: &'a [String], files: Option<Files>) -> Deployment<'a> {
-        let backend = files.map(|files| Backend::read(files, &|name| text(variables, name)));
+        let backend = files.map(|files| Backend::read(files, &|name| text(variables, name), names));
         let overrides = backend.as_ref().map(|backend| backend.overrides(variables)).unwrap_or_default();
         let Overrides { values, unknown } = overrides;
         let lookup = |name: &str| match values.iter().rev().find(|(known, _)| known == name) {
@@ -162,9 +155,9 @@ impl<'a> Deployment<'a> {
 }
 
 impl Backend {
-    fn read(files: Files, variable: start::Variable<'_>) -> Backend {
+    fn read(files: Files, variable: start::Variable<'_>, names: &[String]) -> Backend {
         let (installed, start) = (installed::read(&files), start::find(&files, variable));
-        let started = start.as_ref().map_or(Vec::new(), |start| started(start, &files, variable));
+        let started = start.as_ref().map_or(Vec::new(), |start| started(start, &files, variable, names));
         Backend { files, installed, start, started }
     }
 
@@ -212,7 +205,7 @@ impl Backend {
 }
 
 /// What a start command starts.
-fn started(start: &Start, files: &Files, variable: start::Variable<'_>) -> Vec<Started> {
+fn started(start: &Start, files: &Files, variable: start::Variable<'_>, names: &[String]) -> Vec<Started> {
     let script = |path: &str, directories: &[_]| match start.layout.find(files, directories, &[path.to_owned()]) {
         Located::Found(file) => Some((file.name, file.text)),
         Located::Missing | Located::Unknown(_) => None,
@@ -220,7 +213,12 @@ fn started(start: &Start, files: &Files, variable: start::Variable<'_>) -> Vec<S
     // Railway's own variables win over the image's, PORT among them.
     let mut variables = start.layout.variables();
     variables.retain(|(name, _)| name != PORT && variable(name).is_none());
-    let given = SERVERS_READ.iter().filter_map(|name| Some(((*name).to_owned(), Word::literal(variable(name)?))));
-    variables.extend(given);
+    for name in names {
+        let is_read =
+            SERVERS_READ.contains(&name.as_str()) || SERVERS_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if let Some(value) = variable(name).filter(|_| is_read) {
+            variables.push((name.clone(), Word::literal(value)));
+        }
+    }
     command::started(&start.form, variables, &script)
 }

@@ -323,9 +323,13 @@ pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Option<Finding> {
 
 /// The server does not end without something that starts it again.
 pub(super) fn request_limit(deployment: &Deployment<'_>) -> Option<Finding> {
-    let message = "--limit-max-requests ends the app after so many requests, and nothing starts it again";
-    let remedy = "leave it out, or add --workers 2: then uvicorn starts its workers again";
-    of_server(deployment, |_, _, server| server.request_limit.then(|| Finding::warning(message, remedy)))
+    of_server(deployment, |_, _, server| {
+        let message =
+            format!("{} ends the app after so many requests, and nothing starts it again", server.request_limit?);
+        let remedy =
+            "leave it out, or start with --workers 2 and without --reload: then uvicorn starts its workers again";
+        Some(Finding::warning(message, remedy))
+    })
 }
 
 /// `railway.toml` and `railway.json` will not be read much longer.
