@@ -26,8 +26,8 @@ mod command;
 mod course;
 mod processes;
 mod request_limit;
+mod server_options;
 mod silence;
-mod told;
 
 use child::Child;
 use course::{Action, Course, Rest, Times};

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use super::told::{Told, Variable};
+use super::server_options::{ServerOptions, Variable};
 use crate::config::Config;
 use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{OWN_DATABASE_URL, PORT};
@@ -55,11 +55,11 @@ pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Va
             ),
         ));
     }
-    let told = Told::new(command, environment);
+    let given = ServerOptions::new(command, environment);
     let own_by_variable = PORT_VARIABLES.iter().find(|(server, options, variable)| {
-        told.starts(server)
-            && options.iter().all(|option| told.option(option).is_none())
-            && told.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
+        given.starts(server)
+            && options.iter().all(|option| given.option(option).is_none())
+            && given.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
     });
     if let Some((server, _, variable)) = own_by_variable {
         return Err((

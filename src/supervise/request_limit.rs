@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::told::{Told, Variable};
+use super::server_options::{ServerOptions, Variable};
 
 const OPTIONS: [&str; 2] = ["--limit-max-requests", "--max-requests"];
 /// uvicorn's variable for it.
@@ -15,17 +15,17 @@ const SUPERVISORS: [&str; 2] = ["gunicorn", "hypercorn"];
 
 /// The warning for such a command; `interval` is the one of the app check.
 pub(super) fn warning(command: &[OsString], interval: Duration, environment: Variable<'_>) -> Option<String> {
-    let told = Told::new(command, environment);
-    let of_uvicorn = |name| told.variable(name).filter(|_| told.starts("uvicorn"));
-    let by_option = OPTIONS.iter().find_map(|option| Some((*option, told.option(option)?.to_owned())));
+    let options = ServerOptions::new(command, environment);
+    let of_uvicorn = |name| options.variable(name).filter(|_| options.starts("uvicorn"));
+    let by_option = OPTIONS.iter().find_map(|option| Some((*option, options.option(option)?.to_owned())));
     let (named, limit) = by_option.or_else(|| Some((VARIABLE, of_uvicorn(VARIABLE)?)))?;
     let limit = limit.parse::<u64>().ok().filter(|limit| *limit > 0)?;
     let is_true = |text: String| ["1", "true", "t", "yes", "y", "on"].contains(&text.to_lowercase().as_str());
-    let reload = told.has("--reload") || of_uvicorn("UVICORN_RELOAD").is_some_and(is_true);
-    let by_variable = || of_uvicorn("UVICORN_WORKERS").or_else(|| told.variable("WEB_CONCURRENCY"));
-    let workers = told.option("--workers").map(str::to_owned).or_else(by_variable);
+    let reload = options.has("--reload") || of_uvicorn("UVICORN_RELOAD").is_some_and(is_true);
+    let by_variable = || of_uvicorn("UVICORN_WORKERS").or_else(|| options.variable("WEB_CONCURRENCY"));
+    let workers = options.option("--workers").map(str::to_owned).or_else(by_variable);
     let replaced = !reload && workers.is_some_and(|workers| workers.parse().is_ok_and(|workers: u64| workers > 1));
-    if replaced || SUPERVISORS.iter().any(|program| told.starts(program)) {
+    if replaced || SUPERVISORS.iter().any(|program| options.starts(program)) {
         return None;
     }
     let time = interval.saturating_mul(u32::try_from(limit).unwrap_or(u32::MAX));

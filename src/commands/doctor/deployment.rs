@@ -32,7 +32,7 @@ pub(super) struct Deployment<'a> {
     pub(super) ports: Option<Ports>,
     pub(super) warnings: Vec<String>,
     /// Settings to which the start command gives a value that is not known here; they count as unset.
-    pub(super) untold: Vec<String>,
+    pub(super) unknown_settings: Vec<String>,
     pub(super) variables: Lookup<'a>,
     /// The names of all variables.
     pub(super) names: &'a [String],
@@ -98,12 +98,12 @@ impl<'a> Deployment<'a> {
         let loaded = config.as_ref().or(without_database.as_ref()).ok();
         let ports = loaded.map(Ports::of);
         let warnings = loaded.map(|config| config.warnings.clone()).unwrap_or_default();
-        Deployment { config, ports, warnings, untold: unknown, variables, names, backend }
+        Deployment { config, ports, warnings, unknown_settings: unknown, variables, names, backend }
     }
 
     /// The start command decides on the ports of sidepulse and the app by a value that is not known here.
-    pub(super) fn untold_port(&self) -> bool {
-        self.untold.iter().any(|variable| DECIDE_PORTS.contains(&variable.as_str()))
+    pub(super) fn port_is_unknown(&self) -> bool {
+        self.unknown_settings.iter().any(|variable| DECIDE_PORTS.contains(&variable.as_str()))
     }
 
     /// A variable without blanks around it; a blank one counts as unset.
@@ -164,14 +164,14 @@ impl Backend {
     /// What the start command and the image set for sidepulse, over the environment. Settings that may contain a secret
     /// are left out.
     fn overrides(&self, lookup: Lookup<'_>) -> Overrides {
-        let told = self.started.iter().find_map(|started| match started {
-            Started::Program(launch) if launch.under_run => Some(&launch.told),
-            Started::Sidepulse { told, .. } => Some(told),
+        let settings = self.started.iter().find_map(|started| match started {
+            Started::Program(launch) if launch.under_run => Some(&launch.settings),
+            Started::Sidepulse { settings, .. } => Some(settings),
             Started::Program(_) | Started::Unknown(_) => None,
         });
         let port = text(lookup, PORT).unwrap_or_else(|| DEFAULT_PORT.to_string());
         let mut overrides = Overrides::default();
-        for variable in told.into_iter().flatten() {
+        for variable in settings.into_iter().flatten() {
             let (name, value) = variable;
             if sets_port(variable) {
                 overrides.unknown.push(PORT.to_owned());

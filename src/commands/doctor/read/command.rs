@@ -58,7 +58,7 @@ pub(crate) struct Launch {
     /// Variables set before it, exported, or set by the image or the environment; an empty value means unset.
     pub(crate) variables: Vec<Assignment>,
     /// The settings that options and variables give the `sidepulse run` that starts it.
-    pub(crate) told: Vec<Assignment>,
+    pub(crate) settings: Vec<Assignment>,
 }
 
 /// A variable's name and its value; a value that the shell expands is as it was written.
@@ -70,7 +70,7 @@ pub(crate) enum Started {
     /// A program that may be the server.
     Program(Launch),
     /// sidepulse itself, beside the app: whether it listens on `PORT`, and its settings.
-    Sidepulse { on_port: bool, told: Vec<Assignment> },
+    Sidepulse { on_port: bool, settings: Vec<Assignment> },
     /// Something that is not known, e.g. a script that cannot be found, or that branches.
     Unknown(String),
 }
@@ -183,14 +183,14 @@ impl CommandReader<'_> {
             let child = words[dashes + 1..].to_vec();
             let expanded = launch.by_shell && child.iter().any(|word| word.expands_port);
             let expanded_too_early = launch.expanded_too_early || expanded;
-            let told = told(&words[run + 1..dashes], &launch);
-            let launch = Launch { by_shell: false, under_run: true, expanded_too_early, told, ..launch };
+            let settings = settings_of(&words[run + 1..dashes], &launch);
+            let launch = Launch { by_shell: false, under_run: true, expanded_too_early, settings, ..launch };
             return self.program(&child, launch, &[], depth + 1);
         }
         if !words[1..].iter().any(|word| ["check", "ping", "doctor", "run"].iter().any(|other| is(word, other))) {
             let elsewhere = words.iter().any(|word| word.text.starts_with("--listen"))
                 || launch.variables.iter().any(|(name, _)| name == "SIDEPULSE_LISTEN" || name == "PORT");
-            self.started.push(Started::Sidepulse { on_port: !elsewhere, told: told(&words[1..], &launch) });
+            self.started.push(Started::Sidepulse { on_port: !elsewhere, settings: settings_of(&words[1..], &launch) });
         }
     }
 
@@ -238,8 +238,8 @@ fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
 }
 
 /// sidepulse's settings: variables, and over them its options, each of which is the option of one setting.
-fn told(words: &[Word], launch: &Launch) -> Vec<Assignment> {
-    let mut told = launch.variables.clone();
+fn settings_of(words: &[Word], launch: &Launch) -> Vec<Assignment> {
+    let mut settings = launch.variables.clone();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let Some(option) = word.text.strip_prefix("--") else { continue };
@@ -248,9 +248,9 @@ fn told(words: &[Word], launch: &Launch) -> Vec<Assignment> {
             None => (option, rest.next().cloned()),
         };
         let variable = format!("SIDEPULSE_{}", option.to_ascii_uppercase().replace('-', "_"));
-        told.extend(value.map(|value| (variable, value)));
+        settings.extend(value.map(|value| (variable, value)));
     }
-    told
+    settings
 }
 
 /// Reaches sidepulse only if the variable was exported before, which is not known here.

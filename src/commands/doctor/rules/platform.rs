@@ -25,7 +25,7 @@ pub(super) fn environment(deployment: &Deployment<'_>) -> Option<Finding> {
 
 /// sidepulse and the app do not take the same port.
 pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
-    if deployment.untold_port() {
+    if deployment.port_is_unknown() {
         let message = "the start command gives the ports by a variable that is not known here";
         return Some(Finding::unknown(message, "look that sidepulse and the app take two ports"));
     }
@@ -47,7 +47,8 @@ pub(super) fn draining(deployment: &Deployment<'_>) -> Option<Finding> {
     let config = deployment.config.as_ref().ok()?;
     let sum = config.drain_delay + config.child.stop_timeout;
     let needed = sum.as_secs() + u64::from(sum.subsec_nanos() > 0);
-    if deployment.untold.iter().any(|name| name.ends_with("_DRAIN_DELAY") || name.ends_with("_STOP_TIMEOUT")) {
+    if deployment.unknown_settings.iter().any(|name| name.ends_with("_DRAIN_DELAY") || name.ends_with("_STOP_TIMEOUT"))
+    {
         let message = "the start command gives the time of a stop by a variable that is not known here";
         return Some(Finding::unknown(message, format!("look that {VARIABLE} is no shorter")));
     }
@@ -74,8 +75,8 @@ pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
     // The rule about the URL reports those.
     let is_other = |named: &str| ![DATABASE_URL, OWN_DATABASE_URL].contains(&named);
     // Two equal ports are an error only if both are known.
-    let is_untold = |named: &str| deployment.untold_port() && DECIDE_PORTS.contains(&named);
-    let others = deployment.faults(|named| is_other(named) && !is_untold(named));
+    let is_unknown = |named: &str| deployment.port_is_unknown() && DECIDE_PORTS.contains(&named);
+    let others = deployment.faults(|named| is_other(named) && !is_unknown(named));
     let found: Vec<Finding> = others
         .map(|fault| Finding::error(format!("{}: {}", fault.named, fault.fault), format!("e.g. {}", fault.example)))
         .collect();
@@ -83,7 +84,7 @@ pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
         return found;
     }
     let mut found: Vec<Finding> = deployment.warnings.iter().filter_map(|said| warning(said)).collect();
-    if let Some(variable) = deployment.untold.first() {
+    if let Some(variable) = deployment.unknown_settings.first() {
         let message = format!("the start command gives {variable} a value that is not known here");
         found.push(Finding::unknown(message, "look that sidepulse can use it"));
     }

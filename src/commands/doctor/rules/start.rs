@@ -232,7 +232,7 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
             let on_port = |started: &Started| matches!(started, Started::Sidepulse { on_port: true, .. });
             return Some(alone(server, port, asked, backend.started.iter().any(on_port)));
         }
-        if deployment.untold_port() {
+        if deployment.port_is_unknown() {
             let message = "a variable that is not known here decides which port sidepulse takes, or asks the app on";
             return Some(place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it")));
         }
