@@ -278,7 +278,7 @@ mod over_time {
     }
 
     #[test]
-    fn an_app_that_is_never_seen_is_said_once_and_the_database_asked_now_and_then() {
+    fn an_app_that_is_never_seen_is_logged_once_and_the_database_queried_now_and_then() {
         let variables = [ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "0s"), ("SIDEPULSE_ECONOMY_INTERVAL", "30m")];
         let said = warnings(&variables, async |mut world| {
             let mut queries = Vec::new();
@@ -306,7 +306,7 @@ mod over_time {
     }
 
     #[test]
-    fn steady_mode_looks_at_nothing() {
+    fn steady_mode_lists_no_sockets() {
         let config = config(&[("SIDEPULSE_DATABASE_MODE", "steady")]);
         assert!(Economy::of(&config.database.unwrap(), &Traffic::default()).is_none());
     }

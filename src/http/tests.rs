@@ -185,7 +185,7 @@ async fn the_page_may_use_its_own_style_and_script_and_nothing_else() {
 }
 
 #[test]
-fn a_public_domain_that_leads_here_is_told_once() {
+fn a_public_domain_that_leads_here_is_logged_once() {
     const DOMAIN: (&str, &str) = ("RAILWAY_PUBLIC_DOMAIN", "shop.up.railway.app");
     const RAILWAY: (&str, &str) = ("RAILWAY_ENVIRONMENT_ID", "e");
     let misdirected = |variables: &[(&str, &str)]| Misdirected::of(&config(variables));

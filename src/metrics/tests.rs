@@ -193,7 +193,7 @@ async fn with_a_replica_every_series_carries_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_daemon_says_of_itself() {
+async fn what_the_daemon_reports_about_itself() {
     let (metrics, snapshot) = start(&[]);
     for gauges in [
         Gauges { ready: true, live: false, draining: true, dropped: 5, lag: S / 4 },

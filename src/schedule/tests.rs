@@ -124,7 +124,7 @@ fn an_answer_that_neon_caches_is_not_asked_for_again_within_30_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_panics_or_never_ends_gives_nothing_and_is_gone() {
+async fn work_that_panics_or_never_ends_returns_nothing_and_is_dropped() {
     struct Gone(Rc<Cell<bool>>);
     impl Drop for Gone {
         fn drop(&mut self) {

@@ -36,7 +36,7 @@ fn levels(findings: &[Finding], id: &str) -> Vec<Severity> {
 }
 
 #[test]
-fn the_repositorys_own_backend_has_no_fault() {
+fn the_repositorys_own_backend_has_no_errors() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/backend");
     // It is not part of the published package.
     if dir.join("main.py").exists() {
@@ -53,13 +53,13 @@ fn the_repositorys_own_backend_has_no_fault() {
 }
 
 #[test]
-fn a_directory_that_is_none_is_bad_usage() {
+fn a_path_that_is_no_directory_is_bad_usage() {
     assert!(Files::read(Path::new("/nowhere/backend")).is_err_and(|fault| fault.contains("cannot be opened")));
     assert!(Files::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).is_err());
 }
 
 #[test]
-fn variables_alone() {
+fn variables_without_files() {
     for (variable, value, rule, severity) in [
         ("DATABASE_URL", "", "database-url", Severity::Error),
         ("DATABASE_URL", "not UTF-8", "database-url", Severity::Error),
@@ -92,7 +92,7 @@ fn variables_alone() {
 }
 
 #[test]
-fn cuts_are_said() {
+fn what_is_left_out_is_reported() {
     let root = TempDir::new().unwrap();
     fs::write(root.path().join("requirements.txt"), "x y\n".repeat(40)).unwrap();
     fs::write(root.path().join("large.py"), "#".repeat(2 * 1024 * 1024)).unwrap();

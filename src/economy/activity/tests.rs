@@ -82,7 +82,7 @@ fn a_dump_between_the_last_message_and_the_close_is_in_doubt_and_the_second_one_
 }
 
 #[test]
-fn an_end_that_is_told_late_is_not_news() {
+fn an_end_that_is_reported_late_is_not_news() {
     let (mut history, t) = (History::default(), start());
     dump(&mut history, &[socket(1, LONG)], t);
     // Its last message came just before this dump, which lists it no more, and the kernel reports its end after it.

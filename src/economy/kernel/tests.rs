@@ -50,7 +50,7 @@ async fn next(endings: &EndedSockets) -> EndedSocket {
 }
 
 #[test]
-fn a_look_shows_the_clients_end_alone() {
+fn a_dump_shows_only_the_clients_end() {
     let server = Server::start();
     let (client, _served) = server.talk();
     let (elsewhere, _other) = Server::start().talk();
@@ -93,7 +93,7 @@ fn only_data_renews_a_socket() {
 
 /// What a client sends is not counted, and the end of what a server sends as one byte at most.
 #[tokio::test]
-async fn received_bytes_are_counted_and_told_at_the_end_too() {
+async fn received_bytes_are_counted_and_reported_at_the_end_too() {
     let server = Server::start();
     let endings = EndedSockets::listen(server.port()).unwrap();
     let (mut client, mut served) = server.connect();
@@ -128,7 +128,7 @@ fn a_dual_stack_sockets_peer_is_the_ipv4_address() {
 /// Whoever ends a connection, and however: libpq over TLS is reset where the server's last words were not read, and
 /// asyncpg waits for the server's close, which leaves no TIME_WAIT behind.
 #[tokio::test]
-async fn every_end_is_told() {
+async fn every_end_is_reported() {
     let server = Server::start();
     let endings = EndedSockets::listen(server.port()).unwrap();
     let reset = |stream: TcpStream| SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -181,7 +181,7 @@ async fn the_ends_of_other_connections_do_not_wake_us() {
 
 /// More ends than the buffer holds are not lost in silence.
 #[tokio::test]
-async fn an_overflow_is_told() {
+async fn an_overflow_is_reported() {
     const ENDS: usize = 100;
     let server = Server::start();
     let (endings, witness) =
@@ -236,7 +236,7 @@ fn no_privileges_are_needed() {
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     let mut tests = std::process::Command::new(copy);
-    tests.uid(NOBODY).gid(NOBODY).current_dir("/").args(["--exact", "economy::kernel::tests::every_end_is_told"]);
+    tests.uid(NOBODY).gid(NOBODY).current_dir("/").args(["--exact", "economy::kernel::tests::every_end_is_reported"]);
     let output = tests.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");

@@ -119,7 +119,7 @@ async fn idle_clients_do_not_keep_a_new_one_out() {
 }
 
 #[tokio::test]
-async fn who_asks_much_at_once_does_not_keep_who_asks_once_waiting() {
+async fn a_client_that_sends_many_requests_keeps_no_other_waiting() {
     const GREEDY: usize = 20;
     const REQUESTS: usize = 200;
     let server = start(&[]);

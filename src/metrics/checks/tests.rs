@@ -123,7 +123,7 @@ async fn counters_rise_as_results_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn down_time_grows_in_state_down_alone() {
+async fn down_time_grows_only_in_state_down() {
     let (metrics, mut snapshot) = start(&[]);
     let down = "sidepulse_check_down_seconds_total check=database";
     for (reason, late, total) in [

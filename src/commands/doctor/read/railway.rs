@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn what_is_not_understood_is_reported() {
         for (text, what) in [
             ("[deploy]\nstartCommand = \"open", "not TOML"),
             ("[deploy]\nstartCommand = a\n", "not TOML"),

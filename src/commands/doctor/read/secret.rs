@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_in_python() {
+    fn what_is_not_a_secret_in_python() {
         for text in [
             "JWT_SECRET = os.environ['JWT_SECRET']",
             "JWT_SECRET = os.getenv('JWT_SECRET', 'change-me')",
