@@ -19,7 +19,7 @@
 //! | why a database check failed, and what to do | `probe/diagnosis.rs`, `probe/remedies.rs` |
 //! | how often it probes | `schedule.rs`, `retry.rs` |
 //! | whether it may wake the database | `economy.rs` |
-//! | what will hurt soon, and how often that is asked | `early_warnings.rs`; `probe/vitals.rs`, `probe/looks.rs`, `config/warn_at.rs` |
+//! | what will hurt soon, and how often that is asked | `early_warnings.rs`; `probe/vitals.rs`, `probe/vitals/reader.rs`, `config/warn_at.rs` |
 //! | what a server refuses of what is added to the user's query | `probe/query.rs`, `probe/refusal.rs` |
 //! | what becomes of a result: snapshot, metrics, log | `record.rs` |
 //! | what happens on SIGTERM | `lifecycle.rs`; with a child `supervise.rs`, `supervise/course.rs` |

@@ -13,15 +13,15 @@ pub(crate) mod dial;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzed;
 mod listeners;
-mod looks;
 mod query;
+mod query_error;
 mod reason;
 mod refusal;
 mod remedies;
 mod server_facts;
 mod session;
 pub(crate) mod traffic;
-mod trouble;
+
 pub(crate) mod vitals;
 mod wire;
 
@@ -182,7 +182,7 @@ pub(crate) struct Failure {
     pub(crate) phase: Option<Phase>,
     /// Redacted text for the person on call.
     pub(crate) detail: Option<String>,
-    /// The SQLSTATE of a complaint that has no reason of its own: five letters or digits, safe to log.
+    /// The SQLSTATE of an error that has no reason of its own: five letters or digits, safe to log.
     pub(crate) unclassified: Option<String>,
 }
 

@@ -120,9 +120,9 @@ impl Recorder {
         }
     }
 
-    /// What a look at the database's vitals found. It is no result of a check.
-    pub(crate) fn vitals(&mut self, looked: Result<Vitals, Failure>, warn_at: &WarnAt) {
-        let vitals = match looked {
+    /// The database's vitals, or why they could not be read. They are not the result of a check.
+    pub(crate) fn vitals(&mut self, read: Result<Vitals, Failure>, warn_at: &WarnAt) {
+        let vitals = match read {
             Ok(vitals) => vitals,
             Err(failure) => {
                 self.change_database(|database| database.early.miss());
@@ -325,7 +325,7 @@ impl Recorder {
             self.warned.remove(&check.id);
             return;
         };
-        // An early warning was logged when the look that it came from was taken in.
+        // An early warning was logged when the vitals that call for it were read.
         let known = self.warned.insert(check.id.clone(), reason) == Some(reason);
         if !known && !early_warnings::ALL.contains(&reason) {
             self.log_warning_of(&check.name, reason);

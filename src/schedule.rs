@@ -232,12 +232,12 @@ impl DatabaseLane<'_> {
         queried
     }
 
-    /// What will hurt soon, in the session of the deep query that has just passed: its result stands already.
+    /// Reads the vitals in the session of the deep query that has just passed: its result stands already.
     async fn vitals(&mut self) {
         let Some(warn_at) = &self.settings.early_warnings else { return };
-        let looked = self.run(self.settings.attempt_timeout, async |probe| probe.vitals().await).await;
-        if let Some(Some(looked)) = looked {
-            self.schedule.recorder.borrow_mut().vitals(looked, warn_at);
+        let read = self.run(self.settings.attempt_timeout, async |probe| probe.vitals().await).await;
+        if let Some(Some(read)) = read {
+            self.schedule.recorder.borrow_mut().vitals(read, warn_at);
         }
     }
 

@@ -34,7 +34,7 @@ impl DeepCheck {
         DeepCheck::warning_at(url, WarnAt::default())
     }
 
-    /// Reads the numbers at each check, and warns of what is stuck or locked for longer than `after`.
+    /// Reads the vitals after each check, and warns of what is stuck or locked for longer than `after`.
     ///
     /// # Errors
     /// What is wrong with the URL.
@@ -43,7 +43,7 @@ impl DeepCheck {
         let warn_at = WarnAt {
             stuck_after: after,
             lock_wait_after: after,
-            look_every: at_once,
+            read_every: at_once,
             storage_every: at_once,
             ..WarnAt::default()
         };
@@ -66,10 +66,14 @@ impl DeepCheck {
     /// # Errors
     /// Why it failed.
     pub async fn run(&mut self) -> Result<(), String> {
-        self.probe.check().await.query.result.map_err(|failure| format!("{failure:?}"))
+        let report = self.probe.check().await;
+        if let Some(started) = report.facts.and_then(|facts| facts.started) {
+            self.warnings.of_server(&started);
+        }
+        report.query.result.map_err(|failure| format!("{failure:?}"))
     }
 
-    /// Reads the numbers in the session of a check that passed; `None` where it is not time, or the server has none.
+    /// Reads the vitals in the session of a check that passed; `None` where it is not time, or the settings switch them off.
     ///
     /// # Errors
     /// Why the server did not answer.

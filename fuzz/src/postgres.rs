@@ -38,7 +38,7 @@ pub fn answers() -> Vec<Vec<u8>> {
     let table = |rows: Vec<u8>| [described(), rows, done("SELECT 1")].concat();
     let (one, truth) = (table(row(&[Some("1")])), table(row(&[Some("t")])));
     let ended = [done("ROLLBACK"), message(b"ZI")].concat();
-    let complaint = |fields: &str| message(&[b"E", fields.as_bytes(), b"\0\0"].concat());
+    let error = |fields: &str| message(&[b"E", fields.as_bytes(), b"\0\0"].concat());
     vec![
         message(b"R\0\0\0\0"),
         announcements(),
@@ -55,9 +55,9 @@ pub fn answers() -> Vec<Vec<u8>> {
         message(b"R\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"),
         message(b"R\0\0\0\x05salt"),
         message(b"R\0\0\0\x03"),
-        [complaint("SERROR\0VERROR\0C57014\0Mcanceling statement due to statement timeout"), message(b"ZE")].concat(),
-        complaint("SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"probe\""),
-        complaint("SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up"),
+        [error("SERROR\0VERROR\0C57014\0Mcanceling statement due to statement timeout"), message(b"ZE")].concat(),
+        error("SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"probe\""),
+        error("SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up"),
         message(b"NSNOTICE\0VNOTICE\0C00000\0Mso far so good\0\0"),
         b"D\x40\0\0\0".to_vec(),
     ]
@@ -78,7 +78,7 @@ fn row(values: &[Option<&str>]) -> Vec<u8> {
     message(&body)
 }
 
-/// A server's TLS with a certificate that nobody has signed.
+/// A server's TLS with a self-signed certificate.
 pub fn tls() -> &'static TlsAcceptor {
     static ACCEPTOR: LazyLock<TlsAcceptor> = LazyLock::new(|| {
         let (certificate, key) = certificate().expect("a certificate");

@@ -28,7 +28,7 @@ use crate::postgres;
 
 const WAIT_FIRST: u8 = 0x80;
 const DRIP: u8 = 0x40;
-/// So much is enough for every limit to be met.
+/// Enough for every limit to be reached.
 const MOST_REPEATED: usize = 512 * 1024;
 
 /// What comes before the script.
@@ -60,18 +60,18 @@ struct Course {
     hang: bool,
 }
 
-/// The server's part, for one connection after the other.
+/// The server's part, for one connection after another.
 #[derive(Debug)]
 pub struct Conversation {
     opening: Opening,
-    /// Sent when the client was first heard, and so much later.
+    /// Sent when the client was first heard, after this pause.
     first: (Duration, Vec<u8>),
     courses: VecDeque<Course>,
     sent: Sent,
 }
 
 impl Conversation {
-    /// Reads a script. `secret` is what the server knows of the client; `answers` are the ready-made ones.
+    /// Reads a script. `secret` is what the server knows about the client; `answers` are the ready-made ones.
     pub fn read(mut input: &[u8], answers: &[Vec<u8>], secret: &str) -> Self {
         let mut courses = VecDeque::from([Course::default()]);
         while let [what, length, rest @ ..] = input {
@@ -128,7 +128,7 @@ impl Conversation {
         Conversation { opening, ..self }
     }
 
-    /// An answer to what the client says first, after a pause and in front of the script.
+    /// An answer to the client's first message, after a pause and before the script.
     #[must_use]
     pub fn after(self, pause: Duration, answer: &[u8]) -> Self {
         Conversation { first: (pause, answer.to_vec()), ..self }
@@ -145,7 +145,7 @@ impl Conversation {
         let (opening, first, sent) = (self.opening, self.first.clone(), self.sent());
         async move {
             let server = Server { stream: Box::new(stream), sent: Some(sent), heard: Vec::new() };
-            // A client that leaves is no fault.
+            // A client that disconnects is not an error.
             let _ = server.play(opening, &first, course).await;
         }
     }
@@ -155,7 +155,7 @@ struct Server {
     stream: Stream,
     /// `None` inside TLS.
     sent: Option<Sent>,
-    /// What the client said last.
+    /// The client's last message.
     heard: Vec<u8>,
 }
 
@@ -212,11 +212,11 @@ impl Server {
         while course.hang {
             self.hear().await?;
         }
-        // Inside TLS, as an honest server: else each end would be a cut.
+        // Inside TLS, close as an honest server does: otherwise every end would look truncated.
         self.stream.shutdown().await
     }
 
-    /// Takes what the client says next.
+    /// Reads the client's next message.
     async fn hear(&mut self) -> io::Result<()> {
         self.heard.clear();
         if self.stream.read_buf(&mut self.heard).await? == 0 {

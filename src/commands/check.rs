@@ -37,8 +37,8 @@ const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool, log: &Log) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
     let rows = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
-    print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) });
-    if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let code = if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) }, code)
 }
 
 /// What the newest round found. Without `until` there is one round.
@@ -80,7 +80,7 @@ fn worst(rows: &[Row]) -> Status {
 fn asking_always(settings: &DatabaseSettings) -> DatabaseSettings {
     let early_warnings = settings.early_warnings.clone();
     let early_warnings =
-        early_warnings.map(|at| WarnAt { look_every: Duration::ZERO, storage_every: Duration::ZERO, ..at });
+        early_warnings.map(|at| WarnAt { read_every: Duration::ZERO, storage_every: Duration::ZERO, ..at });
     DatabaseSettings { early_warnings, ..settings.clone() }
 }
 
@@ -131,7 +131,7 @@ impl<'a> Probes<'a> {
             Some(probe) => Some(probe.check().await),
             None => None,
         };
-        let looked = match &mut self.database {
+        let read = match &mut self.database {
             Some(probe) => probe.vitals_and_sessions().await,
             None => None,
         };
@@ -158,10 +158,10 @@ impl<'a> Probes<'a> {
                 check.record(outcome);
             }
         }
-        let (vitals, sessions) = looked.unzip();
+        let (vitals, sessions) = read.unzip();
         let warn_at = self.config.database.as_ref().and_then(|settings| settings.early_warnings.as_ref());
         if let (Some(Ok(vitals)), Some(warn_at), Some(database)) = (vitals, warn_at, &mut snapshot.database) {
-            database.early = EarlyWarnings::of_one_look(vitals, warn_at);
+            database.early = EarlyWarnings::of_one_reading(vitals, warn_at);
         }
         snapshot.app_uses_database = self.app_uses_database(&snapshot, now).await;
         Round { snapshot, now, sessions: sessions.unwrap_or_default() }

@@ -1,8 +1,8 @@
-//! When an early warning is given, and how often the numbers behind it are queried.
+//! When an early warning is given, and how often the vitals behind it are read.
 
 use std::time::Duration;
 
-/// The thresholds, and how often to query.
+/// The thresholds, and how often to read the vitals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WarnAt {
     /// `connections_scarce`: fewer free sessions than the limit divided by this.
@@ -15,9 +15,9 @@ pub(crate) struct WarnAt {
     pub(crate) lock_wait_after: Duration,
     /// `storage_scarce`: at least this percentage of the limit is used.
     pub(crate) storage_percent: u64,
-    /// The least time between two queries of the numbers.
-    pub(crate) look_every: Duration,
-    /// The least time between two queries of the size, which is the expensive one.
+    /// The least time between two readings of the vitals.
+    pub(crate) read_every: Duration,
+    /// The least time between two readings of the size, which is the expensive one.
     pub(crate) storage_every: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Default for WarnAt {
             stuck_after: Duration::from_secs(60),
             lock_wait_after: Duration::from_secs(10),
             storage_percent: 90,
-            look_every: Duration::from_secs(60),
+            read_every: Duration::from_secs(60),
             storage_every: Duration::from_secs(5 * 60),
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio_postgres::config::ChannelBinding;
 
-use super::policy::{SslMode, Wish};
+use super::policy::{SslMode, TlsKeys};
 use super::split::{decode, decode_strictly, more_than_one_at, some};
 use super::{BadUrl, EXAMPLE, Roots, Secret, Warning, host};
 
@@ -93,7 +93,7 @@ pub(super) struct Keys {
     pub(super) database: Option<String>,
     pub(super) options: Option<String>,
     pub(super) channel_binding: Option<ChannelBinding>,
-    pub(super) tls: Wish,
+    pub(super) tls: TlsKeys,
 }
 
 /// Reads `key=value&key=value`. Of a key given twice the last one counts, as in libpq, except for `host`: SQLAlchemy

@@ -86,7 +86,7 @@ pub(super) enum SslMode {
 
 /// What the query asks for.
 #[derive(Default)]
-pub(super) struct Wish {
+pub(super) struct TlsKeys {
     pub(super) mode: Option<SslMode>,
     pub(super) roots: Option<Roots>,
     pub(super) direct: bool,
@@ -115,13 +115,13 @@ impl fmt::Debug for Roots {
 /// Combines the URL's request with what the destination requires. Where they disagree the stronger one wins, with a
 /// warning; where a weaker one was asked for explicitly and is not possible, it is a fault.
 pub(super) fn decide(
-    wish: Wish,
+    keys: TlsKeys,
     place: &Destination,
     binding: ChannelBinding,
     warnings: &mut Vec<Warning>,
 ) -> Result<TlsPlan, BadUrl> {
     let mut warn = |text: &str| warnings.push(Warning(text.to_owned()));
-    let Wish { mode: asked, roots, mut direct, certificate, key, passphrase, without_certificate } = wish;
+    let TlsKeys { mode: asked, roots, mut direct, certificate, key, passphrase, without_certificate } = keys;
     let mut mode = asked.unwrap_or(if place.private { SslMode::Prefer } else { SslMode::Require });
 
     if let Endpoint::Unix { .. } = place.endpoint {

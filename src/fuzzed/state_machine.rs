@@ -203,10 +203,10 @@ impl World {
     }
 
     /// What holds at any moment. Returns whether it is ready.
-    fn look(&mut self) -> bool {
+    fn judge_all(&mut self) -> bool {
         let now = self.now;
         for (index, (check, model)) in self.snapshot.checks().zip(&self.models).enumerate() {
-            look_at_one(check, model, self.is_stale(index), judge(check, &self.snapshot, now));
+            compare_one(check, model, self.is_stale(index), judge(check, &self.snapshot, now));
         }
         let fine = |index: usize| self.models[index].up == Some(true) && !self.is_stale(index);
         let gate = match self.gate {
@@ -258,7 +258,7 @@ impl World {
     }
 }
 
-fn look_at_one(check: &CheckState, model: &Model, stale: bool, judged: Judgement) {
+fn compare_one(check: &CheckState, model: &Model, stale: bool, judged: Judgement) {
     assert_eq!((check.verdict, check.ever_up), (model.verdict(), model.ever_up), "{}", check.name);
     assert_eq!((check.failures, check.successes), model.in_a_row);
     assert!(check.verdict != Verdict::Up || check.last_success.is_some(), "up without a success");
@@ -292,7 +292,7 @@ static REASONS: LazyLock<Vec<Reason>> = LazyLock::new(reasons);
 pub fn state_machine(input: &[u8]) {
     let Some((settings, events)) = input.split_first_chunk::<4>() else { return };
     let mut world = World::new(*settings);
-    let mut ready = world.look();
+    let mut ready = world.judge_all();
     for event in events.chunks_exact(2) {
         let [what, value] = [event[0], event[1]];
         let index = usize::from(what >> 4) % world.models.len();
@@ -323,7 +323,7 @@ pub fn state_machine(input: &[u8]) {
                 world.pass(edge.saturating_duration_since(world.now.instant));
             }
         }
-        ready = world.look();
+        ready = world.judge_all();
     }
     world.ask(ready);
 }

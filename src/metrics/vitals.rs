@@ -1,4 +1,4 @@
-//! The numbers of the early warnings. A series is absent where its number is not known.
+//! The database's vitals. A series is absent where its number is not known.
 
 use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 
@@ -7,7 +7,7 @@ use crate::probe::vitals::Vitals;
 
 const NO_LABELS: [&str; 0] = [];
 
-/// The families; their series come with the first look.
+/// The families; their series come with the first reading.
 #[derive(Debug)]
 pub(super) struct VitalsSeries {
     sessions: IntGaugeVec,

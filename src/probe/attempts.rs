@@ -1,4 +1,4 @@
-//! The attempts of one check: again while that may help, inside one deadline.
+//! The attempts of one check: it is retried while that may help, inside one deadline.
 
 use std::time::Duration;
 
@@ -13,51 +13,51 @@ const LEAST_PART: u32 = 10;
 /// (neondatabase/neon, `proxy/src/config.rs`): a check logs in there no more often than this.
 const MOST_NEON_LOGINS: u32 = 4;
 
-/// What a check may do.
+/// The limits of a check.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// The time of the whole check.
     pub(super) check: Duration,
-    /// That of one attempt; cut to what is left of the check.
+    /// The time of one attempt; cut to what is left of the check.
     pub(super) attempt: Duration,
-    /// The server is behind Neon's proxy, which waits for a compute to wake up and goes on with a login that its client
-    /// has given up.
+    /// The server is behind Neon's proxy, which waits for a compute to wake up, and carries on with a login that its
+    /// client has given up.
     pub(super) behind_neon: bool,
 }
 
-/// How long an attempt may take.
+/// When an attempt must end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
-    pub(super) until: Instant,
-    /// Where it waits for its login at that moment: until then.
-    pub(super) latest: Option<Instant>,
+pub(super) struct Deadlines {
+    pub(super) usual: Instant,
+    /// The deadline of an attempt that is waiting for its login when the usual one passes.
+    pub(super) while_login_waits: Option<Instant>,
 }
 
-/// Why an attempt came to its end.
+/// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttemptEnd {
-    /// Something was answered, refused or closed.
+    /// The server answered, refused or closed.
     Answered,
-    /// Its time was over.
+    /// Its time ran out.
     TimeOver,
-    /// Its time was over, and the server had not answered our last message of the login.
+    /// Its time ran out, and the server had not answered our last message of the login.
     Waiting,
 }
 
-/// What came of one connection.
+/// One connection, and what came of it.
 pub(super) struct Attempt<T> {
     pub(super) result: Result<T, Failure>,
     pub(super) phases: Phases,
-    /// The end of what the check is about: what follows in the same session has a clock of its own.
+    /// When the checked query ended: what follows in the same session is timed by itself.
     pub(super) ended: Instant,
     pub(super) end: AttemptEnd,
-    /// It came to the point where a login begins.
+    /// It got as far as the login.
     pub(super) began_login: bool,
-    /// It took more time than others have.
+    /// It ran on after the usual deadline.
     pub(super) extended: bool,
 }
 
-/// A check that is over: its last attempt, and what came before.
+/// A check that has ended.
 pub(super) struct Attempts<T> {
     last: Attempt<T>,
     made: u32,
@@ -65,20 +65,20 @@ pub(super) struct Attempts<T> {
 }
 
 impl<T> Attempts<T> {
-    /// Makes attempts until one passes, no other could help, or too little time is left for another.
-    pub(super) async fn make(limits: Limits, mut attempt: impl AsyncFnMut(Turn) -> Attempt<T>) -> Self {
+    /// Makes attempts until one passes, another could not help, or too little time is left for one.
+    pub(super) async fn make(limits: Limits, mut attempt: impl AsyncFnMut(Deadlines) -> Attempt<T>) -> Self {
         let started = Instant::now();
         let deadline = started + limits.check;
         let mut waits = Waits::between_attempts();
         let (mut made, mut logins) = (0, 0);
         let mut may_extend = limits.behind_neon;
-        // Of the attempts before: what somebody said, in place of silence.
-        let mut said: Option<Failure> = None;
+        // The newest failure so far that was not silence.
+        let mut answered: Option<Failure> = None;
         loop {
             made += 1;
             let began = Instant::now();
-            let until = deadline.min(began + limits.attempt);
-            let mut last = attempt(Turn { until, latest: may_extend.then_some(deadline) }).await;
+            let usual = deadline.min(began + limits.attempt);
+            let mut last = attempt(Deadlines { usual, while_login_waits: may_extend.then_some(deadline) }).await;
             logins += u32::from(last.began_login);
             may_extend &= !last.extended;
             let next = Instant::now() + waits.draw();
@@ -87,16 +87,16 @@ impl<T> Attempts<T> {
             if let Err(failure) = &last.result {
                 if in_time && may_log_in && failure.may_heal() {
                     if last.end == AttemptEnd::Answered {
-                        said = Some(failure.clone());
+                        answered = Some(failure.clone());
                     }
                     sleep(next - Instant::now()).await;
                     continue;
                 }
-                // The end of an attempt that had less time than others says nothing about the server.
-                let shortened = until < began + limits.attempt;
+                // The silence of a server that had less time than usual says little about it.
+                let shortened = usual < began + limits.attempt;
                 if shortened
                     && last.end != AttemptEnd::Answered
-                    && let Some(failure) = said
+                    && let Some(failure) = answered
                 {
                     last.result = Err(failure);
                 }
@@ -105,7 +105,7 @@ impl<T> Attempts<T> {
         }
     }
 
-    /// The last attempt waited for its login in vain.
+    /// Whether the last attempt waited for its login in vain.
     pub(super) fn ended_waiting(&self) -> bool {
         self.last.end == AttemptEnd::Waiting
     }
@@ -129,20 +129,20 @@ mod tests {
     use super::*;
     use crate::probe::{Phase, Reason};
 
-    /// What the server does in one attempt: so long silent, then this.
+    /// What the server does in one attempt, after how many seconds.
     #[derive(Clone, Copy)]
     enum Server {
         Says(u64, Reason),
         Passes(u64),
-        /// Silent before the login waits.
+        /// Is silent before the login waits.
         Stalls,
-        /// The login waits for so long, then this is said.
+        /// Lets the login wait, then answers.
         Wakes(u64, Result<(), Reason>),
     }
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    async fn attempt(server: Server, turn: Turn) -> Attempt<()> {
+    async fn attempt(server: Server, deadlines: Deadlines) -> Attempt<()> {
         let failed = |reason| Err(Failure::new(reason, Phase::Auth));
         let (silent, said, waits) = match server {
             Server::Says(seconds, reason) => (seconds, failed(reason), false),
@@ -150,7 +150,7 @@ mod tests {
             Server::Stalls => (1000, Ok(()), false),
             Server::Wakes(seconds, said) => (seconds, said.or_else(failed), true),
         };
-        let until = turn.latest.filter(|_| waits).unwrap_or(turn.until);
+        let until = deadlines.while_login_waits.filter(|_| waits).unwrap_or(deadlines.usual);
         let began = Instant::now();
         let over = timeout_at(until, sleep(Duration::from_secs(silent))).await.is_err();
         let end = match (over, waits) {
@@ -159,11 +159,11 @@ mod tests {
             (true, true) => AttemptEnd::Waiting,
         };
         let result = if over { failed(Reason::AuthTimeout) } else { said };
-        let extended = began.elapsed() > turn.until - began;
+        let extended = began.elapsed() > deadlines.usual - began;
         Attempt { result, phases: Phases::default(), ended: Instant::now(), end, began_login: true, extended }
     }
 
-    /// A check of 20 s with attempts of 8 s against this: the last behaviour stays.
+    /// A check of 20 s with attempts of 8 s against a server that goes on as in the script's last line.
     async fn check(behind_neon: bool, script: &[Server]) -> (Option<Reason>, u32, u64) {
         check_with(8, behind_neon, script).await
     }
@@ -171,9 +171,9 @@ mod tests {
     async fn check_with(attempt_seconds: u32, behind_neon: bool, script: &[Server]) -> (Option<Reason>, u32, u64) {
         let limits = Limits { check: 20 * SECOND, attempt: attempt_seconds * SECOND, behind_neon };
         let mut next = 0;
-        let attempts = Attempts::make(limits, async |turn| {
+        let attempts = Attempts::make(limits, async |deadlines| {
             next += 1;
-            attempt(script[next.min(script.len()) - 1], turn).await
+            attempt(script[next.min(script.len()) - 1], deadlines).await
         });
         let (outcome, found) = attempts.await.finish();
         assert_eq!(outcome.result.is_ok(), found.is_some());
@@ -187,10 +187,10 @@ mod tests {
         assert_eq!(check(true, &[wakes(9)]).await, (None, 1, 9));
         assert_eq!(check(true, &[wakes(19)]).await, (None, 1, 19));
         assert_eq!(check(true, &[wakes(25)]).await, (Some(Reason::AuthTimeout), 1, 20));
-        // Elsewhere, and where nothing waits, an attempt is cut.
+        // Elsewhere, and where no login waits, an attempt is cut short.
         assert_eq!(check(false, &[wakes(25)]).await, (Some(Reason::AuthTimeout), 3, 20));
         assert_eq!(check(true, &[Stalls]).await, (Some(Reason::AuthTimeout), 3, 20));
-        // The second that waits is cut: there is time for a third.
+        // The second login that waits is cut short: there is time for a third attempt.
         let once = [Wakes(9, Err(Reason::ControlPlane)), wakes(25), Says(0, Reason::AuthFailed)];
         let (reason, attempts, _) = check_with(5, true, &once).await;
         assert_eq!((reason, attempts), (Some(Reason::AuthFailed), 3));
@@ -199,16 +199,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_named_reason_stands_over_the_end_of_a_shortened_attempt() {
         use Server::{Says, Stalls, Wakes};
-        // The proxy names a black hole after 15.1 s: the next attempt has 5 s.
+        // The proxy reports a compute that does not answer after 15.1 s: the next attempt has 5 s.
         let black_hole = [Wakes(15, Err(Reason::ComputeUnreachable)), Wakes(25, Ok(()))];
         assert_eq!(check(true, &black_hole).await, (Some(Reason::ComputeUnreachable), 2, 20));
         let shortened = [Says(7, Reason::StartingUp), Says(7, Reason::ConnectionLost), Stalls];
         assert_eq!(check(false, &shortened).await, (Some(Reason::ConnectionLost), 3, 20), "the newest of them");
         assert_eq!(check(false, &[Says(7, Reason::StartingUp), Stalls]).await.0, Some(Reason::StartingUp));
-        // What the last one names itself is newer.
+        // What the last attempt itself reports is newer.
         let named = [Says(7, Reason::StartingUp), Says(7, Reason::StartingUp), Says(1, Reason::AuthFailed)];
         assert_eq!(check(false, &named).await.0, Some(Reason::AuthFailed));
-        assert_eq!(check(false, &[Stalls]).await.0, Some(Reason::AuthTimeout), "nobody named any");
+        assert_eq!(check(false, &[Stalls]).await.0, Some(Reason::AuthTimeout), "no attempt named a reason");
     }
 
     #[tokio::test(start_paused = true)]

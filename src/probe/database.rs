@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::attempts::{Attempt, AttemptEnd, Attempts, Limits, Turn};
+use super::attempts::{Attempt, AttemptEnd, Attempts, Deadlines, Limits};
 use super::dial::{self, Resolver, Socket};
-use super::looks::{Kept, Looks};
-use super::query::{ANSWER_MARGIN, Asker};
+use super::query::{ANSWER_MARGIN, Querier};
 use super::refusal::KnownRefusals;
 use super::session::{Session, TimedTls};
 use super::traffic::Traffic;
+use super::vitals::reader::{KeptSession, VitalsReader};
 use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
 use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, ServerFacts, diagnosis};
@@ -30,15 +30,15 @@ pub(crate) use handshake::Handshake;
 pub(crate) struct DatabaseReport {
     /// The deep query.
     pub(crate) query: Outcome,
-    /// What it learned of the server, if it passed.
+    /// What it found out about the server, if it passed.
     pub(crate) facts: Option<ServerFacts>,
-    /// What of our own the server refuses, as far as is known: checks do without it.
+    /// The additions to the query that the server is known to refuse: checks do without them.
     pub(crate) refused: Vec<Refusal>,
     /// `SIDEPULSE_SQL_CHECKS`, in their order.
     pub(crate) sql: Vec<Outcome>,
 }
 
-/// What a deep query that passed found in its session.
+/// What came of the session in which the deep query passed.
 struct Passed {
     facts: ServerFacts,
     sql: Vec<Outcome>,
@@ -55,18 +55,18 @@ pub(crate) struct DatabaseProbe {
     refusals: KnownRefusals,
     /// The connection of the attempt before ended over several statements in one message.
     after_cut: bool,
-    /// The start of the first check in a row whose login was waited for in vain.
+    /// The start of the first of the latest checks that all waited for their login in vain.
     waiting_since: Option<Instant>,
-    looks: Looks,
-    /// The session of a check that passed, until its vitals are asked for.
-    kept: Option<Kept>,
+    vitals_reader: VitalsReader,
+    /// The session of a check that passed, until the vitals are read.
+    kept: Option<KeptSession>,
 }
 
 impl DatabaseProbe {
-    /// A prober that has not connected to anything yet.
+    /// A probe that has not connected to anything yet.
     pub(crate) fn new(settings: DatabaseSettings, redactor: Arc<Redactor>) -> Self {
         DatabaseProbe {
-            looks: Looks::at(settings.early_warnings.as_ref()),
+            vitals_reader: VitalsReader::new(settings.early_warnings.as_ref()),
             kept: None,
             settings,
             redactor,
@@ -79,18 +79,18 @@ impl DatabaseProbe {
         }
     }
 
-    /// The same prober; what it resolves and opens is noted here.
+    /// The same probe, which records here what it resolves and opens.
     #[must_use]
     pub(crate) fn recording(self, traffic: &Traffic) -> Self {
         DatabaseProbe { traffic: traffic.clone(), ..self }
     }
 
-    /// Forgets what the checks before have learned, so that each run of a fuzz target has one course.
+    /// Forgets what earlier checks found out, so that one input of a fuzz target always takes the same course.
     #[cfg(fuzzing)]
     pub(crate) fn forget(&mut self) {
         self.refusals = KnownRefusals::default();
         self.waiting_since = None;
-        self.looks = Looks::at(self.settings.early_warnings.as_ref());
+        self.vitals_reader = VitalsReader::new(self.settings.early_warnings.as_ref());
     }
 
     /// How long the next check may take.
@@ -100,16 +100,16 @@ impl DatabaseProbe {
 
     /// One whole check.
     pub(crate) async fn check(&mut self) -> DatabaseReport {
-        // Loading the roots takes longer than a whole check: it is done before the clock starts. Where it fails, the
-        // attempt says so.
+        // Loading the roots may take longer than a check has, so it is done before the clock starts. Where it fails, the
+        // attempt reports it.
         let _ = self.connector();
         let started = Instant::now();
         self.after_cut = false;
-        let attempts = Attempts::make(self.limits(), async |turn| self.attempt(started, turn).await).await;
+        let attempts = Attempts::make(self.limits(), async |deadlines| self.attempt(started, deadlines).await).await;
         self.waiting_since = if attempts.ended_waiting() { self.waiting_since.or(Some(started)) } else { None };
         let (query, passed) = attempts.finish();
         if query.result.as_ref().is_err_and(|failure| failure.cause == Some(Cause::ClientCertificateRequired)) {
-            // Its files may be renewed: the next check reads them anew.
+            // Its files may be renewed: the next check reads them again.
             self.connector = None;
         }
         let refused = self.refusals.list();
@@ -124,7 +124,7 @@ impl DatabaseProbe {
         Limits { check: settings.timeout, attempt: settings.attempt_timeout, behind_neon: settings.plan.neon }
     }
 
-    /// SQL checks take the reason of a deep query that failed.
+    /// SQL checks that were not run take the reason of the deep query that failed.
     fn not_run(&self, query: &Outcome) -> Vec<Outcome> {
         let failure = match &query.result {
             Err(cause) => Failure { phase: None, detail: None, unclassified: None, ..cause.clone() },
@@ -135,13 +135,13 @@ impl DatabaseProbe {
     }
 
     /// One attempt: one connection, one login at most, closed at its end.
-    async fn attempt(&mut self, check_started: Instant, turn: Turn) -> Attempt<Passed> {
+    async fn attempt(&mut self, check_started: Instant, deadlines: Deadlines) -> Attempt<Passed> {
         let mut progress = Progress::default();
         let meter = Meter::default();
-        let mut deadline = turn.until;
+        let mut deadline = deadlines.usual;
         let logged_in = {
             let mut login = pin!(self.log_in(deadline, &mut progress, &meter));
-            match (timeout_at(deadline, &mut login).await, turn.latest) {
+            match (timeout_at(deadline, &mut login).await, deadlines.while_login_waits) {
                 (Err(_), Some(latest)) if meter.seen().awaits_login() => {
                     deadline = latest;
                     timeout_at(latest, login).await
@@ -149,73 +149,76 @@ impl DatabaseProbe {
                 (logged_in, _) => logged_in,
             }
         };
-        let extended = deadline != turn.until;
-        let mut end = if logged_in.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
-        let result = match logged_in {
+        let extended = deadline != deadlines.usual;
+        let (failure, end) = match logged_in {
             Ok(Ok(session)) => {
                 let ready_after = self.waiting_since.unwrap_or(check_started).elapsed();
-                let attempt = self.converse(session, ready_after, deadline, progress).await;
+                let attempt = self.run_queries(session, ready_after, deadline, progress).await;
                 return Attempt { extended, ..attempt };
             }
-            Ok(Err(failure)) => Err(failure),
+            Ok(Err(failure)) => (failure, AttemptEnd::Answered),
             Err(_) => {
-                settle(&mut progress, &meter);
-                if meter.seen().awaits_login() {
-                    end = AttemptEnd::Waiting;
-                }
-                Err(timed_out(progress.phase()))
+                split_tls_from_auth(&mut progress, &meter);
+                let end = if meter.seen().awaits_login() { AttemptEnd::Waiting } else { AttemptEnd::TimeOver };
+                (timed_out(progress.phase()), end)
             }
         };
         let began_login = progress.phase() == Some(Phase::Auth);
-        Attempt { result, phases: progress.phases(), ended: Instant::now(), end, began_login, extended }
+        let (phases, ended) = (progress.phases(), Instant::now());
+        Attempt { result: Err(failure), phases, ended, end, began_login, extended }
     }
 
-    /// The deep query and the SQL checks, in a session that is closed at the end, or kept for its vitals.
-    async fn converse(
+    /// The deep query and the SQL checks, in a session that is then closed, or kept for the vitals.
+    async fn run_queries(
         &mut self,
         session: Session,
         ready_after: Duration,
         deadline: Instant,
         mut progress: Progress,
     ) -> Attempt<Passed> {
-        let mut asker = Asker::new(session, self.refusals.current(Instant::now()), self.after_cut);
+        let mut querier = Querier::new(session, self.refusals.current(Instant::now()), self.after_cut);
         progress.enter(Phase::Query);
         let ready = Instant::now();
-        let asked = timeout_at(deadline, asker.deep(&self.settings.query, deadline)).await;
+        let asked = timeout_at(deadline, querier.deep(&self.settings.query, deadline)).await;
         progress.leave();
         let ended = Instant::now();
-        let woken = asker.server_up_for().is_some_and(|up_for| up_for < ready_after + (ended - ready));
+        let woken = querier.server_up_for().is_some_and(|up_for| up_for < ready_after + (ended - ready));
         let end = if asked.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
         let result = match asked {
-            Err(_) if asker.has_passed() => Ok(()),
+            Err(_) if querier.has_passed() => Ok(()),
             Err(_) => Err(timed_out(Some(Phase::Query))),
             Ok(result) => result,
         };
         let result = match result {
             Ok(()) => {
-                let sql = self.sql_checks(&mut asker, deadline).await;
-                Ok(Passed { facts: ServerFacts { ready_after, woken, ..asker.facts() }, sql })
+                let sql = self.sql_checks(&mut querier, deadline).await;
+                Ok(Passed { facts: ServerFacts { ready_after, woken, ..querier.facts() }, sql })
             }
             Err(failure) => {
-                asker.roll_back(deadline).await;
+                querier.roll_back(deadline).await;
                 Err(failure)
             }
         };
-        let was_cut = asker.was_cut();
-        let refused = asker.refused().to_vec();
-        match &result {
-            Ok(passed) if self.looks.are_due(passed.facts.started.as_deref(), Instant::now()) => {
-                self.kept = Some(Kept { asker, deadline });
+        self.end_session(querier, result.as_ref().ok(), deadline).await;
+        Attempt { result, phases: progress.phases(), ended, end, began_login: true, extended: false }
+    }
+
+    /// Closes the session, or keeps it where the vitals are due, and remembers what the server refused in it.
+    async fn end_session(&mut self, querier: Querier, passed: Option<&Passed>, deadline: Instant) {
+        let was_cut = querier.was_cut();
+        let refused = querier.refused().to_vec();
+        match passed {
+            Some(passed) if self.vitals_reader.is_due(passed.facts.started.as_deref(), Instant::now()) => {
+                self.kept = Some(KeptSession { querier, deadline });
             }
-            _ => asker.close(deadline).await,
+            _ => querier.close(deadline).await,
         }
-        if let Ok(Passed { facts, .. }) = &result {
+        if let Some(Passed { facts, .. }) = passed {
             self.refusals.passed(refused, facts, self.after_cut, Instant::now());
         } else if was_cut {
             self.refusals.was_cut();
         }
         self.after_cut = was_cut;
-        Attempt { result, phases: progress.phases(), ended, end, began_login: true, extended: false }
     }
 
     /// DNS, TCP, TLS and authentication.
@@ -237,7 +240,7 @@ impl DatabaseProbe {
         });
         let config = self.settings.plan.config();
         let opened = Session::open(&config, wire, tls, meter.clone(), Arc::clone(&self.redactor)).await;
-        settle(progress, meter);
+        split_tls_from_auth(progress, meter);
         if opened.is_ok() {
             self.traffic.logged_in(meter.seen().received);
         }
@@ -246,38 +249,37 @@ impl DatabaseProbe {
 
     /// DNS and TCP, or the Unix socket.
     async fn reach(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
-        // Never two connections at once, should nobody have asked for the vitals.
-        if let Some(Kept { asker, .. }) = self.kept.take() {
-            asker.close(deadline).await;
+        // If the vitals were never read: there are never two connections at once.
+        if let Some(KeptSession { querier, .. }) = self.kept.take() {
+            querier.close(deadline).await;
         }
         #[cfg(fuzzing)]
         if let Some(socket) = super::fuzzed::connect() {
             progress.enter(Phase::Connect);
             return Ok(socket);
         }
-        let reached: Result<Socket, Failure> = match &self.settings.plan.endpoint {
+        let connected = self.connect(deadline, progress).await;
+        connected
+            .map_err(|failure| Failure { detail: failure.detail.map(|text| self.redactor.clean(&text)), ..failure })
+    }
+
+    async fn connect(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Socket, Failure> {
+        match &self.settings.plan.endpoint {
             Endpoint::Unix { path } => {
                 progress.enter(Phase::Connect);
-                dial::connect_unix(path, deadline).await.map(|stream| Box::new(stream) as Socket)
+                Ok(dial::socket(dial::connect_unix(path, deadline).await?))
             }
             Endpoint::Tcp { host, port } => {
                 progress.enter(Phase::Resolve);
-                match self.resolver.resolve(host, *port, deadline).await {
-                    Ok(addresses) => {
-                        self.traffic.resolved(&addresses, Instant::now());
-                        progress.enter(Phase::Connect);
-                        dial::connect_on(&self.traffic, &addresses, deadline)
-                            .await
-                            .map(|stream| Box::new(stream) as Socket)
-                    }
-                    Err(failure) => Err(failure),
-                }
+                let addresses = self.resolver.resolve(host, *port, deadline).await?;
+                self.traffic.resolved(&addresses, Instant::now());
+                progress.enter(Phase::Connect);
+                Ok(dial::socket(dial::connect_on(&self.traffic, &addresses, deadline).await?))
             }
-        };
-        reached.map_err(|failure| Failure { detail: failure.detail.map(|text| self.redactor.clean(&text)), ..failure })
+        }
     }
 
-    /// Built once, at the first check; a plan without TLS needs none.
+    /// The connector, built once at the first check; a plan without TLS needs none.
     fn connector(&mut self) -> Result<Option<native_tls::TlsConnector>, Failure> {
         if self.connector.is_some() || self.settings.plan.tls.policy == TlsPolicy::Off {
             return Ok(self.connector.clone());
@@ -288,23 +290,23 @@ impl DatabaseProbe {
         Ok(self.connector.clone())
     }
 
-    /// Each SQL check in a transaction of its own, with its share of the time that is left.
-    async fn sql_checks(&self, asker: &mut Asker, deadline: Instant) -> Vec<Outcome> {
+    /// Each SQL check, in a transaction of its own and with its share of the time that is left.
+    async fn sql_checks(&self, querier: &mut Querier, deadline: Instant) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(self.settings.sql_checks.len());
         for (i, (_, sql)) in self.settings.sql_checks.iter().enumerate() {
             let started = Instant::now();
             let remaining = u32::try_from(self.settings.sql_checks.len() - i).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(started).saturating_sub(ANSWER_MARGIN) / remaining;
-            // Where the server has no clock for it, ours ends the check, and with it the session.
-            let until = if asker.has_clock() { deadline } else { started + share };
+            // Where the server does not end a statement, we end the check, and with it the session.
+            let until = if querier.has_clock() { deadline } else { started + share };
             let result = match outcomes.last().and_then(|before| before.result.as_ref().err()) {
-                Some(before) if !asker.is_open() => Err(with_it(before)),
-                _ => timeout_at(until, asker.is_true(sql, share))
+                Some(before) if !querier.is_open() => Err(session_lost(before)),
+                _ => timeout_at(until, querier.is_true(sql, share))
                     .await
                     .unwrap_or_else(|_| Err(timed_out(Some(Phase::Query)))),
             };
             if result.is_err() {
-                asker.roll_back(deadline).await;
+                querier.roll_back(deadline).await;
             }
             let mut phases = Phases::default();
             phases.set(Phase::Query, started.elapsed());
@@ -313,23 +315,23 @@ impl DatabaseProbe {
         outcomes
     }
 
-    /// Asks what will hurt soon, in the session of the check that has just passed, and closes it. `None`: it is not yet
-    /// due. The check's own result was given before: this can neither delay nor fail it.
+    /// Reads the vitals in the session of the check that has just passed, and closes it. `None`: they are not due yet.
+    /// The check's own result was given before: this can neither delay nor fail it.
     pub(crate) async fn vitals(&mut self) -> Option<Result<Vitals, Failure>> {
         let kept = self.kept.take()?;
-        Some(self.looks.look(kept, Instant::now()).await)
+        Some(self.vitals_reader.read(kept, Instant::now()).await)
     }
 
-    /// The same, with the sessions of this role that harm most.
+    /// The same, with the sessions of this role that do most harm.
     pub(crate) async fn vitals_and_sessions(&mut self) -> Option<(Result<Vitals, Failure>, Vec<OwnSession>)> {
         let mut kept = self.kept.take()?;
-        let sessions = Looks::sessions(&mut kept).await;
-        Some((self.looks.look(kept, Instant::now()).await, sessions))
+        let sessions = VitalsReader::sessions(&mut kept).await;
+        Some((self.vitals_reader.read(kept, Instant::now()).await, sessions))
     }
 }
 
-/// Splits what the driver does in one call into `tls` and `auth`.
-fn settle(progress: &mut Progress, meter: &Meter) {
+/// The driver's one call is two phases, `tls` and `auth`.
+fn split_tls_from_auth(progress: &mut Progress, meter: &Meter) {
     let seen = meter.seen();
     if progress.phase() != Some(Phase::Tls) {
         return;
@@ -341,8 +343,8 @@ fn settle(progress: &mut Progress, meter: &Meter) {
     }
 }
 
-/// A SQL check that could not run since the one before it had ended the session.
-fn with_it(before: &Failure) -> Failure {
+/// A SQL check could not run because the one before it had ended the session.
+fn session_lost(before: &Failure) -> Failure {
     let failure = Failure { phase: None, unclassified: None, ..before.clone() };
     failure.with_detail("the session had ended with the check before")
 }

@@ -1,6 +1,6 @@
 //! What a failure means: the one place that maps errors to reasons.
 //!
-//! What the server says is read in `server.rs`, from the tables of `words.rs`; TLS errors in `tls.rs`, those of the
+//! What the server says is read in `server.rs`, from the tables of `messages.rs`; TLS errors in `tls.rs`, those of the
 //! driver in `driver.rs`; socket errors and timeouts here.
 
 use std::io;
@@ -8,9 +8,9 @@ use std::io;
 use super::{Cause, Diagnosis, Phase, Reason};
 
 pub(crate) mod driver;
+mod messages;
 pub(crate) mod server;
 pub(crate) mod tls;
-mod words;
 
 #[cfg(test)]
 mod tests;

@@ -7,23 +7,23 @@ use tokio::time::Instant;
 
 use super::ServerFacts;
 
-/// A server is asked again after this long, though it was not seen to restart.
+/// A refusal is tried again after this long, even though the server was not seen to restart.
 const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
-/// A message that a connection did not survive may have met a restart; so often in a row it is the message.
+/// One connection that ended over a message may have met a restart; so many in a row ended because of the message.
 const MOST_CUT: u32 = 2;
 
-/// Something that we add to the user's query. The check can do without each of them.
+/// Something that we add to the user's query. The check can do without any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Addition {
     /// Several statements in one message, so that a check takes one round trip.
     OneMessage,
-    /// That the transaction around the query is read-only.
+    /// A transaction around the query that is read-only.
     ReadOnly,
     /// A transaction at all.
     Transaction,
-    /// The server's own clock for each statement.
+    /// The server's own time limit for a statement.
     StatementTimeout,
-    /// The server's own clock for a lock.
+    /// The server's own time limit for a lock.
     LockTimeout,
     /// `pg_postmaster_start_time()`.
     StartTime,
@@ -31,7 +31,7 @@ pub(crate) enum Addition {
     Recovery,
     /// `default_transaction_read_only`.
     ReadOnlyDefault,
-    /// That the transaction is rolled back, not committed.
+    /// The rollback of the transaction, in place of a commit.
     Rollback,
 }
 
@@ -63,19 +63,19 @@ impl Addition {
     }
 }
 
-/// An addition that the server refused, and that checks do without until it restarts. Its `Display` is one line for
-/// people without SQL and without the server's words.
+/// An addition that the server refused and that checks do without until it restarts. Its `Display` is one line for
+/// people, without SQL and without the server's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// What was refused.
     pub(crate) addition: Addition,
-    /// The SQLSTATE of the refusal: five letters or digits. `00000` where the message was answered, but not once for
-    /// each statement; `08006` where the connection ended over it.
+    /// The SQLSTATE of the refusal: five letters or digits. `00000` where the message did not get one result for each
+    /// statement; `08006` where the connection ended over it.
     pub(crate) sqlstate: String,
 }
 
 impl Refusal {
-    /// `code` is the server's, and a hostile one may send anything.
+    /// `code` comes from the server, and a hostile one may send anything.
     pub(super) fn new(addition: Addition, code: &str) -> Self {
         Refusal { addition, sqlstate: code.chars().filter(char::is_ascii_alphanumeric).take(5).collect() }
     }
@@ -93,15 +93,15 @@ impl fmt::Display for Refusal {
 pub(super) struct KnownRefusals {
     refused: Vec<Refusal>,
     since: Option<Instant>,
-    /// Of the server that refused.
+    /// When that server was started.
     started: Option<String>,
     version: Option<String>,
-    /// How often in a row a connection ended over several statements in one message.
+    /// How many connections in a row ended over several statements in one message.
     cut: u32,
 }
 
 impl KnownRefusals {
-    /// What a check that begins now does without.
+    /// The refusals that a check which begins now takes into account.
     pub(super) fn current(&mut self, now: Instant) -> Vec<Refusal> {
         if self.since.is_some_and(|since| now.saturating_duration_since(since) >= BELIEVED_FOR) {
             *self = KnownRefusals::default();
@@ -114,8 +114,8 @@ impl KnownRefusals {
         self.cut += 1;
     }
 
-    /// A check passed, without what is refused. Only now is a refusal believed: the message that passed lacks nothing
-    /// else. `after_cut`: it passed with one statement a message, since the attempt before was cut.
+    /// A check passed without what is `refused`, which proves that nothing else was wrong with the message. `after_cut`:
+    /// it sent one statement a message because the attempt before had lost its connection.
     pub(super) fn passed(&mut self, mut refused: Vec<Refusal>, facts: &ServerFacts, after_cut: bool, now: Instant) {
         if !after_cut {
             self.cut = 0;
@@ -126,7 +126,7 @@ impl KnownRefusals {
         self.started = facts.started.clone().or(self.started.take());
         self.version = facts.version.clone().or(self.version.take());
         if another {
-            // It may take what the one before refused: the next check asks.
+            // It may take what the server before refused: the next check tries.
             refused.clear();
         }
         if self.refused.is_empty() {
@@ -135,7 +135,7 @@ impl KnownRefusals {
         self.refused = refused;
     }
 
-    /// For the report.
+    /// All of them.
     pub(super) fn list(&self) -> Vec<Refusal> {
         self.refused.clone()
     }
@@ -170,7 +170,7 @@ mod tests {
         let refused = || vec![refusal(Addition::LockTimeout)];
         for (what, then, later, kept) in [
             ("the same", facts(Some("1"), "16.4"), Duration::ZERO, 1),
-            ("nothing told", ServerFacts::default(), Duration::ZERO, 1),
+            ("nothing known", ServerFacts::default(), Duration::ZERO, 1),
             ("restarted", facts(Some("2"), "16.4"), Duration::ZERO, 0),
             ("another version", facts(None, "17.0"), Duration::ZERO, 0),
             ("almost a day", facts(Some("1"), "16.4"), BELIEVED_FOR - Duration::from_secs(1), 1),

@@ -30,6 +30,9 @@ causes! {
     ClientCertificateRequired "The server wants a client's certificate."
         "The server wants a client certificate. Add sslcert= and sslkey= to DATABASE_URL, with files that this \
          service can read and a certificate that the server's CA signed for this user";
+    ClientCertificateForApp "The app wants a client's certificate."
+        "The app asks for a client certificate, and sidepulse has none for it. Let SIDEPULSE_APP_URL name a port where \
+         none is asked for, or start uvicorn without --ssl-cert-reqs 2";
     ChannelBindingNotOffered "`channel_binding=require`, and the server offers none."
         "DATABASE_URL has channel_binding=require, but this server or pooler offers none (PgBouncer, md5, no TLS). \
          Take channel_binding out; sslmode=verify-full proves the server instead";
@@ -66,6 +69,9 @@ causes! {
     ResultTooLarge "More than 256 KiB came."
         "The query returned more than 256 KiB, and the rest was not read. Let SIDEPULSE_DATABASE_QUERY or the SQL \
          check return one small row, as SELECT 1 or SELECT EXISTS (...) do";
+    CopyStatement "The query is a COPY."
+        "The query is a COPY, and sidepulse neither reads nor sends its data. Let SIDEPULSE_DATABASE_QUERY or the SQL \
+         check be a SELECT that returns a row, such as SELECT 1 or SELECT EXISTS (...)";
     SupavisorUser "Supavisor cannot tell the project from the user."
         "Supabase's pooler does not know this project. Its user is postgres.PROJECT, not postgres, and its host names \
          the region: copy the pooler's connection string from the dashboard, under Connect";
@@ -77,7 +83,7 @@ causes! {
          under Operations; if it lasts over ten minutes, see neonstatus.com and write to support";
     CircuitBreaker "Supavisor blocks logins after too many that failed."
         "Supabase's pooler blocks logins for up to two minutes after too many that failed. Find what logs in wrongly \
-         (an old deployment, a job), or whether the project is paused; mend it, then wait";
+         (an old deployment, a job), or whether the project is paused; fix it, then wait";
     SupavisorFull "Supavisor has no place for another client."
         "Supabase's pooler has no free place. Use its transaction mode (port 6543) rather than session mode (5432), \
          close idle clients, or raise the pool size in the dashboard under Database";
@@ -88,13 +94,13 @@ causes! {
         "CockroachDB Cloud's proxy does not know this cluster. Copy the connection string from its console again: \
          the host, and options=--cluster= where it has one";
     CertificateExpired "The certificate is not valid at this time."
-        "The server's certificate has ended, or has not begun. Compare the clock of this machine; if it is right, \
+        "The server's certificate has expired, or is not valid yet. Compare the clock of this machine; if it is right, \
          renew the certificate on the server and reload it there";
     CertificateName "The certificate is another host's."
         "The server's certificate was made for another name than the URL's host. Use a name that the certificate \
          holds, or have one made for this name; sslmode=verify-ca leaves the name out";
-    CertificateIssuer "Nobody that is trusted signed the certificate."
-        "Nobody that is trusted here signed the server's certificate. Set sslrootcert to the CA's file (RDS, Azure and \
+    CertificateIssuer "No trusted CA signed the certificate."
+        "No CA that is trusted here signed the server's certificate. Set sslrootcert to the CA's file (RDS, Azure and \
          others publish one); for a public CA install ca-certificates in the image";
 }
 
@@ -195,16 +201,16 @@ impl Reason {
                  without -pooler. Elsewhere: ignore_startup_parameters, and no pool_mode=statement"
             }
             Reason::StartingUp => {
-                "The server is starting or recovering: wait a minute. If it stays, Neon: see the project's \
-                 operations and neonstatus.com; elsewhere: read the PostgreSQL log and check the disk"
+                "The server is starting or recovering: wait a minute. If it lasts, Neon: see the project's operations \
+                 and neonstatus.com; elsewhere: read the PostgreSQL log and check the disk"
             }
             Reason::ShuttingDown => {
-                "The server is stopping or restarting, on Neon for a suspend or an update: the next check should \
-                 pass. If it stays, see who stopped PostgreSQL, and its log for a crash or lack of memory"
+                "The server is stopping or restarting, on Neon for a suspend or an update: the next check should pass. \
+                 If it lasts, see who stopped PostgreSQL, and its log for a crash or lack of memory"
             }
             Reason::ControlPlane => {
                 "Neon's control plane failed and says no more, often for seconds only. See neonstatus.com and the \
-                 project's operations in the console; if it stays, write to Neon support"
+                 project's operations in the console; if it lasts, write to Neon support"
             }
             Reason::ComputeUnreachable => {
                 "The proxy or pooler answers, but it does not reach the server behind it. Neon: restart the compute \
@@ -223,7 +229,7 @@ impl Reason {
                  pg_stat_activity, and at CPU, memory and size of the Neon compute or the server"
             }
             Reason::LockTimeout => {
-                "Another transaction holds a lock that the query needs, mostly a migration. Find it with \
+                "Another transaction holds a lock that the query needs, usually a migration. Find it with \
                  pg_blocking_pids() and pg_stat_activity; let it end, or call pg_terminate_backend()"
             }
             Reason::ConnectionLost => {
@@ -235,7 +241,7 @@ impl Reason {
                  the database and schema it runs in, and whether the migrations were applied"
             }
             Reason::UnexpectedResult => {
-                "The query gave no row, or its first value is not true. Compare the SQL check with the data; if it \
+                "The query returned no row, or its first value is not true. Compare the SQL check with the data; if it \
                  checks migrations, run alembic upgrade head or correct the expected revision"
             }
             Reason::ProtocolError => {
@@ -251,49 +257,49 @@ impl Reason {
                  check the path in SIDEPULSE_APP_URL, HTTPS redirects and allowed hosts"
             }
             Reason::Internal => {
-                "sidepulse itself failed, not what it checks: no file descriptor or memory left, or a fault of its \
-                 own. Check the container's limits, restart the service, and report it with the log"
+                "sidepulse itself failed, not what it checks: no file descriptor or memory left, or a bug of its own. \
+                 Check the container's limits, restart the service, and report it with the log"
             }
             Reason::NotRun => {
                 "No result yet: the first check is still running. If this outlasts the check's timeout, look at \
                  /livez and at the log of sidepulse"
             }
             Reason::Stale => {
-                "The next result is overdue, so the last one counts no more. The container lacks CPU or was \
-                 paused: look at /livez and sidepulse_scheduler_lag_seconds, then restart the service"
+                "The next result is overdue, so the last one no longer counts. The container lacks CPU or was paused: \
+                 look at /livez and sidepulse_scheduler_lag_seconds, then restart the service"
             }
             Reason::ReadOnly => {
                 "The database takes no writes: it is a replica, or default_transaction_read_only is on. Neon: use \
                  the host of the read-write compute. Elsewhere: use the primary, or RESET the setting"
             }
             Reason::CertificateExpiring => {
-                "The server's certificate ends within 14 days. Neon renews its own: if it is still there in a week, \
+                "The server's certificate expires within 14 days. Neon renews its own: if it is still there in a week, \
                  write to Neon support. Elsewhere: renew it and reload PostgreSQL"
             }
             Reason::ConnectionsScarce => {
-                "Few more sessions can be opened, then logins fail. Keep (pool_size + max_overflow) x workers x \
+                "Few more sessions can be opened before logins fail. Keep (pool_size + max_overflow) x workers x \
                  replicas under the limit, or use a pooler; sidepulse check shows the numbers"
             }
             Reason::TransactionStuck => {
-                "A session idles in a transaction: it holds locks and keeps Neon awake. SELECT \
-                 pg_terminate_backend(PID), PID by sidepulse check; set idle_in_transaction_session_timeout \
-                 (pooler: find its client)"
+                "A session sits idle in a transaction: it holds locks and keeps Neon awake. SELECT \
+                 pg_terminate_backend(PID), PID from sidepulse check; set idle_in_transaction_session_timeout (pooler: \
+                 find its client)"
             }
             Reason::LockWait => {
-                "A session waits for a lock. sidepulse check names its PID and who blocks it: end that one by \
-                 SELECT pg_terminate_backend(PID) if it will not end by itself, and give migrations a lock_timeout"
+                "A session waits for a lock. sidepulse check names its PID and the one that blocks it: end that with \
+                 SELECT pg_terminate_backend(PID) if it does not end itself, and give migrations a lock_timeout"
             }
             Reason::StorageScarce => {
-                "The server's limit of storage is nearly reached: then every write fails. Delete what is not needed \
-                 and run VACUUM FULL, or raise the limit (on Neon the plan's)"
+                "The server's storage limit is nearly reached; then every write fails. Delete what is not needed and \
+                 run VACUUM FULL, or raise the limit (on Neon the plan's)"
             }
             Reason::IdleUnverified => {
-                "No fault: the app is idle, sidepulse lets Neon sleep, and the last full check is old. Any use of \
+                "Not a fault: the app is idle, sidepulse lets Neon sleep, and the last full check is old. Any use of \
                  the app renews it; SIDEPULSE_DATABASE_MODE=steady checks always, and costs compute time"
             }
             Reason::RecoveredAfterRetry => {
-                "It passed, but not at the first attempt; on Neon mostly a cold start, and nothing to do. If it \
-                 comes back all day, look at the network, and elsewhere at restarts of the server"
+                "It passed, but not at the first attempt; on Neon usually a cold start: nothing to do. If it recurs \
+                 all day, look at the network, and elsewhere at restarts of the server"
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What the deep check learns of the server beside its answer.
+//! What the deep check finds out about the server.
 
 use std::time::Duration;
 
-/// What the server tells of itself in a deep query that passed; what it does not tell is absent.
+/// What the server said of itself at a deep query that passed; what it did not say is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServerFacts {
     /// In recovery, or `default_transaction_read_only`.
@@ -13,7 +13,7 @@ pub(crate) struct ServerFacts {
     pub(crate) version: Option<String>,
     /// From the check's start to ReadyForQuery of the attempt that passed.
     pub(crate) ready_after: Duration,
-    /// The server was started after the check began: the check has woken it, by all that can be told.
+    /// The server was started after the check began, so that the check has most likely woken it.
     pub(crate) woken: bool,
     /// The login went over the network without TLS, because the server has none.
     pub(crate) plaintext: bool,

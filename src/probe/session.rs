@@ -1,6 +1,6 @@
 //! One connection to the database, from the first byte to the last: login, queries, and a clean end.
 //!
-//! The connection is driven by whoever awaits it and is owned by nobody else: dropping a session closes its socket.
+//! The connection is driven by the future that is awaited and owned by nothing else: dropping a session closes its socket.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,21 +19,21 @@ use super::Failure;
 use super::diagnosis;
 use super::diagnosis::server::Stage;
 use super::dial::Socket;
-use super::trouble::Trouble;
+use super::query_error::QueryError;
 use super::wire::{Decrypted, Meter, Wire};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// For the rest of an answer after an error, for a last `ROLLBACK`, and for Terminate: a server that is gone must not hold
-/// the check.
+/// For the rest of a response after an error, for a last `ROLLBACK` and for Terminate: a server that is gone must not
+/// hold up the check.
 pub(super) const GOODBYE: Duration = Duration::from_millis(250);
 
-/// To one message. A server that complains of each statement that it leaves out stays below.
-const MOST_COMPLAINTS: usize = 16;
+/// In answer to one message. A server that reports each statement that it leaves out stays below.
+const MOST_ERRORS: usize = 16;
 
 type Encrypted = Decrypted<postgres_native_tls::TlsStream<Wire<Socket>>>;
 
-/// The driver's TLS hook: notes when the handshake was done, or why it failed.
+/// The driver's TLS hook: records when the handshake was done, or why it failed.
 pub(super) struct TimedTls {
     pub(super) connector: postgres_native_tls::TlsConnector,
     pub(super) meter: Meter,
@@ -63,16 +63,16 @@ impl TlsConnect<Wire<Socket>> for TimedTls {
 /// The rows of one statement.
 pub(super) type Rows = Vec<SimpleQueryRow>;
 
-/// What came back for one message, as far as it came.
+/// What the server returned for one message, as far as it has been read.
 #[derive(Default)]
-pub(super) struct Answer {
+pub(super) struct Response {
     /// The rows of each statement that was completed.
     pub(super) completed: Vec<Rows>,
-    /// Those of the statement that is being answered.
+    /// Those of the statement whose rows are being read.
     rows: Rows,
 }
 
-impl Answer {
+impl Response {
     fn take(&mut self, message: SimpleQueryMessage) {
         match message {
             SimpleQueryMessage::Row(row) => self.rows.push(row),
@@ -88,16 +88,16 @@ pub(super) struct Session {
     connection: Connection<Wire<Socket>, Encrypted>,
     /// The connection has not ended.
     alive: bool,
-    /// No answer is under way.
+    /// The last response has been read to its end.
     idle: bool,
     meter: Meter,
     redactor: Arc<Redactor>,
     /// To the newest message.
-    pub(super) answer: Answer,
+    pub(super) response: Response,
 }
 
 impl Session {
-    /// Logs in over a fresh socket.
+    /// Logs in over a new socket.
     pub(super) async fn open(
         config: &Config,
         wire: Wire<Socket>,
@@ -110,9 +110,15 @@ impl Session {
             None => config.connect_raw(wire, NeverTls).await,
         };
         match connected {
-            Ok((client, connection)) => {
-                Ok(Session { client, connection, alive: true, idle: true, meter, redactor, answer: Answer::default() })
-            }
+            Ok((client, connection)) => Ok(Session {
+                client,
+                connection,
+                alive: true,
+                idle: true,
+                meter,
+                redactor,
+                response: Response::default(),
+            }),
             Err(error) => Err(diagnosis::driver::diagnose(&error, Stage::Login, &meter, &redactor)),
         }
     }
@@ -122,7 +128,7 @@ impl Session {
         self.alive && self.idle
     }
 
-    /// Whether its newest ReadyForQuery said that a transaction is open, or has failed.
+    /// Whether the newest ReadyForQuery said that a transaction is open or has failed.
     pub(super) fn is_in_transaction(&self) -> bool {
         self.meter.seen().in_transaction()
     }
@@ -132,8 +138,8 @@ impl Session {
         self.meter.seen().plaintext
     }
 
-    /// The number in `server_version`, as the server announced it at login: `16.4` of `16.4 (Debian 16.4-1)`. The rest
-    /// is the server's own words, and a hostile one may say anything.
+    /// The number in `server_version`, as the server announced it at login: `16.4` of `16.4 (Debian 16.4-1)`. The rest is
+    /// the server's own words, and a hostile server may send anything.
     pub(super) fn version(&self) -> Option<String> {
         let announced = self.connection.parameter("server_version")?;
         let number: String = announced.chars().take(16).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
@@ -141,79 +147,85 @@ impl Session {
         (!number.is_empty()).then(|| number.to_owned())
     }
 
-    /// Sends one message of the simple query protocol and reads its answer up to ReadyForQuery. What came before a
-    /// complaint, or before this future was dropped, is in [`answer`](Self::answer).
-    pub(super) async fn send(&mut self, sql: &str) -> Result<(), Trouble> {
-        self.answer = Answer::default();
+    /// Sends one message of the simple query protocol and reads the response up to ReadyForQuery. What came before an
+    /// error, or before this future was dropped, is in [`response`](Self::response).
+    pub(super) async fn send(&mut self, sql: &str) -> Result<(), QueryError> {
+        self.response = Response::default();
         if !self.is_open() {
-            return Err(Trouble::over());
+            return Err(QueryError::over());
         }
-        // Until its end has been read, an answer is under way that would be taken for that of the next message.
+        // What has not been read of a response would be taken for that of the next message.
         self.idle = false;
         let stream = match self.client.simple_query_raw(sql).await {
             Ok(stream) => stream,
-            Err(error) => return Err(Trouble::new(&error, &self.meter, &self.redactor)),
+            Err(error) => return Err(QueryError::new(&error, &self.meter, &self.redactor)),
         };
         let mut stream = pin!(stream);
         let read = self.read(stream.as_mut()).await;
         self.idle = match &read {
             Ok(()) => true,
-            Err(trouble) if trouble.is_survived() => {
-                let rest = async {
-                    for _ in 0..MOST_COMPLAINTS {
-                        match self.read(stream.as_mut()).await {
-                            Ok(()) => return true,
-                            Err(more) if more.is_complaint() => {}
-                            Err(_) => return false,
-                        }
-                    }
-                    false
-                };
-                timeout(GOODBYE, rest).await.unwrap_or(false)
+            Err(error) if error.is_survived() => {
+                let completed = self.response.completed.len();
+                let ended = timeout(GOODBYE, self.read_rest(stream)).await.unwrap_or(false);
+                self.response.completed.truncate(completed);
+                ended
             }
             Err(_) => false,
         };
         read
     }
 
-    /// Reads on, up to ReadyForQuery or the next complaint.
-    async fn read(&mut self, mut stream: Pin<&mut SimpleQueryStream>) -> Result<(), Trouble> {
-        let mut death = None;
+    /// Reads what follows an error. True where it ends in ReadyForQuery.
+    async fn read_rest(&mut self, mut stream: Pin<&mut SimpleQueryStream>) -> bool {
+        let mut errors = 0;
+        loop {
+            match self.read(stream.as_mut()).await {
+                Ok(()) => return true,
+                Err(error) if error.is_copy() => {}
+                Err(error) if error.is_error_response() && errors < MOST_ERRORS => errors += 1,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Reads on, up to ReadyForQuery or the next error.
+    async fn read(&mut self, mut stream: Pin<&mut SimpleQueryStream>) -> Result<(), QueryError> {
+        let mut end = None;
         poll_fn(|cx| {
             loop {
                 match stream.as_mut().poll_next(cx) {
                     Poll::Ready(Some(Ok(message))) => {
-                        self.answer.take(message);
+                        self.response.take(message);
                         continue;
                     }
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
-                    // What the server said before it closed has been passed on; else the reason of the death is the
-                    // connection's, because the client would only say "closed".
-                    Poll::Ready(Some(Err(said))) => {
-                        let error = if said.as_db_error().is_some() { said } else { death.take().unwrap_or(said) };
-                        return Poll::Ready(Err(Trouble::new(&error, &self.meter, &self.redactor)));
+                    // An ErrorResponse that came before the end has been passed on. Otherwise the connection knows why it
+                    // ended; the client would only say "closed".
+                    Poll::Ready(Some(Err(error))) => {
+                        let error = if error.as_db_error().is_some() { error } else { end.take().unwrap_or(error) };
+                        return Poll::Ready(Err(QueryError::new(&error, &self.meter, &self.redactor)));
                     }
                     Poll::Pending if self.alive => {}
                     Poll::Pending => {
-                        let death = death.take().map(|error| Trouble::new(&error, &self.meter, &self.redactor));
-                        return Poll::Ready(Err(death.unwrap_or_else(Trouble::over)));
+                        let end = end.take().map(|error| QueryError::new(&error, &self.meter, &self.redactor));
+                        return Poll::Ready(Err(end.unwrap_or_else(QueryError::over)));
                     }
                 }
-                death = ready!(Pin::new(&mut self.connection).poll(cx)).err();
+                end = ready!(Pin::new(&mut self.connection).poll(cx)).err();
                 self.alive = false;
             }
         })
         .await
     }
 
-    /// Ends a transaction. Where there is none, the server would write a warning into its log, at every check.
+    /// Ends a transaction. Where there is none, the server would log a warning at every check.
     pub(super) async fn roll_back(&mut self) {
         if self.is_open() && self.is_in_transaction() {
             let _ = self.send("ROLLBACK").await;
         }
     }
 
-    /// Says goodbye, so that the server logs no lost connection, and waits a moment until the socket is closed.
+    /// Sends Terminate, so that the server does not log a lost connection, and waits a moment until the socket is closed.
     pub(super) async fn close(self, deadline: Instant) {
         let until = deadline.min(Instant::now() + GOODBYE);
         drop(self.client);

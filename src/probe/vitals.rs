@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+pub(super) mod reader;
+
 /// Longer than any session name that helps to find the program.
 const LONGEST_NAME: usize = 64;
 
@@ -57,17 +59,17 @@ transaction_age DESC NULLS LAST, state_age DESC NULLS LAST
 LIMIT 10";
 
 /// The statement that asks for the [`Vitals`]; with `storage` also for the size, which costs more.
-pub(crate) fn statement(storage: bool) -> String {
+fn statement(storage: bool) -> String {
     let size = if storage { SIZE } else { "NULL" };
     format!("{SESSIONS}{NUMBERS},\n{size}\nFROM sessions")
 }
 
 /// The statement that asks for the [`OwnSession`]s, the most harmful first.
-pub(crate) fn sessions_statement() -> String {
+fn sessions_statement() -> String {
     format!("{SESSIONS}{WORST}")
 }
 
-/// The numbers of one look at the server; this session is in none of them.
+/// The numbers of one reading; this session is in none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {
     /// Open sessions.
@@ -132,7 +134,7 @@ impl Room {
 
 impl Vitals {
     /// Reads the row of [`statement`]. `None`: it is not such a row.
-    pub(crate) fn read(columns: &[Option<&str>]) -> Option<Vitals> {
+    fn read(columns: &[Option<&str>]) -> Option<Vitals> {
         let column = |index: usize| columns.get(index).copied().flatten();
         let count = |index: usize| column(index)?.parse::<u64>().ok();
         let (all, own, here) = (count(0)?, count(1)?, count(2)?);
@@ -174,7 +176,7 @@ pub(crate) struct OwnSession {
 
 impl OwnSession {
     /// Reads one row of [`sessions_statement`]. `None`: it is not such a row.
-    pub(crate) fn read(columns: &[Option<&str>]) -> Option<OwnSession> {
+    fn read(columns: &[Option<&str>]) -> Option<OwnSession> {
         let column = |index: usize| columns.get(index).copied().flatten();
         let text = |index: usize| column(index).map(plain).filter(|text| !text.is_empty());
         Some(OwnSession {

@@ -15,13 +15,13 @@ use super::Diagnosis;
 
 mod frames;
 
-use frames::{Frames, Passing};
+use frames::{Frames, MessagesSeen};
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
 /// Why the stream ended the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum Rejection {
     /// The answer to SSLRequest was `N`.
     NoTls,
     /// Bytes that are not PostgreSQL's, or more of them than any login needs.
@@ -38,7 +38,7 @@ pub(crate) struct Seen {
     /// Bytes that came so far, TLS and its handshake included.
     pub(super) received: usize,
     /// The first bad thing.
-    pub(crate) fault: Option<Fault>,
+    pub(crate) rejection: Option<Rejection>,
     /// When the TLS handshake was done.
     pub(crate) tls_done: Option<Instant>,
     /// No TLS was wanted.
@@ -49,8 +49,7 @@ pub(crate) struct Seen {
     pub(crate) plaintext: bool,
     /// Why the TLS handshake failed, and text for the person on call.
     pub(crate) tls_failure: Option<(Diagnosis, String)>,
-    /// Of the messages.
-    messages: Passing,
+    messages: MessagesSeen,
 }
 
 impl Seen {
@@ -70,7 +69,12 @@ impl Seen {
         self.messages.offers_binding()
     }
 
-    /// The newest ReadyForQuery said that a transaction is open, or has failed.
+    /// The server began a COPY in its newest response.
+    pub(crate) fn copies(&self) -> bool {
+        self.messages.copy
+    }
+
+    /// The newest ReadyForQuery said that a transaction is open or has failed.
     pub(crate) fn in_transaction(&self) -> bool {
         matches!(self.messages.transaction, b'T' | b'E')
     }
@@ -86,8 +90,8 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail<T>(&self, fault: Fault) -> io::Result<T> {
-        self.seen().fault.get_or_insert(fault);
+    fn reject<T>(&self, rejection: Rejection) -> io::Result<T> {
+        self.seen().rejection.get_or_insert(rejection);
         Err(io::Error::other("the attempt was ended: unexpected bytes from the server"))
     }
 }
@@ -141,7 +145,7 @@ impl<S> Wire<S> {
         Wire { inner, expect, meter }
     }
 
-    fn look(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn inspect(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -151,18 +155,18 @@ impl<S> Wire<S> {
             seen.received
         };
         if received > MOST_RECEIVED {
-            let fault = self.meter.seen().messages.excess();
-            return self.meter.fail(fault);
+            let rejection = self.meter.seen().messages.excess();
+            return self.meter.reject(rejection);
         }
         if let Expect::SslAnswer { must } = self.expect {
             self.expect = match bytes[0] {
                 b'S' => Expect::Ciphertext,
-                b'N' if must => return self.meter.fail(Fault::NoTls),
+                b'N' if must => return self.meter.reject(Rejection::NoTls),
                 b'N' => {
                     self.meter.seen().plaintext = true;
                     Expect::Messages(Frames::default())
                 }
-                _ => return self.meter.fail(Fault::NotPostgres),
+                _ => return self.meter.reject(Rejection::NotPostgres),
             };
             bytes = &bytes[1..];
         }
@@ -170,14 +174,14 @@ impl<S> Wire<S> {
             Expect::Messages(frames) => {
                 let scanned = frames.scan(bytes, false);
                 self.meter.seen().messages = frames.passing;
-                scanned.or_else(|fault| self.meter.fail(fault))
+                scanned.or_else(|rejection| self.meter.reject(rejection))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// The decrypted side of a TLS connection, with the same look at each message.
+/// The decrypted side of a TLS connection, inspected in the same way.
 #[derive(Debug)]
 pub(crate) struct Decrypted<T> {
     inner: T,
@@ -202,7 +206,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(self.look(&buf.filled()[before..])),
+            Poll::Ready(Ok(())) => Poll::Ready(self.inspect(&buf.filled()[before..])),
             other => other,
         }
     }
@@ -216,7 +220,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
                 let Decrypted { frames, meter, .. } = &mut *self;
                 let scanned = frames.scan(&buf.filled()[before..], true);
                 meter.seen().messages = frames.passing;
-                Poll::Ready(scanned.or_else(|fault| meter.fail(fault)))
+                Poll::Ready(scanned.or_else(|rejection| meter.reject(rejection)))
             }
             other => other,
         }
@@ -224,17 +228,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    /// A server that has closed the connection may have said why: TLS 1.3 sends its alert about a client's certificate
-    /// after the handshake, and some poolers refuse a client before it has said a word. So a write that comes too late is
-    /// no error; what the server said is read next, or the end of the stream.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        use io::ErrorKind::{BrokenPipe, ConnectionReset};
-        match Pin::new(&mut self.inner).poll_write(cx, buf) {
-            Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
-                Poll::Ready(Ok(buf.len()))
-            }
-            other => other,
-        }
+        Pin::new(&mut self.inner).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(cx)
@@ -258,19 +253,17 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Decrypted<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
 
-    fn look(opening: Opening, chunks: &[&[u8]]) -> Option<Fault> {
+    fn rejection(opening: Opening, chunks: &[&[u8]]) -> Option<Rejection> {
         let meter = Meter::default();
         let mut wire = Wire::new((), opening, meter.clone());
         for chunk in chunks {
-            if wire.look(chunk).is_err() {
+            if wire.inspect(chunk).is_err() {
                 break;
             }
         }
-        meter.seen().fault.take()
+        meter.seen().rejection.take()
     }
 
     const MUST: Opening = Opening::SslRequest { must: true };
@@ -279,32 +272,13 @@ mod tests {
     const READY: &[u8] = b"Z\0\0\0\x05I";
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 
-    /// Closed with bytes that were never read, a socket is reset: here before the client has written its last message.
-    #[tokio::test]
-    async fn what_was_said_before_a_reset_is_read() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut server, _) = listener.accept().await.unwrap();
-        let mut wire = Wire::new(client, Opening::Plain, Meter::default());
-        wire.write_all(b"not read").await.unwrap();
-        server.write_all(b"E\0\0\0\x05\0").await.unwrap();
-        server.readable().await.unwrap();
-        drop(server);
-        wire.inner.ready(tokio::io::Interest::ERROR).await.unwrap();
-        wire.write_all(b"too late").await.unwrap();
-        let mut said = [0; 6];
-        wire.read_exact(&mut said).await.unwrap();
-        assert_eq!(&said, b"E\0\0\0\x05\0");
-        assert!(!matches!(wire.read(&mut said).await, Ok(1..)), "and then the end");
-    }
-
     #[test]
     fn the_answer_to_sslrequest() {
-        assert_eq!(look(MUST, &[b"S", b"\x16\x03\x03 anything"]), None);
-        assert_eq!(look(MUST, &[b"N"]), Some(Fault::NoTls));
-        assert_eq!(look(MAY, &[b"N", AUTH_OK, READY]), None);
+        assert_eq!(rejection(MUST, &[b"S", b"\x16\x03\x03 anything"]), None);
+        assert_eq!(rejection(MUST, &[b"N"]), Some(Rejection::NoTls));
+        assert_eq!(rejection(MAY, &[b"N", AUTH_OK, READY]), None);
         for byte in [b"E", b"H", b"\0"] {
-            assert_eq!(look(MAY, &[byte]), Some(Fault::NotPostgres), "{byte:?}");
+            assert_eq!(rejection(MAY, &[byte]), Some(Rejection::NotPostgres), "{byte:?}");
         }
     }
 
@@ -313,19 +287,23 @@ mod tests {
         let all = [AUTH_OK, b"S\0\0\0\x0fa\0bcdefgh\0\0", READY, AUTH_OK].concat();
         for size in 1..all.len() {
             let chunks: Vec<_> = all.chunks(size).collect();
-            assert_eq!(look(Opening::Plain, &chunks), None, "chunks of {size}");
+            assert_eq!(rejection(Opening::Plain, &chunks), None, "chunks of {size}");
         }
     }
 
     #[test]
     fn what_is_not_postgres_ends_the_attempt() {
-        assert_eq!(look(Opening::Plain, &[b"HTTP/1.1 400 Bad Request\r\n"]), Some(Fault::NotPostgres));
-        assert_eq!(look(Opening::Plain, &[b"D\x40\0\0\0"]), Some(Fault::NotPostgres), "1 GB announced");
-        assert_eq!(look(Opening::Plain, &[b"D\0\0\0\x03"]), Some(Fault::NotPostgres), "shorter than its own length");
-        assert_eq!(look(Opening::Plain, &[b"D\xff\xff\xff\xff"]), Some(Fault::NotPostgres), "negative");
+        assert_eq!(rejection(Opening::Plain, &[b"HTTP/1.1 400 Bad Request\r\n"]), Some(Rejection::NotPostgres));
+        assert_eq!(rejection(Opening::Plain, &[b"D\x40\0\0\0"]), Some(Rejection::NotPostgres), "1 GB announced");
+        assert_eq!(
+            rejection(Opening::Plain, &[b"D\0\0\0\x03"]),
+            Some(Rejection::NotPostgres),
+            "shorter than its own length"
+        );
+        assert_eq!(rejection(Opening::Plain, &[b"D\xff\xff\xff\xff"]), Some(Rejection::NotPostgres), "negative");
         let flood = vec![READY.repeat(1000); 50];
         let chunks: Vec<&[u8]> = flood.iter().map(Vec::as_slice).collect();
-        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "300 kB of honest messages");
+        assert_eq!(rejection(Opening::Plain, &chunks), Some(Rejection::NotPostgres), "300 kB of honest messages");
     }
 
     #[test]
@@ -343,10 +321,23 @@ mod tests {
             for size in 1..=bytes.len() {
                 let meter = Meter::default();
                 let mut wire = Wire::new((), Opening::Plain, meter.clone());
-                bytes.chunks(size).for_each(|chunk| wire.look(chunk).unwrap());
+                bytes.chunks(size).for_each(|chunk| wire.inspect(chunk).unwrap());
                 let seen = meter.seen();
                 assert_eq!((seen.awaits_login(), seen.in_transaction()), (awaits_login, in_transaction), "{bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_copy_is_known_until_the_next_response() {
+        const COPY_OUT: &[u8] = b"H\0\0\0\x09\0\0\x01\0\0";
+        let meter = Meter::default();
+        let mut wire = Wire::new((), Opening::Plain, meter.clone());
+        for (message, copies) in
+            [(AUTH_OK, false), (READY, false), (COPY_OUT, true), (b"c\0\0\0\x04", true), (READY, true), (READY, false)]
+        {
+            wire.inspect(message).unwrap();
+            assert_eq!(meter.seen().copies(), copies, "{message:?}");
         }
     }
 
@@ -356,12 +347,24 @@ mod tests {
         let flood = row.repeat(300);
         let logged_in: &[&[u8]] = &[AUTH_OK, READY];
         let chunks: Vec<&[u8]> = logged_in.iter().copied().chain(flood.chunks(16_000)).collect();
-        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::ResultTooLarge), "many");
-        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"D\0\x10\0\0"]), Some(Fault::ResultTooLarge), "one");
-        assert_eq!(look(Opening::Plain, &[AUTH_OK, b"D\0\x10\0\0"]), Some(Fault::NotPostgres), "before the login");
+        assert_eq!(rejection(Opening::Plain, &chunks), Some(Rejection::ResultTooLarge), "many");
+        assert_eq!(
+            rejection(Opening::Plain, &[AUTH_OK, READY, b"D\0\x10\0\0"]),
+            Some(Rejection::ResultTooLarge),
+            "one"
+        );
+        assert_eq!(
+            rejection(Opening::Plain, &[AUTH_OK, b"D\0\x10\0\0"]),
+            Some(Rejection::NotPostgres),
+            "before the login"
+        );
         let chunks: Vec<&[u8]> = flood.chunks(16_000).collect();
-        assert_eq!(look(Opening::Plain, &chunks), Some(Fault::NotPostgres), "many before the login");
-        assert_eq!(look(Opening::Plain, &[AUTH_OK, READY, b"N\0\x10\0\0"]), Some(Fault::NotPostgres), "no row");
+        assert_eq!(rejection(Opening::Plain, &chunks), Some(Rejection::NotPostgres), "many before the login");
+        assert_eq!(
+            rejection(Opening::Plain, &[AUTH_OK, READY, b"N\0\x10\0\0"]),
+            Some(Rejection::NotPostgres),
+            "no row"
+        );
     }
 
     #[test]
@@ -372,7 +375,7 @@ mod tests {
             let meter = Meter::default();
             let mut wire = Wire::new((), Opening::Plain, meter.clone());
             for chunk in message.chunks(size) {
-                wire.look(chunk).unwrap();
+                wire.inspect(chunk).unwrap();
             }
             meter.seen().offers_binding()
         };
@@ -386,8 +389,8 @@ mod tests {
 
     #[test]
     fn a_cleartext_password_is_given_only_over_tls() {
-        assert_eq!(look(Opening::Plain, &[CLEARTEXT]), Some(Fault::CleartextPassword));
-        assert_eq!(look(MAY, &[b"N", &CLEARTEXT[..4], &CLEARTEXT[4..]]), Some(Fault::CleartextPassword));
+        assert_eq!(rejection(Opening::Plain, &[CLEARTEXT]), Some(Rejection::CleartextPassword));
+        assert_eq!(rejection(MAY, &[b"N", &CLEARTEXT[..4], &CLEARTEXT[4..]]), Some(Rejection::CleartextPassword));
         assert_eq!(Frames::default().scan(CLEARTEXT, true), Ok(()));
     }
 }

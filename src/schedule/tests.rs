@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::config::Config;
 use crate::probe::Class;
-use crate::probe::diagnosis::server::{Complaint, Stage, classify};
+use crate::probe::diagnosis::server::{ErrorResponse, Stage, classify};
 use crate::process_state::ProcessState;
 use crate::state::samples::{NO_DATABASE, SQL, config, recorder, silent};
 use crate::state::{CheckState, Verdict};
@@ -46,7 +46,7 @@ fn after_failures_the_next_check_follows_soon_then_at_the_interval() {
 
 /// How many logins a server sees within 90 s that answers each of them at once with this FATAL.
 fn logins_in_90_seconds(sqlstate: &str, message: &str) -> usize {
-    let said = Complaint { severity: "FATAL", sqlstate, message };
+    let said = ErrorResponse { severity: "FATAL", sqlstate, message };
     let reason = classify(Stage::Login, &said).reason;
     // The defaults: a check every 15 s, of 20 s at most, whose last attempt begins with a tenth of them left.
     let (mut rhythm, mut now, mut logins) = (Rhythm::of_database(15 * S), Duration::ZERO, 0);

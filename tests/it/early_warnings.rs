@@ -1,5 +1,6 @@
 //! Early warnings on real PostgreSQL: trouble to come is reported while the deep check is green.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use sidepulse::without_daemon::{DeepCheck, Limit, Reason, Room, Sessions, Vitals};
@@ -8,9 +9,10 @@ use tokio_postgres::NoTls;
 
 use crate::support::eventually::{SOON, eventually};
 
+use crate::support::database_url::DatabaseUrl;
 use crate::support::fake_postgres::{At, Behaviour, Dialect, FakePostgres, Fault};
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::postgres::{Postgres, ROLE};
+use crate::support::postgres::{DATABASE, PASSWORD, Postgres, ROLE};
 use crate::support::session::Session;
 use crate::support::sidecar::Sidecar;
 
@@ -32,12 +34,12 @@ impl Watcher {
     }
 
     /// One check that passes, and the numbers read after it.
-    fn look(&mut self) -> Vitals {
-        self.try_to_look().expect("it is time").expect("the numbers")
+    fn read(&mut self) -> Vitals {
+        self.try_to_read().expect("it is time").expect("the numbers")
     }
 
     /// One check that passes, and what comes of reading the numbers after it.
-    fn try_to_look(&mut self) -> Option<Result<Vitals, Reason>> {
+    fn try_to_read(&mut self) -> Option<Result<Vitals, Reason>> {
         self.runtime.block_on(async {
             self.check.run().await.expect("a check that passes");
             self.check.vitals().await
@@ -47,17 +49,17 @@ impl Watcher {
     /// Whether two readings in a row see it, the first at once or soon.
     fn warns_of(&mut self, warning: Reason) -> bool {
         eventually(SOON, || {
-            self.look();
+            self.read();
             self.check.warns_of(warning)
         })
     }
 
     fn stays_silent(&mut self) {
         for _ in 0..3 {
-            self.look();
+            self.read();
         }
         let shown: Vec<_> = Reason::ALL.iter().filter(|reason| self.check.warns_of(**reason)).collect();
-        assert!(shown.is_empty(), "{shown:?}: {:?}", self.look());
+        assert!(shown.is_empty(), "{shown:?}: {:?}", self.read());
     }
 }
 
@@ -84,14 +86,14 @@ fn a_server_that_is_nearly_full_is_told_and_our_own_session_is_in_no_number() {
     let postgres = Postgres::builder().setting("max_connections = 20").start();
     let mut watcher = Watcher::on(postgres.url());
     let mut crowd = sessions(14, &postgres.url().config());
-    let vitals = watcher.look();
+    let vitals = watcher.read();
     assert_eq!(vitals.room, Some(Room { of: Limit::Server, limit: 17, used: 14 }));
     assert_eq!(vitals.sessions, Sessions { idle: 14, ..Sessions::default() });
     watcher.stays_silent();
     crowd.push(Session::open(&postgres.url().config()).expect("a session"));
-    assert!(watcher.warns_of(Reason::ConnectionsScarce), "{:?}", watcher.look());
+    assert!(watcher.warns_of(Reason::ConnectionsScarce), "{:?}", watcher.read());
     crowd.truncate(10);
-    let calm = || watcher.look().room.is_some_and(|room| room.used == 10);
+    let calm = || watcher.read().room.is_some_and(|room| room.used == 10);
     assert!(eventually(SOON, calm));
     watcher.stays_silent();
 }
@@ -102,13 +104,13 @@ fn the_limits_of_the_role_and_of_the_database_count_as_the_servers() {
     postgres.admin(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT 6"));
     let mut watcher = Watcher::on(postgres.url());
     let crowd = sessions(4, &postgres.url().config());
-    assert_eq!(watcher.look().room, Some(Room { of: Limit::Role, limit: 6, used: 4 }));
+    assert_eq!(watcher.read().room, Some(Room { of: Limit::Role, limit: 6, used: 4 }));
     assert!(watcher.warns_of(Reason::ConnectionsScarce));
     postgres.admin(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT -1"));
     watcher.stays_silent();
     postgres.admin("ALTER DATABASE appdb CONNECTION LIMIT 6");
     assert!(watcher.warns_of(Reason::ConnectionsScarce));
-    assert_eq!(watcher.look().room.map(|room| (room.of, room.limit)), Some((Limit::Database, 6)));
+    assert_eq!(watcher.read().room.map(|room| (room.of, room.limit)), Some((Limit::Database, 6)));
     drop(crowd);
 }
 
@@ -119,7 +121,7 @@ fn a_leaked_transaction_is_told_and_a_transaction_that_works_is_not() {
     let leaked = Session::open(&postgres.url().config()).expect("a session");
     leaked.sql("BEGIN").expect("a transaction");
     assert!(watcher.warns_of(Reason::TransactionStuck));
-    let vitals = watcher.look();
+    let vitals = watcher.read();
     assert_eq!(vitals.sessions, Sessions { idle_in_transaction: 1, ..Sessions::default() });
     assert!(vitals.oldest_transaction > Some(SHORT), "{vitals:?}");
     leaked.sql("ROLLBACK").expect("its end");
@@ -137,7 +139,7 @@ fn another_roles_transaction_is_not_ours_to_judge() {
                       AND clock_timestamp() - state_change > interval '250 ms'";
         postgres.admin_value(stands) == "1"
     }));
-    let vitals = watcher.look();
+    let vitals = watcher.read();
     assert_eq!(vitals.sessions.idle_in_transaction, 0, "{vitals:?}");
     assert!(vitals.sessions.other >= 1, "{vitals:?}");
     watcher.stays_silent();
@@ -153,7 +155,7 @@ fn a_queue_behind_a_lock_is_told() {
     let config = postgres.url().config();
     let waiter = std::thread::spawn(move || Session::open(&config).and_then(|session| session.sql("TABLE things")));
     assert!(watcher.warns_of(Reason::LockWait));
-    assert_eq!(watcher.look().lock_waiters, 1);
+    assert_eq!(watcher.read().lock_waiters, 1);
     holder.sql("ROLLBACK").expect("its end");
     waiter.join().expect("the waiting thread").expect("its answer");
     watcher.stays_silent();
@@ -164,14 +166,14 @@ fn storage_that_is_nearly_used_up_is_told_where_the_server_has_a_limit() {
     // Neon's setting; elsewhere PostgreSQL takes any name with a dot.
     let postgres = Postgres::builder().setting("neon.max_cluster_size = '64MB'").start();
     let mut watcher = Watcher::on(postgres.url());
-    let vitals = watcher.look();
+    let vitals = watcher.read();
     assert_eq!(vitals.storage_limit, Some(64 << 20));
     assert!(vitals.stored.is_some_and(|stored| stored > 4 << 20), "{vitals:?}");
     watcher.stays_silent();
     postgres.admin("CREATE TABLE big AS SELECT repeat('x', 1000) FROM generate_series(1, 32000)");
-    assert!(watcher.warns_of(Reason::StorageScarce), "{:?}", watcher.look());
+    assert!(watcher.warns_of(Reason::StorageScarce), "{:?}", watcher.read());
 
-    let vitals = Watcher::on(Postgres::start_plain().url()).look();
+    let vitals = Watcher::on(Postgres::start_plain().url()).read();
     assert_eq!((vitals.storage_limit, vitals.stored), (None, None));
 }
 
@@ -187,7 +189,7 @@ fn a_role_without_privileges_and_a_pooler_tell_as_much() {
     leaked.sql("BEGIN").expect("a transaction");
     let mut watcher = Watcher::on(&url);
     assert!(watcher.warns_of(Reason::TransactionStuck));
-    assert_eq!(watcher.look().room.map(|room| room.of), Some(Limit::Server));
+    assert_eq!(watcher.read().room.map(|room| room.of), Some(Limit::Server));
 
     let pooler = PgBouncer::in_front_of(&postgres).pool_size(3).start();
     let mut watcher = Watcher::on(pooler.url());
@@ -207,12 +209,53 @@ fn a_standby_tells_as_much() {
 }
 
 /// The scripted server takes the message for a SQL check's: it asks for no start time.
+/// A balancer: each connection to the port that it returns goes to the next of these servers.
+fn balanced(ports: [u16; 2]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its port").port();
+    std::thread::spawn(move || {
+        for (client, port) in listener.incoming().flatten().zip(ports.into_iter().cycle()) {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn two_servers_behind_one_name_are_judged_each_by_itself() {
+    let full = Postgres::builder().setting("max_connections = 20").start();
+    let calm = Postgres::builder().setting("max_connections = 50").start();
+    let mut crowd = sessions(16, &full.url().config());
+    let url = DatabaseUrl::new(ROLE, PASSWORD, balanced([full.port(), calm.port()]), DATABASE);
+    let mut watcher = Watcher::on(&url);
+    assert!(watcher.warns_of(Reason::ConnectionsScarce));
+    for _ in 0..6 {
+        let limit = watcher.read().room.map(|room| room.limit);
+        assert!(limit == Some(17) || limit == Some(47), "{limit:?}");
+        assert!(watcher.check.warns_of(Reason::ConnectionsScarce), "it does not come and go with the server");
+    }
+    crowd.truncate(3);
+    let gone = || {
+        watcher.read();
+        !watcher.check.warns_of(Reason::ConnectionsScarce)
+    };
+    assert!(eventually(SOON, gone));
+    watcher.stays_silent();
+}
+
 #[test]
 fn a_server_that_does_not_answer_it_fails_no_check_and_gets_no_second_connection() {
     let fake = FakePostgres::start([Behaviour::fault(At::SqlCheck, Fault::Stall)]);
     let mut watcher = Watcher::on(fake.url());
     for _ in 0..2 {
-        assert_eq!(watcher.try_to_look(), Some(Err(Reason::QueryTimeout)), "asked again at the next check");
+        assert_eq!(watcher.try_to_read(), Some(Err(Reason::QueryTimeout)), "asked again at the next check");
     }
     let sidecar = Sidecar::on(fake.url()).app(1).start();
     let check = sidecar.wait_for_check("database:query", |check| check["status"] == "pass");
@@ -231,8 +274,8 @@ fn a_server_without_these_views_is_asked_once() {
         Dialect::postgres().without("pg_stat_activity", "42P01", "relation \"pg_stat_activity\" does not exist");
     let fake = FakePostgres::start([Behaviour::good().dialect(dialect)]);
     let mut watcher = Watcher::on(fake.url());
-    assert_eq!(watcher.try_to_look(), Some(Err(Reason::QueryFailed)));
-    assert_eq!(watcher.try_to_look(), None, "it is left alone");
+    assert_eq!(watcher.try_to_read(), Some(Err(Reason::QueryFailed)));
+    assert_eq!(watcher.try_to_read(), None, "it is left alone");
 
     let sidecar = Sidecar::on(fake.url()).app(1).set("SIDEPULSE_LOG", "debug").start();
     let said = || sidecar.log_text().matches("no early warnings").count();
@@ -247,8 +290,8 @@ fn thousands_of_sessions_are_one_row() {
     let columns: Vec<Option<&str>> = numbers.into_iter().map(Some).chain([None, None]).collect();
     let fake = FakePostgres::start([Behaviour::good().sql_check_rows(&[&columns])]);
     let mut watcher = Watcher::on(fake.url());
-    assert_eq!(watcher.look().sessions, Sessions { active: 3, idle: 4980, idle_in_transaction: 7, other: 10 });
-    watcher.look();
+    assert_eq!(watcher.read().sessions, Sessions { active: 3, idle: 4980, idle_in_transaction: 7, other: 10 });
+    watcher.read();
     for warning in [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait] {
         assert!(watcher.check.warns_of(warning), "{warning}");
     }
@@ -275,7 +318,7 @@ fn the_daemon_warns_at_its_second_look_while_every_check_passes() {
     let numbers = || sidecar.metric("sidepulse_database_sessions_limit");
     assert!(eventually(SOON, || numbers() == Some(17.0)), "{}", sidecar.log_text());
     let early = ["connections_scarce", "lock_wait", "storage_scarce"];
-    assert!(!early.iter().any(|reason| warns(reason)), "not at the first look");
+    assert!(!early.iter().any(|reason| warns(reason)), "not at the first reading");
     let minute = Duration::from_secs(75);
     assert!(eventually(minute, || early.iter().all(|reason| warns(reason))), "{}", sidecar.log_text());
     let check = sidecar.check("database:query");

@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn printed(vitals: Vitals, sessions: &[OwnSession]) -> String {
-        let lines = lines(&EarlyWarnings::of_one_look(vitals, &WarnAt::default()), sessions);
+        let lines = lines(&EarlyWarnings::of_one_reading(vitals, &WarnAt::default()), sessions);
         lines.into_iter().map(|(name, text)| format!("{name}: {text}\n")).collect()
     }
 

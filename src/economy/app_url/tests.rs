@@ -28,7 +28,7 @@ fn a_moment_belongs_to_a_check_until_shortly_after_its_end() {
         let moment = if ms < 0 { start - distance } else { start + distance };
         assert_eq!(checks.include(moment, Duration::ZERO), expected, "{ms} ms");
     }
-    assert!(checks.include(start + 600 * MS, 100 * MS), "a look that took 100 ms");
+    assert!(checks.include(start + 600 * MS, 100 * MS), "a comparison that took 100 ms");
     checks.begins(start + 100 * S, 5 * S);
     assert!(checks.include(start + 101 * S, Duration::ZERO), "the newest is still under way");
     // At a short interval there is little time between two checks, and most of it must be nobody's.
@@ -45,7 +45,7 @@ fn ten_in_a_row_are_a_certainty() {
     let during = found(&[start + 10 * MS, start + 5 * S + 15 * MS]);
     for n in 1..=IN_A_ROW {
         assert!(suspicion.grows(&during, &checks));
-        // A look that finds nothing says nothing.
+        // A comparison that finds nothing says nothing.
         assert!(suspicion.grows(&Finding::default(), &checks));
         assert_eq!(suspicion.is_certain(), n == IN_A_ROW, "{n}");
     }

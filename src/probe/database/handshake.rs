@@ -24,12 +24,12 @@ pub(crate) struct Handshake {
 }
 
 impl DatabaseProbe {
-    /// Proves DNS, TCP, TLS and the certificate without logging in, as [`check`](Self::check) proves everything: no
-    /// password is needed, and a suspended Neon compute stays asleep (its proxy wakes it only after authentication).
+    /// Proves DNS, TCP, TLS and the certificate without logging in: no password is needed, and a suspended Neon compute
+    /// stays asleep (its proxy wakes it only after authentication).
     pub(crate) async fn handshake(&mut self) -> Handshake {
-        let attempts = Attempts::make(self.limits(), async |turn| {
+        let attempts = Attempts::make(self.limits(), async |deadlines| {
             let mut progress = Progress::default();
-            let result = timeout_at(turn.until, self.shake_hands(turn.until, &mut progress)).await;
+            let result = timeout_at(deadlines.usual, self.shake_hands(deadlines.usual, &mut progress)).await;
             let end = if result.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
             let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
             let (phases, ended) = (progress.phases(), Instant::now());

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::server::{self, Complaint, Stage};
+use super::server::{self, ErrorResponse, Stage};
 use crate::probe::Diagnosis;
-use crate::probe::wire::{Fault, Meter, Seen};
+use crate::probe::wire::{Meter, Rejection, Seen};
 use crate::probe::{Cause, Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
@@ -24,7 +24,7 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         // `severity` is translated by the server; the parsed one is not, but old servers do not send it.
         let severity = db.parsed_severity().map_or(db.severity().to_owned(), |severity| severity.to_string());
         let (code, message) = (db.code().code(), db.message());
-        let diagnosis = server::classify(stage, &Complaint { severity: &severity, sqlstate: code, message });
+        let diagnosis = server::classify(stage, &ErrorResponse { severity: &severity, sqlstate: code, message });
         let mut failure = tell(diagnosis, phase, &format!("{severity} {code}: {message}"));
         failure.unclassified = Some(code.chars().filter(char::is_ascii_alphanumeric).take(5).collect())
             .filter(|_: &String| server::is_catch_all(diagnosis.reason));
@@ -37,15 +37,20 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         }
         return tell(diagnosis, Phase::Tls, &text);
     }
-    if let Some(fault) = seen.fault {
-        let (diagnosis, text) = match fault {
-            Fault::NoTls => (Reason::TlsUnsupported.into(), "the server does not offer TLS"),
-            Fault::NotPostgres => (Reason::ProtocolError.into(), "the server does not speak PostgreSQL's protocol"),
-            Fault::ResultTooLarge => (
+    // The driver knows no COPY in a simple query.
+    if stage == Stage::Query && seen.copies() {
+        let diagnosis = Diagnosis { reason: Reason::UnexpectedResult, cause: Some(Cause::CopyStatement) };
+        return tell(diagnosis, phase, "the query is a COPY");
+    }
+    if let Some(rejection) = seen.rejection {
+        let (diagnosis, text) = match rejection {
+            Rejection::NoTls => (Reason::TlsUnsupported.into(), "the server does not offer TLS"),
+            Rejection::NotPostgres => (Reason::ProtocolError.into(), "the server does not speak PostgreSQL's protocol"),
+            Rejection::ResultTooLarge => (
                 Diagnosis { reason: Reason::ProtocolError, cause: Some(Cause::ResultTooLarge) },
                 "the result is larger than 256 KiB",
             ),
-            Fault::CleartextPassword => (
+            Rejection::CleartextPassword => (
                 Diagnosis { reason: Reason::AuthFailed, cause: Some(Cause::CleartextWithoutTls) },
                 "the server asked for a cleartext password without TLS",
             ),

@@ -1,11 +1,11 @@
-//! What an error of the server means: its text, by the tables of `words.rs`, then its SQLSTATE.
+//! What an error of the server means: its text, by the tables of `messages.rs`, then its SQLSTATE.
 //!
 //! The text comes before the SQLSTATE, because proxies and poolers lose the code: Neon's proxy answers most logins with
 //! `XX000`, PgBouncer with `08P01`. A server that speaks another language matches no text, and its SQLSTATE decides.
 //! Texts are matched from their first character on: what users can choose (names of databases, roles and parameters)
 //! never comes first in a message, so a database called `quota` exceeds nothing.
 
-use super::words::{self, Row};
+use super::messages::{self, KnownMessage};
 use crate::probe::Diagnosis;
 use crate::probe::{Class, Reason};
 
@@ -23,7 +23,7 @@ pub(crate) enum Stage {
 
 /// What the server said (an ErrorResponse).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Complaint<'a> {
+pub(crate) struct ErrorResponse<'a> {
     /// `ERROR`, `FATAL` or `PANIC`: field `V`, which is never translated, and `S` only where there is no `V`.
     pub(crate) severity: &'a str,
     /// Five characters, e.g. `28P01`.
@@ -33,11 +33,10 @@ pub(crate) struct Complaint<'a> {
 }
 
 /// Finds the reason for an error: its text, then its SQLSTATE, then the catch-all of the stage.
-pub(crate) fn classify(stage: Stage, complaint: &Complaint<'_>) -> Diagnosis {
-    let fatal = matches!(complaint.severity, "FATAL" | "PANIC");
-    let said = from_text(complaint.message).filter(|said| text_counts(stage, fatal, complaint.sqlstate, said.reason));
-    said.or_else(|| from_sqlstate(stage, fatal, complaint.sqlstate).map(Diagnosis::from))
-        .unwrap_or(catch_all(stage).into())
+pub(crate) fn classify(stage: Stage, error: &ErrorResponse<'_>) -> Diagnosis {
+    let fatal = matches!(error.severity, "FATAL" | "PANIC");
+    let said = from_text(error.message).filter(|said| text_counts(stage, fatal, error.sqlstate, said.reason));
+    said.or_else(|| from_sqlstate(stage, fatal, error.sqlstate).map(Diagnosis::from)).unwrap_or(catch_all(stage).into())
 }
 
 /// Whether a reason is one of the catch-alls `login_failed` and `query_failed`: worth logging the SQLSTATE once.
@@ -95,20 +94,20 @@ fn from_sqlstate(stage: Stage, fatal: bool, sqlstate: &str) -> Option<Reason> {
 fn from_text(message: &str) -> Option<Diagnosis> {
     let lower = message.trim().to_ascii_lowercase();
     let (text, around) = peel(&lower);
-    let said = all_words().find(|(pattern, ..)| fits(pattern, text));
+    let said = all_messages().find(|(pattern, ..)| fits(pattern, text));
     said.map(|&(_, reason, cause)| Diagnosis { reason, cause }).or(around.map(Diagnosis::from))
 }
 
-fn all_words() -> impl Iterator<Item = &'static Row> {
-    words::ALL.into_iter().flatten()
+fn all_messages() -> impl Iterator<Item = &'static KnownMessage> {
+    messages::ALL.into_iter().flatten()
 }
 
 /// The innermost message, and what the outermost wrapper with a meaning says.
 fn peel(lower: &str) -> (&str, Option<Reason>) {
     let (mut text, mut around) = (without_code(lower), None);
-    while let Some(&(start, reason)) = words::WRAPPERS.iter().find(|(start, _)| text.starts_with(start)) {
+    while let Some(&(start, reason)) = messages::WRAPPERS.iter().find(|(start, _)| text.starts_with(start)) {
         let inner = &text[start.len()..];
-        let inner = inner.strip_suffix(words::SERVER_LOGIN_RETRY).unwrap_or(inner);
+        let inner = inner.strip_suffix(messages::SERVER_LOGIN_RETRY).unwrap_or(inner);
         text = without_code(inner);
         around = around.or(reason);
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::probe::session::{Rows, Session};
 use crate::probe::{Addition, ServerFacts};
 
-/// All of it, in the order of the columns.
+/// All the facts, in the order of the columns.
 pub(super) const ALL: [Addition; 3] = [Addition::StartTime, Addition::Recovery, Addition::ReadOnlyDefault];
 
-/// No start time is longer; a hostile server may say anything.
+/// No start time is longer, but a hostile server may send anything.
 const LONGEST: usize = 40;
 
-/// The statement that asks for these facts.
+/// The statement that queries these facts.
 pub(super) fn select(wanted: &[Addition]) -> String {
     let expressions: Vec<&str> = wanted.iter().map(|fact| expression(*fact)).collect();
     format!("SELECT {}", expressions.join(", "))
@@ -19,8 +19,8 @@ pub(super) fn select(wanted: &[Addition]) -> String {
 
 fn expression(fact: Addition) -> &'static str {
     match fact {
-        // As text they would depend on the session's time zone. The second is the server's clock: it need not agree with
-        // ours.
+        // As text they would depend on the session's time zone. The second is the server's clock, which need not agree
+        // with ours.
         Addition::StartTime => {
             "extract(epoch FROM pg_postmaster_start_time()) || ' ' || extract(epoch FROM clock_timestamp())"
         }
@@ -29,7 +29,7 @@ fn expression(fact: Addition) -> &'static str {
     }
 }
 
-/// What was told; what was not is absent.
+/// The facts as far as they are known.
 #[derive(Default)]
 pub(super) struct Facts {
     started: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Takes in the answer to [`select`].
+    /// Takes in the result of [`select`].
     pub(super) fn learn(&mut self, wanted: &[Addition], rows: &Rows) {
         for (column, fact) in wanted.iter().enumerate() {
             let value = rows.first().and_then(|row| row.try_get(column).ok().flatten());
@@ -58,12 +58,12 @@ impl Facts {
         }
     }
 
-    /// How long the server had been running when it answered.
+    /// How long the server had been running when it answered, by its own clock.
     pub(super) fn up_for(&self) -> Option<Duration> {
         self.up_for
     }
 
-    /// The report of them; with one of two unknown, a server that takes writes by the other may still refuse them.
+    /// As [`ServerFacts`]. Only recovery and default together prove that a server takes writes.
     pub(super) fn of(&self, session: &Session) -> ServerFacts {
         let read_only = match (self.recovery, self.read_only_default) {
             (Some(true), _) | (_, Some(true)) => Some(true),
@@ -81,7 +81,7 @@ impl Facts {
     }
 }
 
-/// Between two moments in seconds.
+/// The time between two moments given in seconds.
 fn between(from: &str, to: &str) -> Option<Duration> {
     let seconds = to.parse::<f64>().ok()? - from.parse::<f64>().ok()?;
     Duration::try_from_secs_f64(seconds).ok()

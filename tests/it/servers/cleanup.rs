@@ -1,4 +1,4 @@
-//! Nothing of the servers is left, even when the test process is killed.
+//! Nothing is left of the servers, even when the test process is killed.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -13,7 +13,7 @@ use crate::support::scratch::{Scratch, root};
 /// Where the victim says which ports and directory it uses.
 const REPORT: &str = "SIDEPULSE_TEST_VICTIM_REPORT";
 
-/// Not a test of its own, and empty without a place for the report: the process that the next test kills.
+/// Not a test by itself, and empty where it has nowhere to report to: the process that the next test kills.
 #[test]
 fn victim() {
     let Some(report) = std::env::var_os(REPORT).map(PathBuf::from) else { return };

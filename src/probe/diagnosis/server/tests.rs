@@ -21,7 +21,7 @@ use poolers::{
 use spoken::{NEON_ROWS, PGBOUNCER_ROWS, POSTGRES_ERROR_ROWS, POSTGRES_FATAL_ROWS, TRANSLATED_ROWS};
 
 fn say(stage: Stage, severity: &str, sqlstate: &str, message: &str) -> Diagnosis {
-    classify(stage, &Complaint { severity, sqlstate, message })
+    classify(stage, &ErrorResponse { severity, sqlstate, message })
 }
 
 fn check(stage: Stage, severity: &str, sqlstate: &str, message: &str, expected: Option<Reason>) {
@@ -186,7 +186,7 @@ fn a_name_is_never_taken_for_a_message() {
 
 #[test]
 fn sql_cannot_raise_a_permanent_text() {
-    for (pattern, reason, _) in all_words() {
+    for (pattern, reason, _) in all_messages() {
         let message = pattern.replace('*', "x");
         // RAISE in a SQL check, with its own code and with a borrowed one; RAISE in a login event trigger.
         for sqlstate in ["P0001", "22012", "42P01", "42883", "23505", "40001", "0A000", "F0000", "HV000"] {
@@ -203,7 +203,7 @@ fn sql_cannot_raise_a_permanent_text() {
 
 #[test]
 fn a_text_inside_another_message_is_not_heard() {
-    for (pattern, ..) in all_words() {
+    for (pattern, ..) in all_messages() {
         let message = format!("could not open file \"{}\": Permission denied", pattern.replace('*', "x"));
         check(Login, "FATAL", "58P01", &message, None);
         check(Query, "FATAL", "58P01", &message, None);
@@ -212,7 +212,7 @@ fn a_text_inside_another_message_is_not_heard() {
 
 #[test]
 fn case_and_surrounding_blanks_make_no_difference() {
-    for (pattern, reason, _) in all_words() {
+    for (pattern, reason, _) in all_messages() {
         let message = pattern.replace('*', "x");
         for message in [message.to_ascii_uppercase(), format!("\n {message}\r\n"), format!("FATAL: {message}")] {
             check(Login, "ERROR", "XX000", &message, Some(*reason));
@@ -226,21 +226,21 @@ fn no_two_reasons_claim_one_message() {
         let lower = row.message.to_ascii_lowercase();
         let (text, _) = peel(&lower);
         let claims: HashSet<_> =
-            all_words().filter(|(pattern, ..)| fits(pattern, text)).map(|(_, reason, _)| reason).collect();
+            all_messages().filter(|(pattern, ..)| fits(pattern, text)).map(|(_, reason, _)| reason).collect();
         assert!(claims.len() <= 1, "{}: {claims:?}", row.message);
     }
 }
 
 #[test]
 fn patterns_are_lower_case_distinct_and_long_enough_to_be_sure() {
-    let patterns: Vec<_> = all_words().map(|(pattern, ..)| *pattern).collect();
+    let patterns: Vec<_> = all_messages().map(|(pattern, ..)| *pattern).collect();
     assert_eq!(patterns.iter().collect::<HashSet<_>>().len(), patterns.len());
     for pattern in patterns {
         assert_eq!(pattern, pattern.to_ascii_lowercase());
         assert!(!pattern.starts_with('*') && !pattern.contains("**"), "{pattern}");
         assert!(pattern.replace('*', "").len() >= 11, "{pattern}");
     }
-    let wrappers = words::WRAPPERS
+    let wrappers = messages::WRAPPERS
         .iter()
         .all(|(start, _)| start.ends_with([' ']) && start.contains(": ") && !start.contains(char::is_uppercase));
     assert!(wrappers);
@@ -249,7 +249,7 @@ fn patterns_are_lower_case_distinct_and_long_enough_to_be_sure() {
 #[test]
 fn every_pattern_has_a_row() {
     let said: Vec<_> = all_rows().map(|row| row.message.to_ascii_lowercase()).collect();
-    for (pattern, ..) in all_words() {
+    for (pattern, ..) in all_messages() {
         assert!(said.iter().any(|lower| fits(pattern, peel(lower).0)), "{pattern}");
     }
 }
@@ -296,7 +296,7 @@ fn long_and_hostile_messages_end() {
 
 /// Of all reasons only those that the probes find by other means are missing here.
 #[test]
-fn complaints_and_socket_errors_lead_to_these_reasons() {
+fn server_and_socket_errors_lead_to_these_reasons() {
     let elsewhere = HashSet::from([
         LoopbackOnly,
         TlsUntrusted,
@@ -338,8 +338,8 @@ fn sqlstates() -> impl Strategy<Value = String> {
 
 /// Anything at all, and pieces of real texts in any order.
 fn messages() -> impl Strategy<Value = String> {
-    let wrappers = words::WRAPPERS.iter().map(|(start, _)| *start);
-    let pieces: Vec<_> = all_words().flat_map(|(pattern, ..)| pattern.split('*')).chain(wrappers).collect();
+    let wrappers = messages::WRAPPERS.iter().map(|(start, _)| *start);
+    let pieces: Vec<_> = all_messages().flat_map(|(pattern, ..)| pattern.split('*')).chain(wrappers).collect();
     let mixed = proptest::collection::vec(
         prop_oneof![proptest::sample::select(pieces).prop_map(str::to_owned), ".{0,4}"],
         0..6,
@@ -356,7 +356,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_complaint_has_one_diagnosis(severity in severities(), sqlstate in sqlstates(), message in messages()) {
+    fn any_error_has_one_diagnosis(severity in severities(), sqlstate in sqlstates(), message in messages()) {
         for stage in [Login, Query] {
             let diagnosis = say(stage, &severity, &sqlstate, &message);
             prop_assert_eq!(diagnosis, say(stage, &severity, &sqlstate, &message));

@@ -1,4 +1,4 @@
-//! What economy costs: a look at this network namespace's sockets, and the end of a connection.
+//! What economy costs: comparing this network namespace's sockets, and the end of a connection.
 #![allow(clippy::print_stdout, reason = "its result")]
 
 use std::io::{self, Read, Write};
@@ -38,31 +38,31 @@ fn connect_many(server: &TcpListener, count: usize) -> io::Result<Vec<Connection
 
 fn main() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(LocalSet::new().run_until(async { looks() }))
+    runtime.block_on(LocalSet::new().run_until(async { sockets() }))
 }
 
-fn looks() -> io::Result<()> {
+fn sockets() -> io::Result<()> {
     let (web, database) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     let mut connections = Sockets::to(database.local_addr()?)?;
-    let mut look = |expected: usize| {
+    let mut compare = |expected: usize| {
         assert_eq!(connections.compare()?, expected);
         Ok(())
     };
-    measure("a look at an idle machine", 300, || look(0))?;
+    measure("an idle machine", 300, || compare(0))?;
     let requests = connect_many(&web, 500)?;
     let mut pool = connect_many(&database, 20)?;
-    measure("a look at 1,000 sockets of a web server, and a pool of 20", 300, || look(20))?;
+    measure("1,000 sockets of a web server, and a pool of 20", 300, || compare(20))?;
     pool.extend(connect_many(&database, 980)?);
-    measure("a look at 1,000 connections to the database", 300, || look(1000))?;
+    measure("1,000 connections to the database", 300, || compare(1000))?;
     drop((requests, pool));
 
     measure("a web connection made and closed, nobody listens", 2_000, || connect(&web).map(drop))?;
     connections.listen()?;
     connections.compare()?;
     measure("the same while economy listens", 2_000, || connect(&web).map(drop))?;
-    measure("the look after them", 1, || connections.compare().map(drop))?;
+    measure("comparing after them", 1, || connections.compare().map(drop))?;
     for _ in 0..500 {
         connect(&database)?;
     }
-    measure("the look after 500 short connections to the database", 1, || connections.compare().map(drop))
+    measure("comparing after 500 short connections to the database", 1, || connections.compare().map(drop))
 }

@@ -1,4 +1,4 @@
-//! The statements of a message: the user's query and what we put around it.
+//! The statements of a message: the user's query and what we add around it.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use tokio::time::Instant;
 use super::facts;
 use crate::probe::Addition;
 
-/// A statement has this long at least.
+/// A statement has at least this long.
 const SHORTEST_STATEMENT: Duration = Duration::from_millis(100);
 /// A lock is a sign of trouble long before the statement timeout.
 const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Ends a statement, and a `--` comment at the end of one.
 const SEPARATOR: &str = "\n;";
 
-/// One statement, and what it is for.
-pub(super) struct Step {
+/// One statement and its purpose.
+pub(super) struct Statement {
     pub(super) purpose: Purpose,
     pub(super) sql: String,
 }
@@ -29,10 +29,15 @@ pub(super) enum Purpose {
     End,
 }
 
-/// The query with as much around it as the server takes, to be done by `until`; `wanted` are the facts to ask for.
-pub(super) fn around(query: &str, until: Instant, wanted: &[Addition], takes: impl Fn(Addition) -> bool) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(6);
-    let mut add = |purpose, sql: String| steps.push(Step { purpose, sql });
+/// The query with as many additions as the server takes, to be done by `until`; `wanted` are the facts to query.
+pub(super) fn around(
+    query: &str,
+    until: Instant,
+    wanted: &[Addition],
+    takes: impl Fn(Addition) -> bool,
+) -> Vec<Statement> {
+    let mut statements = Vec::with_capacity(6);
+    let mut add = |purpose, sql: String| statements.push(Statement { purpose, sql });
     let in_transaction = takes(Addition::Transaction);
     if in_transaction {
         let begin = if takes(Addition::ReadOnly) { "BEGIN READ ONLY" } else { "BEGIN" };
@@ -56,18 +61,18 @@ pub(super) fn around(query: &str, until: Instant, wanted: &[Addition], takes: im
         let end = if takes(Addition::Rollback) { "ROLLBACK" } else { "COMMIT" };
         add(Purpose::End, end.to_owned());
     }
-    steps
+    statements
 }
 
 /// The statements as one message.
-pub(super) fn joined(steps: &[Step]) -> String {
-    let statements: Vec<&str> = steps.iter().map(|step| step.sql.as_str()).collect();
+pub(super) fn joined(statements: &[Statement]) -> String {
+    let statements: Vec<&str> = statements.iter().map(|statement| statement.sql.as_str()).collect();
     statements.join(SEPARATOR)
 }
 
-/// Whether a position in the message, in characters from 0, lies within one of its statements.
-pub(super) fn points_into(steps: &[Step], step: usize, position: usize) -> bool {
-    let length = |step: &Step| step.sql.chars().count();
-    let before: usize = steps[..step].iter().map(|step| length(step) + SEPARATOR.len()).sum();
-    (before..before + length(&steps[step])).contains(&position)
+/// Whether a position in the message, in characters from 0, lies within the statement at `index`.
+pub(super) fn points_into(statements: &[Statement], index: usize, position: usize) -> bool {
+    let length = |statement: &Statement| statement.sql.chars().count();
+    let before: usize = statements[..index].iter().map(|statement| length(statement) + SEPARATOR.len()).sum();
+    (before..before + length(&statements[index])).contains(&position)
 }

@@ -6,17 +6,17 @@
 use crate::probe::{Cause, Reason};
 
 /// A pattern, its reason, and its cause where that has a cure of its own.
-pub(super) type Row = (&'static str, Reason, Option<Cause>);
+pub(super) type KnownMessage = (&'static str, Reason, Option<Cause>);
 
 /// Every table.
-pub(super) const ALL: [&[Row]; 12] =
+pub(super) const ALL: [&[KnownMessage]; 12] =
     [NEON, PGBOUNCER, SUPAVISOR, PGPOOL, PGCAT, PGDOG, ODYSSEY, RDS, DSQL, COCKROACH, OTHER_CLOUDS, POSTGRES];
 
 /// neondatabase/neon at 6a35a3e: `proxy/src/{auth/mod,auth/credentials,compute/mod,control_plane/errors,control_plane/
 /// messages,pglb/mod}.rs` and `pgxn/neon/libpagestore.c`. The control plane's own sentences, which the proxy passes on,
 /// are from <https://neon.com/docs/connect/connection-errors> and from public logs: those of 2026 show that the SQLSTATE
 /// is no longer always `XX000`, but 53000 with a quota and 28000 with a disabled endpoint.
-const NEON: &[Row] = &[
+const NEON: &[KnownMessage] = &[
     ("connection is insecure*", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     ("unsupported authentication method: *", Reason::AuthFailed, None),
     ("this ip address * is not allowed to connect to this endpoint*", Reason::AccessDenied, None),
@@ -64,7 +64,7 @@ const NEON: &[Row] = &[
 ];
 
 /// pgbouncer/pgbouncer, 1.9 to 1.25: `src/{client,janitor,objects,proto,server}.c`. It cuts at 127 bytes.
-const PGBOUNCER: &[Row] = &[
+const PGBOUNCER: &[KnownMessage] = &[
     ("ssl required", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     ("tls connection required", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     ("auth failed", Reason::AuthFailed, None),
@@ -105,7 +105,7 @@ const PGBOUNCER: &[Row] = &[
 /// supabase/supavisor at 03e5cc5: `lib/supavisor/errors/*.ex`, `db_handler.ex`, `circuit_breaker.ex`; the older texts
 /// from `client_handler.ex` and `handlers/client_handler.ex` of 2023 to 2025. All of them are FATAL, most `XX000`, and
 /// since 2025 each begins with its code: `(EMAXCONNSESSION) max clients reached …`.
-const SUPAVISOR: &[Row] = &[
+const SUPAVISOR: &[KnownMessage] = &[
     ("ssl connection is required*", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     ("tenant/user * not found", Reason::AuthFailed, Some(Cause::SupavisorUser)),
     ("tenant or user not found", Reason::AuthFailed, Some(Cause::SupavisorUser)),
@@ -154,7 +154,7 @@ const SUPAVISOR: &[Row] = &[
 
 /// pgpool/pgpool2 at 243463a: `src/auth/{pool_auth,pool_hba}.c`, `src/protocol/{child,pool_connection_pool,
 /// pool_process_query}.c`. `XX000` where nothing else is said here; a full one speaks as PostgreSQL does.
-const PGPOOL: &[Row] = &[
+const PGPOOL: &[KnownMessage] = &[
     ("authentication failed", Reason::AuthFailed, None),
     ("client authentication failed", Reason::AuthFailed, None),
     ("md5 authentication failed", Reason::AuthFailed, None),
@@ -176,7 +176,7 @@ const PGPOOL: &[Row] = &[
 
 /// postgresml/pgcat at 5b03881: `src/{client,pool,errors,messages}.rs`. FATAL 58000, and the session goes on. A pool that
 /// is full and one without a server both end as `AllServersDown`.
-const PGCAT: &[Row] = &[
+const PGCAT: &[KnownMessage] = &[
     ("no pool configured for database: *", Reason::DatabaseMissing, None),
     ("could not get connection from the pool - *", Reason::ComputeUnreachable, None),
     ("checkout failure limit reached (*", Reason::ComputeUnreachable, None),
@@ -187,7 +187,7 @@ const PGCAT: &[Row] = &[
 
 /// pgdogdev/pgdog at b460126: `pgdog/src/net/messages/error_response.rs`, `pgdog/src/backend/pool/error.rs`,
 /// `pgdog/src/frontend/{error.rs,client/mod.rs}`. 58000, as ERROR or FATAL, where nothing else is said here.
-const PGDOG: &[Row] = &[
+const PGDOG: &[KnownMessage] = &[
     // 08004.
     ("only tls connections are allowed", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     // 28000.
@@ -216,7 +216,7 @@ const PGDOG: &[Row] = &[
 
 /// yandex/odyssey at 89c48ea: `sources/{auth,frontend,ldap}.c`, `sources/include/frontend.h`. Each begins with `odyssey:`
 /// and, as a rule, the client's number.
-const ODYSSEY: &[Row] = &[
+const ODYSSEY: &[KnownMessage] = &[
     // 08P01.
     ("ssl is required", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     // 28P01 and 28000; LDAP's with 58000.
@@ -245,7 +245,7 @@ const ODYSSEY: &[Row] = &[
 /// RDS Proxy, which has no public source: the table for PostgreSQL in
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.troubleshooting.html>, and public logs, which show
 /// 28000 with TLS and with a password, and no full stop at the end.
-const RDS: &[Row] = &[
+const RDS: &[KnownMessage] = &[
     ("this rds proxy requires tls connections*", Reason::AccessDenied, Some(Cause::EncryptionRequired)),
     ("iam authentication is allowed only with ssl connections*", Reason::AccessDenied, Some(Cause::EncryptionRequired)),
     ("iam is allowed only with ssl connections*", Reason::AccessDenied, Some(Cause::EncryptionRequired)),
@@ -263,11 +263,12 @@ const RDS: &[Row] = &[
 
 /// Aurora DSQL, which has no public source: <https://docs.aws.amazon.com/aurora-dsql/latest/userguide/troubleshooting.html>
 /// and public logs (FATAL 08006; what is wrong with the token stands in the hint).
-const DSQL: &[Row] = &[("unable to accept connection, access denied*", Reason::AccessDenied, Some(Cause::CloudToken))];
+const DSQL: &[KnownMessage] =
+    &[("unable to accept connection, access denied*", Reason::AccessDenied, Some(Cause::CloudToken))];
 
 /// cockroachdb/cockroach: `pkg/sql/pgwire/server.go`, and the cloud's proxy in `pkg/ccl/sqlproxyccl/{authentication,
 /// connector,proxy_handler,error}.go` (FATAL 08C00, the name of its own code first).
-const COCKROACH: &[Row] = &[
+const COCKROACH: &[KnownMessage] = &[
     ("node is running secure mode, ssl connection required", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     ("server requires encryption", Reason::TlsUnsupported, Some(Cause::EncryptionRequired)),
     ("codeparamsroutingfailed: *", Reason::EndpointMissing, Some(Cause::ClusterUnknown)),
@@ -283,15 +284,15 @@ const COCKROACH: &[Row] = &[
 /// Servers of clouds that add their own login to PostgreSQL: Azure (MicrosoftDocs/azure-docs:
 /// `articles/postgresql/single-server/how-to-upgrade-using-dump-and-restore.md`), RDS's and Cloud SQL's IAM logins
 /// (<https://cloud.google.com/sql/docs/postgres/iam-logins>; PAM's text is PostgreSQL's: `src/backend/libpq/auth.c`).
-/// Azure's other complaint, `SSL connection is required. …`, begins as Supavisor's does.
-const OTHER_CLOUDS: &[Row] = &[
+/// Azure's other message, `SSL connection is required. …`, begins as Supavisor's does.
+const OTHER_CLOUDS: &[KnownMessage] = &[
     ("pam authentication failed for user *", Reason::AuthFailed, Some(Cause::CloudToken)),
     ("cloud sql iam user authentication failed*", Reason::AuthFailed, Some(Cause::CloudToken)),
 ];
 
 /// postgres/postgres: `src/backend/{libpq/auth,tcop/postgres,postmaster/postmaster,utils/init/postinit}.c`, for when a
 /// proxy or pooler passed its messages on without their SQLSTATE. `no encryption` was `SSL off` up to 13.
-const POSTGRES: &[Row] = &[
+const POSTGRES: &[KnownMessage] = &[
     ("password authentication failed*", Reason::AuthFailed, None),
     ("certificate authentication failed for user *", Reason::AuthFailed, Some(Cause::ClientCertificateRequired)),
     ("connection requires a valid client certificate", Reason::AccessDenied, Some(Cause::ClientCertificateRequired)),

@@ -1,4 +1,4 @@
-//! When the database is asked for its vitals: after a check that passed, in its session, seldom, and never for long.
+//! When the vitals are read: after a check that passed, in its session, seldom, and never for long.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::SimpleQueryRow;
 
-use super::query::{ANSWER_MARGIN, Asker};
-use super::vitals::{self, OwnSession, Vitals};
-use super::{Failure, Phase, Reason, diagnosis};
+use super::{OwnSession, Vitals, sessions_statement, statement};
 use crate::config::WarnAt;
+use crate::probe::query::{ANSWER_MARGIN, Querier};
+use crate::probe::{Failure, Phase, Reason, diagnosis};
 
-/// The most that a look may take; it answers within milliseconds, or is not worth the wait.
+/// The most that a reading may take; it is done within milliseconds, or is not worth the wait.
 const LONGEST: Duration = Duration::from_secs(2);
-/// With a smaller share of the attempt's time there is no look: it would only be cut.
+/// With a smaller share of the attempt's time nothing is read: it would only be cut off.
 const SHORTEST: Duration = Duration::from_millis(300);
 /// A server that refused the statement is not asked again for this long: it may have been replaced by another.
 const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -23,26 +23,26 @@ const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 const REFUSALS: [&str; 2] = ["42", "0A"];
 
 /// The session of a check that passed, and when its attempt must be over.
-pub(super) struct Kept {
-    pub(super) asker: Asker,
-    pub(super) deadline: Instant,
+pub(in crate::probe) struct KeptSession {
+    pub(in crate::probe) querier: Querier,
+    pub(in crate::probe) deadline: Instant,
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for KeptSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("KeptSession").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }
 
-/// When to look next.
+/// Reads the vitals when they are due.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(in crate::probe) struct VitalsReader {
     /// `None`: early warnings are switched off.
     every: Option<Every>,
     next: Instant,
     next_with_storage: Instant,
     last: Option<Instant>,
-    /// The server refused the newest look.
+    /// The server refused the newest reading.
     refused: bool,
     /// When the server was started, as it says.
     server_started: Option<String>,
@@ -50,36 +50,36 @@ pub(super) struct Looks {
 
 #[derive(Debug)]
 struct Every {
-    look: Duration,
+    vitals: Duration,
     storage: Duration,
 }
 
-impl Looks {
-    /// The first look is due at once.
-    pub(super) fn at(warn_at: Option<&WarnAt>) -> Self {
-        let every = warn_at.map(|at| Every { look: at.look_every, storage: at.storage_every });
+impl VitalsReader {
+    /// The first reading is due at once.
+    pub(in crate::probe) fn new(warn_at: Option<&WarnAt>) -> Self {
+        let every = warn_at.map(|at| Every { vitals: at.read_every, storage: at.storage_every });
         let now = Instant::now();
-        Looks { every, next: now, next_with_storage: now, last: None, refused: false, server_started: None }
+        VitalsReader { every, next: now, next_with_storage: now, last: None, refused: false, server_started: None }
     }
 
-    /// Whether a check that passed just now shall keep its session for a look. A server that was restarted is another
-    /// one: what the one before refused says nothing of it.
-    pub(super) fn are_due(&mut self, server_started: Option<&str>, now: Instant) -> bool {
+    /// Whether a check that passed just now is to keep its session for a reading. A server that was restarted may answer
+    /// what the one before refused.
+    pub(in crate::probe) fn is_due(&mut self, server_started: Option<&str>, now: Instant) -> bool {
         let Some(every) = &self.every else { return false };
         if self.server_started.as_deref() != server_started {
             self.server_started = server_started.map(str::to_owned);
             if std::mem::take(&mut self.refused) {
-                self.next = self.last.map_or(now, |last| last + every.look);
+                self.next = self.last.map_or(now, |last| last + every.vitals);
             }
         }
         now >= self.next
     }
 
-    /// Looks, and closes the session.
-    pub(super) async fn look(&mut self, kept: Kept, now: Instant) -> Result<Vitals, Failure> {
-        let Kept { mut asker, deadline } = kept;
+    /// Reads them, and closes the session.
+    pub(in crate::probe) async fn read(&mut self, kept: KeptSession, now: Instant) -> Result<Vitals, Failure> {
+        let KeptSession { mut querier, deadline } = kept;
         let storage = now >= self.next_with_storage;
-        let asked = ask(&mut asker, deadline, &vitals::statement(storage)).await;
+        let asked = ask(&mut querier, deadline, &statement(storage)).await;
         let vitals = asked.and_then(|rows| {
             let odd = || Failure::new(Reason::UnexpectedResult, Phase::Query).with_detail("no row of numbers");
             rows.first().and_then(|row| Vitals::read(&columns(row))).ok_or_else(odd)
@@ -87,18 +87,18 @@ impl Looks {
         if let Some(every) = &self.every {
             self.refused = vitals.as_ref().is_err_and(is_refusal);
             self.last = Some(now);
-            self.next = now + if self.refused { REFUSED_FOR } else { every.look };
+            self.next = now + if self.refused { REFUSED_FOR } else { every.vitals };
             if storage {
                 self.next_with_storage = now + every.storage;
             }
         }
-        asker.close(deadline).await;
+        querier.close(deadline).await;
         vitals
     }
 
     /// The role's own sessions, none where the server does not tell.
-    pub(super) async fn sessions(kept: &mut Kept) -> Vec<OwnSession> {
-        let rows = ask(&mut kept.asker, kept.deadline, &vitals::sessions_statement()).await.unwrap_or_default();
+    pub(in crate::probe) async fn sessions(kept: &mut KeptSession) -> Vec<OwnSession> {
+        let rows = ask(&mut kept.querier, kept.deadline, &sessions_statement()).await.unwrap_or_default();
         rows.iter().filter_map(|row| OwnSession::read(&columns(row))).collect()
     }
 }
@@ -111,17 +111,17 @@ fn is_refusal(failure: &Failure) -> bool {
 }
 
 /// One statement with its share of the time that is left.
-async fn ask(asker: &mut Asker, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+async fn ask(querier: &mut Querier, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
     let now = Instant::now();
     let share = LONGEST.min(deadline.saturating_duration_since(now) / 2);
     let timed_out = || Failure::new(diagnosis::timed_out(Phase::Query), Phase::Query);
     if share < SHORTEST {
         return Err(timed_out());
     }
-    let answer = timeout_at(now + share, asker.rows(sql, share - ANSWER_MARGIN)).await;
+    let answer = timeout_at(now + share, querier.rows(sql, share - ANSWER_MARGIN)).await;
     let answer = answer.unwrap_or_else(|_| Err(timed_out()));
     if answer.is_err() {
-        asker.roll_back(deadline).await;
+        querier.roll_back(deadline).await;
     }
     answer
 }
