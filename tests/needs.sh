@@ -96,6 +96,7 @@ need_cargo_tool() {
 check_supply_chain() {
     need_cargo_tool cargo-deny "$CARGO_DENY"
     local checks=(bans licenses sources)
+    say "fetching the database of advisories (a minute at the most)"
     if timeout 60 cargo deny --locked --log-level off fetch db >/dev/null 2>&1; then
         checks+=(advisories)
     else

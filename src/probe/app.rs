@@ -92,13 +92,13 @@ impl AppProbe {
         Ok(match &self.settings.target.reach {
             Reach::Unix(path) => {
                 progress.enter(Phase::Connect);
-                Box::new(dial::connect_unix(path, deadline).await?)
+                dial::socket(dial::connect_unix(path, deadline).await?)
             }
             Reach::Tcp { host, port } => {
                 progress.enter(Phase::Resolve);
                 let addresses = self.resolver.resolve(host, *port, deadline).await?;
                 progress.enter(Phase::Connect);
-                Box::new(dial::connect(&addresses, deadline).await?)
+                dial::socket(dial::connect(&addresses, deadline).await?)
             }
         })
     }
@@ -150,18 +150,13 @@ impl AppProbe {
 
     /// Sends the request; the verdict rests on the head of the response.
     async fn ask(&mut self, stream: Socket, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
-        let failed = |error: &hyper::Error| {
-            // A head that is too large or garbled is an answer, but not one of HTTP's.
-            let reason = if error.is_parse() { Reason::ProtocolError } else { Reason::ConnectionLost };
-            Failure::new(reason, Phase::Response).with_detail(tls::chain(error))
-        };
         let (received, sent) = tokio::io::split(stream);
         let stream = tokio::io::join(received.take(MOST_RECEIVED as u64), sent);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MOST_HEAD)
             .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| request_failed(&error))?;
         let mut connection = pin!(connection);
         let mut answer = pin!(sender.send_request(self.compose()));
         let mut open = true;
@@ -169,7 +164,7 @@ impl AppProbe {
         let response = loop {
             tokio::select! {
                 biased;
-                answered = &mut answer => break answered.map_err(|error| failed(&error))?,
+                answered = &mut answer => break answered.map_err(|error| request_failed(&error))?,
                 _ = &mut connection, if open => open = false,
             }
         };
@@ -236,6 +231,18 @@ async fn drain(mut body: Incoming) {
             return;
         }
     }
+}
+
+fn request_failed(error: &hyper::Error) -> Failure {
+    let text = tls::chain(error);
+    // TLS 1.3: an alert about our certificate comes in place of a response.
+    let failure = match diagnosis::tls::alert_of_the_app(&text) {
+        Some(alert) => Failure::diagnosed(alert, Phase::Tls),
+        // A head that is too large or garbled is a response, but not one of HTTP's.
+        None if error.is_parse() => Failure::new(Reason::ProtocolError, Phase::Response),
+        None => Failure::new(Reason::ConnectionLost, Phase::Response),
+    };
+    failure.with_detail(text)
 }
 
 fn timed_out(phase: Option<Phase>) -> Failure {

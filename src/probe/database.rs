@@ -267,14 +267,14 @@ impl DatabaseProbe {
         match &self.settings.plan.endpoint {
             Endpoint::Unix { path } => {
                 progress.enter(Phase::Connect);
-                Ok(Box::new(dial::connect_unix(path, deadline).await?))
+                Ok(dial::socket(dial::connect_unix(path, deadline).await?))
             }
             Endpoint::Tcp { host, port } => {
                 progress.enter(Phase::Resolve);
                 let addresses = self.resolver.resolve(host, *port, deadline).await?;
                 self.traffic.resolved(&addresses, Instant::now());
                 progress.enter(Phase::Connect);
-                Ok(Box::new(dial::connect_on(&self.traffic, &addresses, deadline).await?))
+                Ok(dial::socket(dial::connect_on(&self.traffic, &addresses, deadline).await?))
             }
         }
     }

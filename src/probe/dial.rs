@@ -1,11 +1,13 @@
-//! How a probe reaches a host: the name look-up, then TCP, each with an end in sight.
+//! How a probe reaches a host: the name look-up, then TCP, each inside a deadline.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +25,41 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// A connected socket, TCP or Unix, perhaps with TLS on it.
 pub(crate) type Socket = Box<dyn Duplex>;
+
+/// A connection as the probe uses it.
+///
+/// A peer that has closed it may have said why: TLS 1.3 sends its alert about a client's certificate after the handshake,
+/// and some poolers refuse a client before it has said a word. So a write that comes too late is not an error; what the
+/// peer said is read next, or the end of the stream.
+pub(super) fn socket(stream: impl Duplex + 'static) -> Socket {
+    Box::new(LateWrites(stream))
+}
+
+struct LateWrites<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for LateWrites<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for LateWrites<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match Pin::new(&mut self.0).poll_write(cx, buf) {
+            Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
+                Poll::Ready(Ok(buf.len()))
+            }
+            other => other,
+        }
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
 
 /// Looks names up, one at a time: `getaddrinfo` cannot be cancelled, so a look-up that hangs keeps its thread, and the
 /// next caller waits for that same one instead of starting another.
@@ -64,7 +101,7 @@ impl Resolver {
     }
 
     async fn look_up(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        // A look-up that ended after its caller had left is old news.
+        // The result of a look-up whose caller has gone is out of date.
         if self.pending.as_ref().is_some_and(|(_, task)| task.is_finished()) {
             self.pending = None;
         }
@@ -101,13 +138,13 @@ pub(crate) async fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixS
 /// Connects to the first address that answers. Each has at most min(2 s, time left ÷ addresses left).
 ///
 /// # Errors
-/// The most telling failure of all addresses: a refusal says more than silence, and silence more than "no route"
-/// (an IPv6 address on a host without IPv6).
+/// Of the failures of all addresses the one that says most: a refusal says more than silence, and silence more than
+/// "no route" (an IPv6 address on a host without IPv6).
 pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
     connect_on(&Traffic::default(), addresses, deadline).await
 }
 
-/// The same, where the sockets shall be known as ours.
+/// The same; the sockets are recorded as ours.
 ///
 /// # Errors
 /// As for [`connect`].
@@ -116,7 +153,7 @@ pub(crate) async fn connect_on(
     addresses: &[SocketAddr],
     deadline: Instant,
 ) -> Result<TcpStream, Failure> {
-    let mut worst: Option<Failure> = None;
+    let mut clearest: Option<Failure> = None;
     for (i, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
@@ -132,21 +169,21 @@ pub(crate) async fn connect_on(
             Err(_) => Failure::new(Reason::ConnectTimeout, Phase::Connect)
                 .with_detail(format!("{address}: no answer within {} ms", share.min(LONGEST_CONNECT).as_millis())),
         };
-        if worst.as_ref().is_none_or(|known| telling(failure.reason) > telling(known.reason)) {
-            worst = Some(failure);
+        if clearest.as_ref().is_none_or(|known| clarity(failure.reason) > clarity(known.reason)) {
+            clearest = Some(failure);
         }
     }
-    Err(worst.unwrap_or_else(|| Failure::new(Reason::DnsFailure, Phase::Resolve)))
+    Err(clearest.unwrap_or_else(|| Failure::new(Reason::DnsFailure, Phase::Resolve)))
 }
 
 async fn open(traffic: &Traffic, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Before it connects: one that fails must be known as well.
+    // Before it connects: one that fails must be recorded as well.
     traffic.opened(&socket);
     socket.connect(address).await
 }
 
-fn telling(reason: Reason) -> u8 {
+fn clarity(reason: Reason) -> u8 {
     match reason {
         Reason::Internal => 3,
         Reason::ConnectRefused => 2,
@@ -157,12 +194,32 @@ fn telling(reason: Reason) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(10)
+    }
+
+    /// A socket that is closed with bytes it has not read is reset: here before the client writes its last message.
+    #[tokio::test]
+    async fn what_was_said_before_a_reset_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut client = LateWrites(client);
+        client.write_all(b"not read").await.unwrap();
+        server.write_all(b"refused").await.unwrap();
+        server.readable().await.unwrap();
+        drop(server);
+        client.0.ready(tokio::io::Interest::ERROR).await.unwrap();
+        client.write_all(b"too late").await.unwrap();
+        let mut said = [0; 7];
+        client.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"refused");
+        assert!(!matches!(client.read(&mut said).await, Ok(1..)), "and then the end");
     }
 
     #[tokio::test]

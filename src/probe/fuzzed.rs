@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::dial::Socket;
+use super::dial::{self, Socket};
 
 /// Any two-way byte stream.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -27,5 +27,5 @@ pub fn serve(network: impl FnMut() -> Stream + 'static) {
 
 /// A connection, where a target serves them.
 pub(super) fn connect() -> Option<Socket> {
-    NETWORK.with_borrow_mut(|served| served.as_mut().map(|network| Box::new(network()) as Socket))
+    NETWORK.with_borrow_mut(|served| served.as_mut().map(|network| dial::socket(network())))
 }

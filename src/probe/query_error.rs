@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 use super::diagnosis::driver;
 use super::diagnosis::server::{Stage, is_catch_all};
 use super::wire::Meter;
-use super::{Failure, Phase, Reason};
+use super::{Cause, Failure, Phase, Reason};
 use crate::redact::Redactor;
 
 /// The SQLSTATE for a connection that ended.
@@ -37,18 +37,23 @@ impl QueryError {
         QueryError { failure, response: None, unreadable: false }
     }
 
-    /// Whether the server sent an ErrorResponse and the session may go on.
+    /// Whether the session may go on.
     pub(super) fn is_survived(&self) -> bool {
         let is_fatal = |response: &DbError| {
             matches!(response.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
                 || matches!(response.severity(), "FATAL" | "PANIC")
         };
-        self.is_error_response() && !self.response.as_ref().is_some_and(is_fatal)
+        self.is_copy() || self.is_error_response() && !self.response.as_ref().is_some_and(is_fatal)
     }
 
     /// Whether the server sent an ErrorResponse.
     pub(super) fn is_error_response(&self) -> bool {
         self.response.is_some() || self.unreadable
+    }
+
+    /// Whether the query is a COPY: one to the client ends by itself.
+    pub(super) fn is_copy(&self) -> bool {
+        self.failure.cause == Some(Cause::CopyStatement)
     }
 
     /// The SQLSTATE of the ErrorResponse.

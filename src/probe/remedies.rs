@@ -30,6 +30,9 @@ causes! {
     ClientCertificateRequired "The server wants a client's certificate."
         "The server wants a client certificate. Add sslcert= and sslkey= to DATABASE_URL, with files that this \
          service can read and a certificate that the server's CA signed for this user";
+    ClientCertificateForApp "The app wants a client's certificate."
+        "The app asks for a client certificate, and sidepulse has none for it. Let SIDEPULSE_APP_URL name a port where \
+         none is asked for, or start uvicorn without --ssl-cert-reqs 2";
     ChannelBindingNotOffered "`channel_binding=require`, and the server offers none."
         "DATABASE_URL has channel_binding=require, but this server or pooler offers none (PgBouncer, md5, no TLS). \
          Take channel_binding out; sslmode=verify-full proves the server instead";
@@ -66,6 +69,9 @@ causes! {
     ResultTooLarge "More than 256 KiB came."
         "The query returned more than 256 KiB, and the rest was not read. Let SIDEPULSE_DATABASE_QUERY or the SQL \
          check return one small row, as SELECT 1 or SELECT EXISTS (...) do";
+    CopyStatement "The query is a COPY."
+        "The query is a COPY, and sidepulse neither reads nor sends its data. Let SIDEPULSE_DATABASE_QUERY or the SQL \
+         check be a SELECT that returns a row, such as SELECT 1 or SELECT EXISTS (...)";
     SupavisorUser "Supavisor cannot tell the project from the user."
         "Supabase's pooler does not know this project. Its user is postgres.PROJECT, not postgres, and its host names \
          the region: copy the pooler's connection string from the dashboard, under Connect";

@@ -165,24 +165,30 @@ impl Session {
         self.idle = match &read {
             Ok(()) => true,
             Err(error) if error.is_survived() => {
-                let rest = async {
-                    for _ in 0..MOST_ERRORS {
-                        match self.read(stream.as_mut()).await {
-                            Ok(()) => return true,
-                            Err(more) if more.is_error_response() => {}
-                            Err(_) => return false,
-                        }
-                    }
-                    false
-                };
-                timeout(GOODBYE, rest).await.unwrap_or(false)
+                let completed = self.response.completed.len();
+                let ended = timeout(GOODBYE, self.read_rest(stream)).await.unwrap_or(false);
+                self.response.completed.truncate(completed);
+                ended
             }
             Err(_) => false,
         };
         read
     }
 
-    /// Reads on, up to ReadyForQuery or the next ErrorResponse.
+    /// Reads what follows an error. True where it ends in ReadyForQuery.
+    async fn read_rest(&mut self, mut stream: Pin<&mut SimpleQueryStream>) -> bool {
+        let mut errors = 0;
+        loop {
+            match self.read(stream.as_mut()).await {
+                Ok(()) => return true,
+                Err(error) if error.is_copy() => {}
+                Err(error) if error.is_error_response() && errors < MOST_ERRORS => errors += 1,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Reads on, up to ReadyForQuery or the next error.
     async fn read(&mut self, mut stream: Pin<&mut SimpleQueryStream>) -> Result<(), QueryError> {
         let mut end = None;
         poll_fn(|cx| {

@@ -15,7 +15,7 @@ use super::Diagnosis;
 
 mod frames;
 
-use frames::{Frames, Passing};
+use frames::{Frames, MessagesSeen};
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
@@ -49,8 +49,7 @@ pub(crate) struct Seen {
     pub(crate) plaintext: bool,
     /// Why the TLS handshake failed, and text for the person on call.
     pub(crate) tls_failure: Option<(Diagnosis, String)>,
-    /// Of the messages.
-    messages: Passing,
+    messages: MessagesSeen,
 }
 
 impl Seen {
@@ -70,7 +69,12 @@ impl Seen {
         self.messages.offers_binding()
     }
 
-    /// The newest ReadyForQuery said that a transaction is open, or has failed.
+    /// The server began a COPY in its newest response.
+    pub(crate) fn copies(&self) -> bool {
+        self.messages.copy
+    }
+
+    /// The newest ReadyForQuery said that a transaction is open or has failed.
     pub(crate) fn in_transaction(&self) -> bool {
         matches!(self.messages.transaction, b'T' | b'E')
     }
@@ -224,17 +228,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    /// A server that has closed the connection may have said why: TLS 1.3 sends its alert about a client's certificate
-    /// after the handshake, and some poolers refuse a client before it has said a word. So a write that comes too late is
-    /// no error; what the server said is read next, or the end of the stream.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        use io::ErrorKind::{BrokenPipe, ConnectionReset};
-        match Pin::new(&mut self.inner).poll_write(cx, buf) {
-            Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
-                Poll::Ready(Ok(buf.len()))
-            }
-            other => other,
-        }
+        Pin::new(&mut self.inner).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(cx)
@@ -258,8 +253,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Decrypted<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
 
     fn rejection(opening: Opening, chunks: &[&[u8]]) -> Option<Rejection> {
@@ -278,25 +271,6 @@ mod tests {
     const AUTH_OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
     const READY: &[u8] = b"Z\0\0\0\x05I";
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
-
-    /// Closed with bytes that were never read, a socket is reset: here before the client has written its last message.
-    #[tokio::test]
-    async fn what_was_said_before_a_reset_is_read() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut server, _) = listener.accept().await.unwrap();
-        let mut wire = Wire::new(client, Opening::Plain, Meter::default());
-        wire.write_all(b"not read").await.unwrap();
-        server.write_all(b"E\0\0\0\x05\0").await.unwrap();
-        server.readable().await.unwrap();
-        drop(server);
-        wire.inner.ready(tokio::io::Interest::ERROR).await.unwrap();
-        wire.write_all(b"too late").await.unwrap();
-        let mut said = [0; 6];
-        wire.read_exact(&mut said).await.unwrap();
-        assert_eq!(&said, b"E\0\0\0\x05\0");
-        assert!(!matches!(wire.read(&mut said).await, Ok(1..)), "and then the end");
-    }
 
     #[test]
     fn the_answer_to_sslrequest() {
@@ -351,6 +325,19 @@ mod tests {
                 let seen = meter.seen();
                 assert_eq!((seen.awaits_login(), seen.in_transaction()), (awaits_login, in_transaction), "{bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_copy_is_known_until_the_next_response() {
+        const COPY_OUT: &[u8] = b"H\0\0\0\x09\0\0\x01\0\0";
+        let meter = Meter::default();
+        let mut wire = Wire::new((), Opening::Plain, meter.clone());
+        for (message, copies) in
+            [(AUTH_OK, false), (READY, false), (COPY_OUT, true), (b"c\0\0\0\x04", true), (READY, true), (READY, false)]
+        {
+            wire.inspect(message).unwrap();
+            assert_eq!(meter.seen().copies(), copies, "{message:?}");
         }
     }
 

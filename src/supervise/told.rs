@@ -17,7 +17,8 @@ impl<'a> Told<'a> {
     pub(super) fn new(command: &[OsString], environment: Variable<'a>) -> Self {
         // A shell's script is one argument.
         let texts = command.iter().map(|argument| argument.to_string_lossy());
-        let words = texts.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let bare = |word: &str| word.trim_matches([';', '&', '|', '(', ')']).to_owned();
+        let words = texts.flat_map(|text| text.split_whitespace().map(bare).collect::<Vec<_>>());
         Told { words: words.collect(), environment }
     }
 

@@ -84,6 +84,7 @@ fn each_refusal_of_a_login_has_its_reason() {
 fn each_failure_of_the_query_has_its_reason() {
     let postgres = Postgres::start_plain();
     postgres.admin("CREATE TABLE things (id int); CREATE TABLE secrets (id int); GRANT SELECT ON things TO probe");
+    postgres.admin("CREATE TABLE filled (id int); GRANT ALL ON filled TO probe");
     let holder = postgres.admin_session().unwrap();
     holder.sql("BEGIN; LOCK TABLE things").unwrap();
     let ask = |query, reason| Ask { what: query, url: postgres.url(), query, reason, attempts: 1 };
@@ -100,6 +101,11 @@ fn each_failure_of_the_query_has_its_reason() {
             ask("CREATE TABLE made (id int)", "query_failed"),
             ask("SELECT * FROM secrets", "access_denied"),
             ask("SELECT * FROM things", "lock_timeout"),
+            ask("COPY (SELECT 1) TO STDOUT", "unexpected_result"),
+            ask("COPY (SELECT repeat('x', 300000)) TO STDOUT", "unexpected_result"),
+            ask("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000)) TO STDOUT", "unexpected_result"),
+            // Not in a read-only transaction.
+            ask("COPY filled FROM STDIN", "query_failed"),
             ask("SELECT repeat('x', 300000)", "protocol_error"),
             ask("SELECT repeat('x', 1000) FROM generate_series(1, 1000)", "protocol_error"),
             ask("SELECT pg_terminate_backend(pg_backend_pid())", "shutting_down"),

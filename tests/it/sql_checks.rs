@@ -19,6 +19,7 @@ const CHECKS: &[(&str, &str, &str)] = &[
     ("no_row", "SELECT true WHERE false", "unexpected_result"),
     ("number", "SELECT 1", "unexpected_result"),
     ("text", "SELECT 'yes'", "unexpected_result"),
+    ("copy", "COPY (SELECT true FROM generate_series(1, 100)) TO STDOUT", "unexpected_result"),
     ("missing", "SELECT true FROM nowhere", "query_failed"),
     ("zero", "SELECT 1/0 = 1", "query_failed"),
     ("write", "CREATE TABLE made ()", "query_failed"),

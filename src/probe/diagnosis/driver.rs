@@ -37,6 +37,11 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         }
         return tell(diagnosis, Phase::Tls, &text);
     }
+    // The driver knows no COPY in a simple query.
+    if stage == Stage::Query && seen.copies() {
+        let diagnosis = Diagnosis { reason: Reason::UnexpectedResult, cause: Some(Cause::CopyStatement) };
+        return tell(diagnosis, phase, "the query is a COPY");
+    }
     if let Some(rejection) = seen.rejection {
         let (diagnosis, text) = match rejection {
             Rejection::NoTls => (Reason::TlsUnsupported.into(), "the server does not offer TLS"),

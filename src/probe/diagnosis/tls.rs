@@ -33,6 +33,8 @@ const ALERTS: [(&str, Cause); 8] = [
     ("alert unknown ca", Cause::ClientCertificateRequired),
     ("alert no application protocol", Cause::AlpnRefused),
 ];
+/// OpenSSL adds it to the text of every alert (`ssl/record/rec_layer_s3.c`).
+const ANY_ALERT: &str = "ssl alert number";
 const LOST: [&str; 3] = ["unexpected eof", "connection reset", "broken pipe"];
 /// The first bytes were those of another protocol.
 const NO_TLS: &str = "wrong version number";
@@ -45,19 +47,34 @@ pub(crate) fn diagnose(error: &native_tls::Error) -> Diagnosis {
 /// The same for the app, which may speak plain HTTP on its port.
 pub(crate) fn diagnose_app(error: &native_tls::Error) -> Diagnosis {
     let text = tls::chain(error);
-    match of_text(&text) {
-        failed if failed.cause.is_none() && text.contains(NO_TLS) => {
-            Diagnosis { cause: Some(Cause::PlainExpected), ..failed }
-        }
-        diagnosis => diagnosis,
+    let diagnosis = of_the_app(of_text(&text));
+    if diagnosis.cause.is_none() && text.contains(NO_TLS) {
+        return Diagnosis { cause: Some(Cause::PlainExpected), ..diagnosis };
     }
+    diagnosis
 }
 
-/// What the alert in an error's text means, if it names a cause.
+/// What an error's text means if it tells of a server's alert.
 pub(crate) fn alert(text: &str) -> Option<Diagnosis> {
     let text = text.to_ascii_lowercase();
-    let (_, cause) = ALERTS.iter().find(|(alert, _)| text.contains(alert))?;
-    Some(Diagnosis { reason: Reason::TlsFailed, cause: Some(*cause) })
+    let named = ALERTS.iter().find(|(alert, _)| text.contains(alert));
+    let diagnosis = Diagnosis { reason: Reason::TlsFailed, cause: named.map(|(_, cause)| *cause) };
+    (named.is_some() || text.contains(ANY_ALERT)).then_some(diagnosis)
+}
+
+/// The same for the app.
+pub(crate) fn alert_of_the_app(text: &str) -> Option<Diagnosis> {
+    alert(text).map(of_the_app)
+}
+
+/// No setting gives the app check a certificate.
+fn of_the_app(diagnosis: Diagnosis) -> Diagnosis {
+    match diagnosis.cause {
+        Some(Cause::ClientCertificateRequired) => {
+            Diagnosis { cause: Some(Cause::ClientCertificateForApp), ..diagnosis }
+        }
+        _ => diagnosis,
+    }
 }
 
 fn of_text(text: &str) -> Diagnosis {
@@ -136,6 +153,7 @@ mod tests {
                 None,
             ),
         ] {
+            assert_eq!(alert(text), Some(Diagnosis { reason: Reason::TlsFailed, cause }), "{text}");
             assert_eq!(of_text(text), Diagnosis { reason: Reason::TlsFailed, cause }, "{text}");
         }
         assert_eq!(alert("error communicating with the server"), None);

@@ -9,26 +9,30 @@ const LONGEST_ROW: usize = 0x3fff_ffff;
 /// The mechanism by which a server offers channel binding.
 const BINDING: &[u8] = b"SCRAM-SHA-256-PLUS\0";
 
-/// What the messages that passed so far tell.
+/// What is known from the messages that have passed so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Passing {
-    /// The newest one is AuthenticationSASLContinue, whole.
+pub(super) struct MessagesSeen {
+    /// The newest one is AuthenticationSASLContinue, and complete.
     pub(super) sasl_continued: bool,
     /// The status in the newest ReadyForQuery: `I`, `T` or `E`.
     pub(super) transaction: u8,
+    /// A COPY began in the newest response, in either direction.
+    pub(super) copy: bool,
+    /// The newest one is ReadyForQuery, which ends a response.
+    ready: bool,
     /// A row came.
     rows: bool,
-    /// So many bytes of [`BINDING`] matched; all of them where it is offered.
+    /// How many bytes of [`BINDING`] matched; all of them where it is offered.
     binding: usize,
 }
 
-impl Passing {
+impl MessagesSeen {
     /// The server offered channel binding.
     pub(super) fn offers_binding(self) -> bool {
         self.binding == BINDING.len()
     }
 
-    /// What it is when the server sends more than [`MOST_RECEIVED`].
+    /// Why a server that sends more than [`MOST_RECEIVED`] is rejected.
     pub(super) fn excess(self) -> Rejection {
         if self.rows && self.transaction != 0 { Rejection::ResultTooLarge } else { Rejection::NotPostgres }
     }
@@ -40,7 +44,7 @@ pub(super) struct Frames {
     header: [u8; FRAME + 4],
     have: usize,
     body_left: usize,
-    pub(super) passing: Passing,
+    pub(super) passing: MessagesSeen,
 }
 
 impl Frames {
@@ -75,7 +79,7 @@ impl Frames {
             let (body, rest) = bytes.split_at(self.body_left.min(bytes.len()));
             // AuthenticationSASL, code 10, lists mechanisms.
             if let [b'R', .., 0, 0, 0, 10] = self.header {
-                self.look_for_binding(body);
+                self.match_binding(body);
             }
             self.body_left -= body.len();
             bytes = rest;
@@ -84,25 +88,28 @@ impl Frames {
         Ok(())
     }
 
-    fn look_for_binding(&mut self, body: &[u8]) {
+    fn match_binding(&mut self, body: &[u8]) {
         for &byte in body {
             let matched = &mut self.passing.binding;
             match BINDING.get(*matched) {
                 None => return,
                 Some(&next) if next == byte => *matched += 1,
-                // No piece of the name but its first letter begins it anew.
+                // A mismatch can only begin the name again with its first letter.
                 Some(_) => *matched = usize::from(byte == BINDING[0]),
             }
         }
     }
 
-    /// Takes note of a message that is whole.
+    /// Records a message once it is complete.
     fn note(&mut self) {
         if self.body_left > 0 {
             return;
         }
         match self.header {
-            [b'Z', ..] => self.passing.transaction = self.header[FRAME],
+            [b'Z', ..] => {
+                self.passing.transaction = self.header[FRAME];
+                self.passing.ready = true;
+            }
             // AuthenticationSASLContinue is code 11.
             [b'R', .., 0, 0, 0, 11] => self.passing.sasl_continued = true,
             _ => {}
@@ -121,6 +128,10 @@ impl Frames {
         if !kind.is_ascii_alphanumeric() || !(4..=MOST_RECEIVED).contains(&length) {
             return Err(Rejection::NotPostgres);
         }
+        // CopyOutResponse, CopyInResponse, CopyBothResponse.
+        let copy = matches!(kind, b'H' | b'G' | b'W');
+        let new_response = std::mem::take(&mut self.passing.ready);
+        self.passing.copy = copy || self.passing.copy && !new_response;
         Ok(length - 4)
     }
 }

@@ -151,12 +151,20 @@ fn a_proxy_that_does_not_know_the_alpn() {
 
 #[test]
 fn a_server_that_requires_a_client_certificate() {
-    let proxy = TlsProxy::start(|builder| {
-        builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
-        builder.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();
-        builder.set_max_proto_version(Some(SslVersion::TLS1_3)).unwrap();
-    });
+    let wants_certificate = |version| {
+        TlsProxy::start(move |builder| {
+            builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+            builder.set_min_proto_version(Some(version)).unwrap();
+            builder.set_max_proto_version(Some(version)).unwrap();
+        })
+    };
+    // TLS 1.3 sends the alert after the handshake, in place of an answer.
+    let proxy = wants_certificate(SslVersion::TLS1_3);
     let check = database(Channel::Tls.url(proxy.url()));
     told(&check, "tls_failed", "sslcert=");
     assert_eq!(check["attempts"], 1, "the alert says it all: {check}");
+    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "asks for a client certificate");
+    // TLS 1.2 has no alert of its own for it.
+    let proxy = wants_certificate(SslVersion::TLS1_2);
+    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "handshake broke off");
 }

@@ -27,6 +27,13 @@ fn at(point: At, fault: Fault) -> Behaviour {
     Behaviour::fault(point, fault)
 }
 
+/// A query that is a COPY, as the server begins it (<https://www.postgresql.org/docs/current/protocol-message-formats.html>);
+/// then it sends nothing more.
+fn copied(name: &'static str, channel: Channel, response: &[u8]) -> Case {
+    let fault = Fault::Bytes(response.to_vec());
+    cured("COPY", case(name, channel, at(At::MidQuery, fault), ("unexpected_result", "query", 'C')))
+}
+
 /// Every row.
 pub(crate) fn cases() -> Vec<Case> {
     [before_login(), authentication(), before_ready(), refusals(), in_the_query()].into_iter().flatten().collect()
@@ -235,6 +242,10 @@ fn in_the_query() -> Vec<Case> {
         case("an unknown message", Tls, at(Query, Fault::Bytes(b"y\0\0\0\x04".to_vec())), QUERY_NONSENSE),
         case("a message out of place", Tls, at(Query, Fault::Bytes(b"R\0\0\0\x08\0\0\0\0".to_vec())), QUERY_NONSENSE),
         case("zero rows", Tls, Behaviour::good().rows(&[]), ("unexpected_result", "query", 'C')),
+        copied("rows of a COPY", Tls, b"H\0\0\0\x09\0\0\x01\0\0d\0\0\0\x061\nc\0\0\0\x04C\0\0\0\x0bCOPY 1\0"),
+        copied("a COPY that waits for rows", Plain, b"G\0\0\0\x09\0\0\x01\0\0"),
+        copied("a COPY that waits for rows", Tls, b"G\0\0\0\x09\0\0\x01\0\0"),
+        copied("a COPY both ways", Plain, b"W\0\0\0\x09\0\0\x01\0\0"),
         cured("more than 256 KiB", case("endless rows", Plain, at(MidQuery, Fault::EndlessRows), QUERY_NONSENSE)),
         cured("more than 256 KiB", case("endless rows", Tls, at(MidQuery, Fault::EndlessRows), QUERY_NONSENSE)),
         cured("neither PostgreSQL", case("notice flood", Plain, at(Query, Fault::EndlessNotices), QUERY_NONSENSE)),
