@@ -34,7 +34,7 @@ pub(crate) struct Copied {
     pub(crate) to: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     pub(crate) entrypoint: Option<Instruction>,
     pub(crate) command: Option<Instruction>,
@@ -46,20 +46,6 @@ pub(crate) struct Image {
     pub(crate) complete: bool,
     /// The app may be installed as a package.
     pub(crate) installs: bool,
-}
-
-impl Default for Image {
-    fn default() -> Image {
-        Image {
-            entrypoint: None,
-            command: None,
-            workdir: Some("/".into()),
-            variables: Vec::new(),
-            copies: Vec::new(),
-            complete: true,
-            installs: false,
-        }
-    }
 }
 
 impl Image {
@@ -100,7 +86,10 @@ pub(crate) fn read(text: &str) -> Option<Image> {
             let base = words.first().copied().unwrap_or_default();
             let name = if words.len() >= 3 { words[2].to_lowercase() } else { String::new() };
             let inherited = stages.iter().rev().find(|(known, _)| *known == base.to_lowercase());
-            let mut image = inherited.map(|(_, image)| image.clone()).unwrap_or_default();
+            let mut image = match inherited {
+                Some((_, image)) => image.clone(),
+                None => Image { workdir: Some("/".into()), complete: true, ..Image::default() },
+            };
             if stages.len() >= MOST_STAGES {
                 image.complete = false;
                 stages.pop();

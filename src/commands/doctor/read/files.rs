@@ -31,7 +31,7 @@ pub(crate) struct File {
 }
 
 /// What was read of `--backend DIR`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) dir: PathBuf,
     /// Names are relative to it, and nothing above it is read: the repository's root, else DIR.
@@ -67,9 +67,7 @@ impl Files {
         fs::read_dir(&dir).map_err(|error| format!("{shown} is not a directory that can be read: {}", error.kind()))?;
         let root = dir.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned);
         let base = root.clone().unwrap_or_else(|| dir.clone());
-        let ignored = Ignored::Unknown;
-        let (python, lower, settings, cuts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut files = Files { dir, base, python, lower, settings, ignored, cuts };
+        let mut files = Files { dir, base, ..Files::default() };
         let mut walk = Walk::default();
         walk.visit(&files.dir, 0);
         for above in files.above().skip(1) {

@@ -15,9 +15,10 @@ const LONGEST: Duration = Duration::from_secs(5);
 const ELSEWHERE: [&str; 5] =
     ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES"];
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Ignored {
     /// There is no repository, or git did not answer.
+    #[default]
     Unknown,
     Known(HashSet<PathBuf>),
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{Files, Unreadable};
-use super::lock;
+use super::lock::{self, Locked};
 use super::requirement::{self, Requirement};
 
 /// Other files that pin everything.
@@ -57,19 +57,14 @@ pub(crate) fn read(files: &Files) -> Installed {
 impl Installed {
     /// Whether a package of this name is installed, by itself or as an extra; `None` if not everything could be read.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
-        let is_it = |entry: &&Entry| {
-            !entry.constraint
-                && match &entry.asks {
-                    Requirement::Package { name: known, extras, .. } => {
-                        known == name || extras.iter().any(|extra| brings(extra, name))
-                    }
-                    Requirement::Url { name: Some(known), .. } | Requirement::LocalFile { name: known } => {
-                        known == name
-                    }
-                    _ => false,
-                }
+        let is_it = |asks: &Requirement| match asks {
+            Requirement::Package { name: known, extras, .. } => {
+                known == name || extras.iter().any(|extra| brings(extra, name))
+            }
+            Requirement::Url { name: Some(known), .. } | Requirement::LocalFile { name: known } => known == name,
+            _ => false,
         };
-        if self.entries.iter().any(|entry| is_it(&entry)) {
+        if self.entries.iter().any(|entry| !entry.constraint && is_it(&entry.asks)) {
             return Some(true);
         }
         (self.source.is_some() && self.pip_errors.is_empty() && self.left_out == 0).then_some(false)
@@ -78,35 +73,28 @@ impl Installed {
 
 /// `SQLAlchemy[postgresql-asyncpg]`, `databases[asyncpg]` (sqlalchemy's pyproject.toml).
 fn brings(extra: &str, name: &str) -> bool {
-    extra == name
-        || extra
-            .strip_prefix("postgresql-")
-            .is_some_and(|driver| driver == name || driver == "psycopg2binary" && name == "psycopg2-binary")
+    let driver = extra.strip_prefix("postgresql-").unwrap_or(extra);
+    driver == name || extra == "postgresql-psycopg2binary" && name == "psycopg2-binary"
 }
 
 fn locked(files: &Files, path: &Path) -> Installed {
     let file = files.name_of(path);
     let mut installed = Installed { source: Some(file.clone()), ..Installed::default() };
-    match files.file(path) {
-        Ok(lock) if file.ends_with("Pipfile.lock") => {
-            let json: serde_json::Value = serde_json::from_str(&lock.text).unwrap_or_default();
-            for (name, package) in json["default"].as_object().into_iter().flatten() {
-                let version = package["version"].as_str().map(|version| version.trim_start_matches('=').to_owned());
-                let asks =
-                    Requirement::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: false };
-                installed.entries.push(Entry { file: file.clone(), line: 1, asks, constraint: false });
-            }
+    let lock = match files.file(path) {
+        Ok(lock) => lock,
+        Err(Unreadable::Missing) => return installed,
+        Err(Unreadable::Unfit(what)) => {
+            installed.pip_errors.push(PipError { file, line: None, what });
+            return installed;
         }
-        Ok(lock) => {
-            for (line, name, version) in lock::packages(&lock.text) {
-                let version = Some(version.to_owned());
-                let asks =
-                    Requirement::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: true };
-                installed.entries.push(Entry { file: file.clone(), line, asks, constraint: false });
-            }
-        }
-        Err(Unreadable::Missing) => {}
-        Err(Unreadable::Unfit(what)) => installed.pip_errors.push(PipError { file, line: None, what }),
+    };
+    let is_pipfile = file.ends_with("Pipfile.lock");
+    let packages = if is_pipfile { lock::of_pipfile(&lock.text) } else { lock::packages(&lock.text) };
+    for Locked { line, name, version } in packages {
+        // A lock file may have one version for each platform.
+        let marked = !is_pipfile;
+        let asks = Requirement::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked };
+        installed.entries.push(Entry { file: file.clone(), line, asks, constraint: false });
     }
     installed
 }
