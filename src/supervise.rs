@@ -33,6 +33,8 @@ use child::Child;
 use course::{Action, Course, Rest, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
+/// The exit code of a command that cannot be right.
+const BAD_USAGE: u8 = 2;
 /// A shell that is still running this long after the signal is waiting for its command, which did not get the signal.
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
@@ -44,13 +46,13 @@ pub(crate) async fn run(
     mut signals: Signals,
     log: Log,
 ) -> ExitCode {
-    let refuse = |(code, why): (u8, String)| {
+    let refuse = |code: u8, why: String| {
         log.line(Level::Error, "stopped", why).send();
         ExitCode::from(code)
     };
     let variable = |name: &str| environment(name)?.text;
-    if let Err(fault) = command::check_ports(&command, &config, &variable) {
-        return refuse(fault);
+    if let Err(why) = command::check_ports(&command, &config, &variable) {
+        return refuse(BAD_USAGE, why);
     }
     warn_of_short_draining(&config, &log);
     if let Some(warning) = request_limit::warning(&command, config.app.interval, &variable) {
@@ -58,7 +60,7 @@ pub(crate) async fn run(
     }
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
-        Err(error) => return refuse((1, error.to_string())),
+        Err(error) => return refuse(1, error.to_string()),
     };
     if let Some(signal) = signals.received_stop().await {
         log.line(Level::Info, "stopped", format!("{} came before CMD was started", signal_name(signal))).send();
@@ -69,7 +71,7 @@ pub(crate) async fn run(
     let name = command::name(&command);
     let child = match command::start(&command, &config, leads) {
         Ok(process) => Child::new(process, leads),
-        Err(fault) => return refuse(fault),
+        Err((code, why)) => return refuse(code, why),
     };
     let started = format!("started {name} as process {}, with PORT={}", child.pid(), config.child.app_port);
     log.line(Level::Info, "child_started", started).send();
