@@ -151,7 +151,7 @@ impl Supervisor {
         let mut event = Event::Signal(SignalEvent::ChildEnded);
         loop {
             match self.take(event) {
-                Ok(step) => self.perform(step),
+                Ok(action) => self.perform(action),
                 Err(code) => return code,
             }
             let rest = if self.course.has_ended() { self.child.rest() } else { Rest::Nobody };
@@ -166,8 +166,8 @@ impl Supervisor {
         }
     }
 
-    fn perform(&mut self, step: Action) {
-        match step {
+    fn perform(&mut self, action: Action) {
+        match action {
             Action::Wait => {}
             Action::Send(signal) => {
                 if matches!(signal, Signal::TERM | Signal::INT) {
@@ -238,11 +238,11 @@ impl Supervisor {
             self.child.note_asked(signal);
         }
         let was_running = self.course.is_running();
-        let step = self.course.stop(signal, already_sent, now);
+        let action = self.course.stop(signal, already_sent, now);
         // Before anything is logged: no new traffic should arrive from here on.
         self.process.draining.store(true, Ordering::Relaxed);
         let (stop, name) = (signal_name(received.number), &self.name);
-        let said = match step {
+        let said = match action {
             Action::Kill => format!("{stop} again: {name} is killed"),
             _ if !was_running => format!("{stop}: {name} is being stopped already"),
             Action::Wait if already_sent => format!("{stop}: readiness is red from now on; the terminal told {name}"),
@@ -252,7 +252,7 @@ impl Supervisor {
             }
         };
         self.log.line(Level::Info, "draining", said).send();
-        step
+        action
     }
 
     fn tell_failure(&self, signal: Signal, sent: Result<(), Errno>) {
@@ -267,9 +267,9 @@ impl Supervisor {
             Ok(None) => Ok(self.course.orphaned()),
             Ok(Some(how)) => {
                 self.process.draining.store(true, Ordering::Relaxed);
-                let step = self.course.end(how, now);
+                let action = self.course.end(how, now);
                 self.tell_the_end();
-                Ok(step)
+                Ok(action)
             }
             Err(error) => {
                 let what = format!("how {} ended cannot be learned: {error}", self.name);
@@ -303,7 +303,7 @@ impl Supervisor {
         let Some((silent, reason)) = self.silence.judge(found, now) else { return Action::Wait };
         let silent = format_duration(Duration::from_secs(silent.as_secs()));
         let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
-        let (step, consequence) = match self.settings.on_unresponsive {
+        let (action, consequence) = match self.settings.on_unresponsive {
             OnUnresponsive::Exit => {
                 self.process.draining.store(true, Ordering::Relaxed);
                 (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
@@ -312,7 +312,7 @@ impl Supervisor {
         };
         let line = self.log.line(Level::Error, "warning", format!("{what}: {consequence}")).field("check", "app");
         line.field("reason", reason.as_str()).send();
-        step
+        action
     }
 }
 
