@@ -62,11 +62,12 @@ pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Va
             && told.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
     });
     if let Some((server, _, variable)) = own_by_variable {
+        let option = if *server == "gunicorn" { "--bind '0.0.0.0:$PORT'" } else { "--port '$PORT'" };
         return Err((
             2,
             format!(
-                "{variable}: it names port {own}, which is sidepulse's own, and {server} would take it; e.g. leave it out \
-                 and write sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'; it becomes the app's port, {app}"
+                "{variable}: it names port {own}, which is sidepulse's own, and {server} would take it. Leave it out, and \
+                 give CMD {option}, which becomes the app's port, {app}"
             ),
         ));
     }
