@@ -166,5 +166,5 @@ fn a_server_that_requires_a_client_certificate() {
     told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "asks for a client certificate");
     // TLS 1.2 has no alert of its own for it.
     let proxy = wants_certificate(SslVersion::TLS1_2);
-    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "handshake broke off");
+    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "handshake with the app broke off");
 }
