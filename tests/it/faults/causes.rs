@@ -85,11 +85,11 @@ fn a_url_without_a_password() {
 fn a_certificate_that_is_not_trusted() {
     let authority = Authority::new();
     for (certificate, remedy) in [
-        (authority.issue(&Claims::expired()), "has ended, or has not begun"),
-        (authority.issue(&Claims::not_yet_valid()), "has ended, or has not begun"),
+        (authority.issue(&Claims::expired()), "has expired or is not valid yet"),
+        (authority.issue(&Claims::not_yet_valid()), "has expired or is not valid yet"),
         (authority.issue(&Claims::wrong_name()), "made for another name"),
-        (Authority::new().issue(&Claims::right()), "Nobody that is trusted"),
-        (ServerCertificate::self_signed(&Claims::right()), "Nobody that is trusted"),
+        (Authority::new().issue(&Claims::right()), "No CA that is trusted"),
+        (ServerCertificate::self_signed(&Claims::right()), "No CA that is trusted"),
     ] {
         let fake = FakePostgres::start_tls(&certificate, [Behaviour::good()]);
         let url = fake.url().param("sslmode", "verify-full").param("sslrootcert", authority.root_file());
@@ -142,7 +142,7 @@ fn a_proxy_that_does_not_know_the_alpn() {
         builder.set_alpn_select_callback(|_, offered| select_next_proto(KNOWN, offered).ok_or(AlpnError::ALERT_FATAL));
     });
     let direct = database(Channel::Direct.url(proxy.url()));
-    told(&direct, "tls_failed", "Take sslnegotiation out");
+    told(&direct, "tls_failed", "Remove sslnegotiation");
     assert_eq!(direct["attempts"], 1, "the alert says it all: {direct}");
     // Without direct negotiation no ALPN is offered, and the handshake passes.
     let asked = database(Channel::Tls.url(proxy.url()));
