@@ -14,7 +14,7 @@ use sidepulse_fuzz::script::Conversation;
 use sidepulse_fuzz::world::{run, runtime};
 use tokio::runtime::Runtime;
 
-/// Not in any answer: nothing of a response's text may be shown.
+/// Part of the responses: nothing of their text may be shown.
 const TOKEN: &str = "Zq7XwKv9";
 const CHECK: Duration = Duration::from_secs(1);
 

@@ -1,5 +1,5 @@
-//! One file of a backend, read as if it were of every kind: no panic, no recursion without an end, and no input that
-//! takes long (fuzz/run gives each ten seconds).
+//! One file of a backend, read as if it were of every kind: no panic, no endless recursion, and no input that takes long
+//! (fuzz/run gives each ten seconds).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
