@@ -1,4 +1,4 @@
-//! The floor: the least that a hyper server can do, an `ok` to everything, with the limits that sidepulse sets.
+//! The floor: the least that a hyper server can do. It answers `ok` to everything, with the limits that sidepulse sets.
 //! Usage: floor PORT
 
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! The least that a deep check can cost: tokio-postgres alone. Connect, TLS, SCRAM, the check's own message, goodbye.
+//! The least that a deep check can cost: tokio-postgres alone. Connect, TLS, SCRAM, the check's own message, Terminate.
 //!
 //! Usage: raw once | every MILLISECONDS | beside PAIRS, then URL ROOT. The URL is one that tokio-postgres understands,
 //! ROOT the file of the server's root certificate. `beside` makes PAIRS of one raw check and one of sidepulse's, in
@@ -44,13 +44,13 @@ impl Raw {
     }
 }
 
-/// The same server, as sidepulse is told of it.
+/// The same server, as sidepulse is configured with it.
 fn probe(url: &str, root: &str) -> Fallible<DeepCheck> {
     let (host, _) = url.split_once('?').unwrap_or((url, ""));
     Ok(DeepCheck::new(&format!("{host}?sslmode=verify-full&sslrootcert={root}"))?)
 }
 
-/// Of this thread, as the scheduler counts it.
+/// CPU time of this thread, as the scheduler counts it.
 fn cpu_time() -> Fallible<f64> {
     let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(nanoseconds.split(' ').next().unwrap_or_default().parse::<f64>()? / 1e3)
@@ -68,7 +68,7 @@ async fn beside(pairs: usize, raw: &Raw, probe: &mut DeepCheck) -> Fallible<()> 
     raw.check().await?;
     probe.run().await?;
     for i in 0..pairs {
-        // Whoever comes second finds warmer caches: they take turns.
+        // The second finds warmer caches, so they take turns.
         let (one, other);
         if i % 2 == 0 {
             one = timed(raw.check()).await?;
@@ -100,6 +100,6 @@ async fn work(arguments: &[&str]) -> Fallible<()> {
 fn main() -> Fallible<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // As sidepulse's: one thread.
+    // One thread, as in sidepulse.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(&arguments))
 }

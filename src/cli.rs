@@ -65,9 +65,12 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Parses the arguments. `--help`, `--version` and bad usage end the program here, with 0, 0 and 2.
-    pub fn parse() -> CommandLine {
-        CommandLine::of(&command().get_matches())
+    /// Parses the arguments.
+    ///
+    /// # Errors
+    /// What to print instead of doing anything: the text of `--help` or `--version`, or what is wrong with the usage.
+    pub fn parse() -> Result<CommandLine, clap::Error> {
+        command().try_get_matches().map(|all| CommandLine::of(&all))
     }
 
     fn of(all: &ArgMatches) -> CommandLine {

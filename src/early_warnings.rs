@@ -35,32 +35,69 @@ const MOST_MISSED: u32 = 2;
 pub(crate) const ALL: [Reason; 4] =
     [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait, Reason::StorageScarce];
 
+/// A server behind a balancer from which so many readings in a row did not come is no longer there.
+const MOST_ELSEWHERE: u32 = 10;
+
 /// What the readings so far call for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EarlyWarnings {
-    newest: Option<Vitals>,
-    seen: Vec<Reason>,
-    standing: Vec<Reason>,
+    /// Those that answer under the one name, behind a balancer several; the newest reading's is the last.
+    servers: Vec<Server>,
+    /// When the server of the next reading was started, as it says.
+    started: Option<String>,
     /// Readings in a row that failed.
     missed: u32,
+}
+
+/// What the readings of one server call for.
+#[derive(Clone, Debug)]
+struct Server {
+    started: Option<String>,
+    newest: Vitals,
+    seen: Vec<Reason>,
+    standing: Vec<Reason>,
+    /// Readings of others since.
+    elsewhere: u32,
 }
 
 impl EarlyWarnings {
     /// Of one reading alone, for the person who asks now.
     pub(crate) fn of_one_reading(vitals: Vitals, warn_at: &WarnAt) -> Self {
         let seen = seen(&vitals, warn_at);
-        EarlyWarnings { newest: Some(vitals), standing: seen.clone(), seen, missed: 0 }
+        let server = Server { started: None, newest: vitals, standing: seen.clone(), seen, elsewhere: 0 };
+        EarlyWarnings { servers: vec![server], ..EarlyWarnings::default() }
+    }
+
+    /// The next readings are of the server that was started then. One that was started after all that are known is one of
+    /// them, restarted: what is known of them no longer holds. Another one is behind the same balancer.
+    pub(crate) fn of_server(&mut self, started: &str) {
+        if self.started.as_deref() == Some(started) {
+            return;
+        }
+        self.started = Some(started.to_owned());
+        let time = |text: &str| text.parse::<f64>().ok();
+        let is_later = |known: &Server| known.started.as_deref().and_then(time) < time(started);
+        if self.servers.iter().all(is_later) {
+            self.servers.clear();
+        }
     }
 
     /// Takes in a reading. Not every one has the size: what was known of it stands until the next that has.
     pub(crate) fn take(&mut self, mut vitals: Vitals, warn_at: &WarnAt) {
+        let at = self.servers.iter().position(|server| server.started == self.started);
+        let before = at.map(|at| self.servers.remove(at));
         if vitals.stored.is_none() && vitals.storage_limit.is_some() {
-            vitals.stored = self.newest.as_ref().and_then(|known| known.stored);
+            vitals.stored = before.as_ref().and_then(|before| before.newest.stored);
         }
         let seen = seen(&vitals, warn_at);
-        self.standing = seen.iter().copied().filter(|reason| self.seen.contains(reason)).collect();
-        self.seen = seen;
-        self.newest = Some(vitals);
+        let seen_before = |reason: &Reason| before.as_ref().is_some_and(|before| before.seen.contains(reason));
+        let standing = seen.iter().copied().filter(seen_before).collect();
+        for server in &mut self.servers {
+            server.elsewhere += 1;
+        }
+        self.servers.retain(|server| server.elsewhere < MOST_ELSEWHERE);
+        let started = self.started.clone();
+        self.servers.push(Server { started, newest: vitals, seen, standing, elsewhere: 0 });
         self.missed = 0;
     }
 
@@ -72,19 +109,21 @@ impl EarlyWarnings {
         }
     }
 
-    /// Forgets everything: the server was restarted, or does not answer any more.
+    /// Forgets everything: the server does not answer any more.
     pub(crate) fn forget(&mut self) {
         *self = EarlyWarnings::default();
     }
 
-    /// The newest reading.
+    /// The newest reading of the server that is warned of, else of any.
     pub(crate) fn vitals(&self) -> Option<&Vitals> {
-        self.newest.as_ref()
+        let mut newest_first = self.servers.iter().rev();
+        let warned_of = newest_first.clone().find(|server| !server.standing.is_empty());
+        warned_of.or_else(|| newest_first.next()).map(|server| &server.newest)
     }
 
-    /// Whether two readings in a row call for it.
+    /// Whether two readings in a row of one server call for it.
     pub(crate) fn shows(&self, warning: Reason) -> bool {
-        self.standing.contains(&warning)
+        self.servers.iter().any(|server| server.standing.contains(&warning))
     }
 }
 
@@ -199,6 +238,51 @@ mod tests {
         assert!(warnings.shows(Reason::ConnectionsScarce), "one reading that failed");
         warnings.miss();
         assert!(!warnings.shows(Reason::ConnectionsScarce) && warnings.vitals().is_none());
+    }
+
+    /// Readings in order: whose, and how many of its 20 sessions are used. What shows after the last.
+    fn after(readings: &[(&str, u64)]) -> (bool, Option<u64>) {
+        let mut warnings = EarlyWarnings::default();
+        for (server, used) in readings {
+            warnings.of_server(server);
+            warnings.take(with_room(20, *used), &WarnAt::default());
+        }
+        let used = warnings.vitals().and_then(|vitals| vitals.room).map(|room| room.used);
+        (warnings.shows(Reason::ConnectionsScarce), used)
+    }
+
+    #[test]
+    fn behind_a_balancer_each_server_is_judged_by_its_own_readings() {
+        let (calm, full) = (("100.5", 3), ("99.25", 19));
+        // Whichever comes first, and however they alternate: two readings of the full one, and the numbers are its own.
+        for readings in [
+            &[calm, full, calm, full][..],
+            &[full, calm, full, calm, full],
+            &[calm, calm, full, calm, calm, full, calm],
+        ] {
+            assert_eq!(after(readings), (true, Some(19)), "{readings:?}");
+        }
+        // One of each is not two in a row, and a full one that is calm again is not warned of, whatever the other says.
+        assert_eq!(after(&[calm, full, calm, calm]), (false, Some(3)));
+        assert_eq!(after(&[full, full, calm, ("99.25", 3), calm]), (false, Some(3)));
+        assert_eq!(after(&[full, ("100.5", 19)]), (false, Some(19)), "the second is a server that was started later");
+        // It has left the balancer.
+        let gone: Vec<_> = [full; 2].into_iter().chain([calm; 2]).chain([full; 2]).chain([calm; 10]).collect();
+        assert_eq!(after(&gone), (false, Some(3)));
+    }
+
+    #[test]
+    fn a_server_that_was_restarted_is_another() {
+        assert_eq!(after(&[("99", 19), ("99", 19), ("100", 3)]), (false, Some(3)));
+        assert_eq!(after(&[("99", 19), ("100", 19)]), (false, Some(19)), "the first reading of the new one");
+        assert_eq!(after(&[("99", 19), ("100", 19), ("100", 19)]), (true, Some(19)));
+        let mut warnings = EarlyWarnings::default();
+        let asked = Vitals { stored: Some(95), storage_limit: Some(100), ..Vitals::default() };
+        for (server, stored) in [("100", Some(95)), ("99", None)] {
+            warnings.of_server(server);
+            warnings.take(Vitals { stored, ..asked.clone() }, &WarnAt::default());
+        }
+        assert_eq!(warnings.vitals().and_then(|vitals| vitals.stored), None, "the size of another server");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use sidepulse::cli::{CommandLine, Only, Task};
-use sidepulse::commands::{check, doctor, ping};
+use sidepulse::commands::{self, check, doctor, ping};
 use sidepulse::config::{self, BadSetting, Config, Lookup, Need};
 use sidepulse::lifecycle::{self, Signals};
 use sidepulse::log::{Level, Log};
@@ -14,7 +14,10 @@ const BAD_CONFIGURATION: u8 = 2;
 
 #[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
 fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let line = match CommandLine::parse() {
+        Ok(line) => line,
+        Err(instead) => return commands::usage(&instead),
+    };
     let lookup = |variable: &str| line.lookup(variable, |name| std::env::var_os(name));
     let held = if matches!(line.task, Task::Run { .. }) { lifecycle::hold_terminal_signals() } else { Ok(()) };
     let log = Log::start(config::log_settings(&lookup));
@@ -37,7 +40,7 @@ async fn perform(task: Task, lookup: Lookup<'_>, log: &Log) -> ExitCode {
             Err(code) => code,
         },
         Task::Run { command } => match prepare(Signals::listen_with_child, lookup, log) {
-            Ok((config, signals)) => supervise::run(config, command, signals, log.clone()).await,
+            Ok((config, signals)) => supervise::run(config, command, lookup, signals, log.clone()).await,
             Err(code) => code,
         },
         Task::Check { wait, only, json } => {

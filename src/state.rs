@@ -229,6 +229,9 @@ impl Deep {
         if facts.version.is_some() {
             self.server_version.clone_from(&facts.version);
         }
+        if let Some(started) = &facts.started {
+            self.early.of_server(started);
+        }
     }
 
     /// The database check, then the SQL checks.

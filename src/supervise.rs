@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::{AppSettings, ChildSettings, Config, OnUnresponsive};
+use crate::config::{AppSettings, ChildSettings, Config, Lookup, OnUnresponsive};
 use crate::lifecycle::{self, Came, Daemon, Heard, Signals, code_of, signal_name};
 use crate::log::{Level, Log};
 use crate::probe::app::AppProbe;
@@ -27,6 +27,7 @@ mod course;
 mod processes;
 mod request_limit;
 mod silence;
+mod told;
 
 use child::Child;
 use course::{Action, Course, Rest, Times};
@@ -35,17 +36,24 @@ use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 /// A shell that has not ended this long after the signal is waiting for its command, which did not get the signal.
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
-/// Serves, with CMD as the child. Ends when the child does.
-pub async fn run(config: Config, command: Vec<OsString>, mut signals: Signals, log: Log) -> ExitCode {
+/// Serves, with CMD as the child. Ends when the child does. `environment` is what CMD inherits.
+pub async fn run(
+    config: Config,
+    command: Vec<OsString>,
+    environment: Lookup<'_>,
+    mut signals: Signals,
+    log: Log,
+) -> ExitCode {
     let refuse = |(code, why): (u8, String)| {
         log.line(Level::Error, "stopped", why).send();
         ExitCode::from(code)
     };
-    if let Err(fault) = command::check_ports(&command, &config) {
+    let variable = |name: &str| environment(name)?.text;
+    if let Err(fault) = command::check_ports(&command, &config, &variable) {
         return refuse(fault);
     }
     warn_of_short_draining(&config, &log);
-    if let Some(warning) = request_limit::warning(&command, config.app.interval) {
+    if let Some(warning) = request_limit::warning(&command, config.app.interval, &variable) {
         log.warning(warning);
     }
     let daemon = match Daemon::start(&config, &log) {

@@ -66,7 +66,11 @@ impl DeepCheck {
     /// # Errors
     /// Why it failed.
     pub async fn run(&mut self) -> Result<(), String> {
-        self.probe.check().await.query.result.map_err(|failure| format!("{failure:?}"))
+        let report = self.probe.check().await;
+        if let Some(started) = report.facts.and_then(|facts| facts.started) {
+            self.warnings.of_server(&started);
+        }
+        report.query.result.map_err(|failure| format!("{failure:?}"))
     }
 
     /// Reads the vitals in the session of a check that passed; `None` where it is not time, or the settings switch them off.

@@ -49,25 +49,35 @@ need_packages() {
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
     done
     [ ${#missing[@]} -eq 0 ] && return
-    local as_root=()
+    command -v apt-get >/dev/null ||
+        die "this machine has no apt-get, which installs what is missing on Debian and Ubuntu: ${missing[*]}"
+    local as_root=() by_hand="As root, then start this again:
+  apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     if [ "$(id -u)" -ne 0 ]; then
         as_root=(sudo)
-        command -v sudo >/dev/null ||
-            die "these Debian packages are missing and cannot be installed without root or sudo: ${missing[*]}"
-        # With a terminal sudo may ask for a password, now and not behind a progress line.
-        sudo -n true 2>/dev/null || { [ -t 0 ] && say "sudo, to install: ${missing[*]}" && sudo -v; } ||
-            die "sudo wants a password; without a terminal, install these by hand: apt-get install ${missing[*]}"
+        command -v sudo >/dev/null || die "Debian packages are missing, and there is no sudo to install them. $by_hand"
+        if ! sudo -n true 2>/dev/null; then
+            [ -t 0 ] || die "Debian packages are missing, and without a terminal sudo cannot ask for a password. $by_hand"
+            # Now, and not behind a progress line.
+            say "sudo, to install: ${missing[*]}"
+            sudo -v || die "Debian packages are missing, and sudo refuses to install them. $by_hand"
+        fi
     fi
     say "installing: ${missing[*]}"
-    # RUNLEVEL=1: a package that brings a service does not start it.
-    local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get)
+    # RUNLEVEL=1: a package that brings a service does not start it. What apt-get writes is for every user to read.
+    local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 sh -c 'umask 022 && exec apt-get "$@"' apt-get)
     { watched "$cache/apt.log" "${install[@]}" update &&
         watched "$cache/apt.log" "${install[@]}" install -y --no-install-recommends "${missing[@]}"; } ||
         die "apt-get failed: ${missing[*]}"
 }
 
 need_cargo() {
-    command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain, 1.88 or newer (https://rustup.rs)"
+    local needed found
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    found=$(cargo --version 2>/dev/null | cut -d' ' -f2) || true
+    [ -n "$found" ] || die "cargo is missing: install a Rust toolchain, $needed or newer (https://rustup.rs)"
+    printf '%s\n' "$needed" "$found" | sort -CV ||
+        die "cargo $found is too old: install a Rust toolchain, $needed or newer (https://rustup.rs)"
 }
 
 # need_cargo_tool NAME VERSION: a command of cargo's, in exactly this version, kept beside the project. Built without
@@ -86,6 +96,7 @@ need_cargo_tool() {
 check_supply_chain() {
     need_cargo_tool cargo-deny "$CARGO_DENY"
     local checks=(bans licenses sources)
+    say "fetching the database of advisories (a minute at the most)"
     if timeout 60 cargo deny --locked --log-level off fetch db >/dev/null 2>&1; then
         checks+=(advisories)
     else

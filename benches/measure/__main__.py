@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.section) - SECTIONS.keys():
         parser.error(f"no such section: {', '.join(unknown)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by the way that ends what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     raise_file_limit()
     table = Table()
     table.title(machine())

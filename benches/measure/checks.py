@@ -1,4 +1,4 @@
-"""A deep check beside raw tokio-postgres: in one process, check by check, and as one-shot commands."""
+"""A deep check compared with raw tokio-postgres: in one process, check by check, and as one-shot commands."""
 
 import subprocess
 import time
@@ -34,7 +34,7 @@ def in_one_process(table: Table, postgres: Postgres) -> None:
 
 
 def one_shot(table: Table, postgres: Postgres) -> None:
-    """The whole life of a process. `check` makes the certificate's handshake as well: a second connection."""
+    """The whole life of a process. `check` also makes a second connection, the handshake for the certificate."""
     raw = [servers.RAW, "once", postgres.driver_url, postgres.certificate]
     check = [servers.SIDEPULSE, "check", "--only", "database"]
     times = []

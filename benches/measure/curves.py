@@ -1,4 +1,4 @@
-"""What more work costs: SQL checks, scrapes, idle clients. A cost may grow as the work grows, never faster."""
+"""What more work costs: SQL checks, scrapes, idle clients. A cost may grow with the work, never faster."""
 
 import re
 import time
@@ -16,7 +16,7 @@ IDLE_CLIENTS = (1, 10, 100, 1000, 5000)
 IDLE_SECONDS = 5  # sidepulse closes a silent connection after 80
 MEGABYTES = ["RSS MB", "anonymous", "PSS"]
 FRESH = 1.1  # the metrics are encoded once a second
-# Of one step of a curve, over the growth of the work; above 1 is noise, or the beginning of a cliff.
+# Growth of the cost over growth of the work in one step of a curve; above 1 is noise, or the edge of a cliff.
 NO_CLIFF = at_most(1.25)
 
 
@@ -32,18 +32,18 @@ def megabytes(of: Memory) -> list[str]:
 
 
 def steepest(work: tuple[int, ...], cost: list[float]) -> float:
-    """The worst step: how much more of the cost for how much more work."""
+    """The worst step: growth of the cost over growth of the work."""
     steps = zip(work, work[1:], cost, cost[1:], strict=False)
     return max((later / earlier) / (more / less) for less, more, earlier, later in steps)
 
 
 def flatness(cost: list[float]) -> float:
-    """The worst of the curve over its first point."""
+    """The curve's worst point over its first."""
     return max(cost) / cost[0]
 
 
 def _sum(metrics: str, name: str) -> float:
-    """Over all its series; those of SQL checks and of the database, not of the app."""
+    """The sum over all its series, those of SQL checks and of the database, not of the app."""
     found = re.findall(rf"^{name}{{([^}}]*)}} (\S+)$", metrics, re.M)
     return sum(float(value) for labels, value in found if 'check="app"' not in labels)
 
@@ -88,7 +88,7 @@ def sql_checks(table: Table, postgres: Postgres) -> None:
 
 
 def scrapes(table: Table, postgres: Postgres) -> None:
-    """With a slow client; the figures of bare hyper with the same client stand beside."""
+    """With a slow client, beside the figures of bare hyper with the same client."""
     table.title("1 to 1,000 scrapes a second")
     rows, cpus, tails = [], [], []
     with (
@@ -110,7 +110,7 @@ def scrapes(table: Table, postgres: Postgres) -> None:
 
 
 def idle_clients(table: Table, postgres: Postgres) -> None:
-    """Above its limit of 512 (fewer where it may open fewer files) sidepulse closes the quietest: the curve ends."""
+    """Above its limit of 512 (less where it may open fewer files) sidepulse closes the quietest: the curve ends."""
     table.title("1 to 5,000 idle clients")
     rows, memories, tails = [], [], []
     with servers.floor().running() as app:

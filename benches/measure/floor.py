@@ -1,4 +1,4 @@
-"""sidepulse beside the least that hyper can do: requests, start, memory, and the CPU of an hour."""
+"""sidepulse compared with a minimal hyper server: requests, start, memory, and the CPU of an hour."""
 
 import time
 from contextlib import ExitStack
@@ -35,7 +35,7 @@ def measure(table: Table, postgres: Postgres) -> None:
 
 
 def start(table: Table, postgres: Postgres) -> None:
-    """Fork, exec and polling included."""
+    """Including fork, exec and polling."""
     times: dict[str, list[float]] = {}
     for _ in range(STARTS):
         for server in (servers.floor(), servers.sidepulse(1, postgres.url, "/livez")):
@@ -48,7 +48,7 @@ def start(table: Table, postgres: Postgres) -> None:
 
 
 def requests(table: Table, floor: Server, sidepulse: Server, connections: int) -> None:
-    """In turn, so that a machine whose speed drifts slows both alike; medians of the ratios of each pair."""
+    """In turn, so that a machine whose speed drifts slows both alike; the median of the ratios of the pairs."""
     pairs: list[tuple[Load, Load]] = []
     for _ in range(ROUNDS):
         least = floor.load(connections)
@@ -68,7 +68,7 @@ def requests(table: Table, floor: Server, sidepulse: Server, connections: int) -
 
 def back_to_back(table: Table, postgres: Postgres) -> None:
     """/readyz without checks, with deep checks as fast as allowed, and with the same checks made by another process:
-    what those cost the machine, PostgreSQL's share included, is not sidepulse's cost."""
+    what those cost the machine, including PostgreSQL's share, is not sidepulse's cost."""
     off, on, beside = [], [], []
     every = "100"
     with servers.floor().running() as app:
@@ -136,7 +136,7 @@ def probing(server: Server) -> Memory:
 
 
 def a_million(server: Server) -> tuple[int, Memory]:
-    """How many requests it became, and the memory after them."""
+    """How many requests there were, and the memory after them."""
     count = 0
     while count < A_MILLION:
         count += server.load(64).requests
@@ -150,7 +150,7 @@ def of_raw(postgres: Postgres) -> Memory:
 
 
 def hour(table: Table, postgres: Postgres) -> None:
-    """A part of an hour's checks in quick succession, and its seconds, which have their own cost, by themselves."""
+    """Part of an hour's checks in quick succession, and separately its seconds, which have a cost of their own."""
     checks, idle_seconds = 60, 5
     fast = {"database_interval": f"{15_000 // HASTE}ms", "app_interval": f"{5_000 // HASTE}ms"}
     rare = {"database_interval": "1h", "app_interval": "1h"}

@@ -1,4 +1,4 @@
-"""What each costs by being there: start, memory, database connections, CPU of an hour, a scrape."""
+"""What each costs by running: start, memory, database connections, CPU of an hour, a scrape."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from table import Table
 STARTS = 3
 PROBING_SECONDS = 10
 A_MILLION = 1_000_000
-FAST = 20_000  # requests a second from which on a million is waited for
+FAST = 20_000  # requests a second, above which a million are waited for
 HOUR_SECONDS = 20 * SECONDS  # of real time at the default intervals: a minute holds four deep checks
 SCRAPE_INTERVAL = 15
 SCRAPES = 5
@@ -66,13 +66,13 @@ def measure(table: Table, postgres: Postgres, work: Path) -> None:
 
 
 def start(costs: list[Cost], everyone: Callable[[str], list[Server]]) -> None:
-    """To any answer, and to a green one: fork, exec and polling included."""
+    """To any answer, and to a green one, including fork, exec and polling."""
     answers, greens = [[[] for _ in costs] for _ in range(2)]
     for _ in range(STARTS):
         for i, server in enumerate(everyone("")):
             since = time.perf_counter()
             with server.running(until_green=False):
-                # blackbox_exporter and the backend would look first: this is the time until they could.
+                # blackbox_exporter and the backend would probe first: this is the time until they could.
                 wait_for(server.name, lambda port=server.port: get(port, "/livez"))
                 answers[i].append((time.perf_counter() - since) * 1e3)
                 costs[i].rss_start = memory(server.pid).rss
@@ -83,7 +83,7 @@ def start(costs: list[Cost], everyone: Callable[[str], list[Server]]) -> None:
 
 
 def probing(costs: list[Cost], everyone: list[Server]) -> None:
-    """All at once, each asked once a second; those with checks of their own make them every second."""
+    """All at the same time, each asked once a second; those with checks of their own make them every second."""
     with ExitStack() as stack:
         running = [stack.enter_context(server.running()) for server in everyone]
         with asked_every(1, [(server.port, server.path) for server in running]):
@@ -93,7 +93,7 @@ def probing(costs: list[Cost], everyone: list[Server]) -> None:
 
 
 def many(costs: list[Cost], everyone: list[Server], postgres: Postgres) -> None:
-    """One after the other, alone, so that the database's connections are theirs."""
+    """One after another, each alone, so that the database's connections are its own."""
     for cost, server in zip(costs, everyone, strict=True):
         with server.running():
             before = postgres.connections()
@@ -107,7 +107,7 @@ def many(costs: list[Cost], everyone: list[Server], postgres: Postgres) -> None:
 
 
 def hour(costs: list[Cost], everyone: list[Server]) -> None:
-    """All at once in real time, asked and scraped every 15 s, as Prometheus would."""
+    """All at the same time, in real time, asked and scraped every 15 s, as Prometheus would."""
     with ExitStack() as stack:
         running = [stack.enter_context(server.running()) for server in everyone]
         asked = [(server.port, path) for server in running for path in {server.path, server.metrics} if path]

@@ -1,4 +1,4 @@
-"""Every process of PostgreSQL is stopped: which program notices, after how long, and how long do its clients wait?"""
+"""All processes of PostgreSQL are stopped: which program notices, after how long, and how long do its clients wait?"""
 
 import threading
 import time
@@ -26,7 +26,7 @@ class Verdict:
 
 
 def measure(table: Table, postgres: Postgres, work: Path) -> None:
-    """sidepulse and HAProxy look every second here, give up after 2 s and turn red at the second failure."""
+    """Here sidepulse and HAProxy check every second, give up after 2 s and turn red at the second failure."""
     with ExitStack() as stack:
         app = stack.enter_context(servers.backend(postgres).running())
         settings = {"database_interval": "1s", "database_timeout": "2s"}
@@ -55,7 +55,7 @@ def measure(table: Table, postgres: Postgres, work: Path) -> None:
 
 
 def ask(server: Server, verdict: Verdict) -> None:
-    """Again and again, as impatient probers do."""
+    """Asks again and again, as impatient probers do."""
     since = time.monotonic()
     while time.monotonic() - since < PATIENCE:
         asked = time.monotonic()

@@ -25,7 +25,7 @@ class Answer:
 
 
 class Client:
-    """One keep-alive connection. Python's own HTTP client would take longer than the servers measured."""
+    """One keep-alive connection. Python's own HTTP client would take longer than the servers under test."""
 
     def __init__(self, port: int, timeout: float = 15) -> None:
         self._stream = socket.create_connection(("127.0.0.1", port), timeout)
@@ -58,7 +58,7 @@ class Client:
 
 
 def get(port: int, path: str, timeout: float = 15) -> Answer | None:
-    """One request on a connection of its own; None without an answer."""
+    """One request on a new connection; None without an answer."""
     since = time.perf_counter()
     try:
         client = Client(port, timeout)
@@ -73,7 +73,7 @@ def get(port: int, path: str, timeout: float = 15) -> Answer | None:
 
 @dataclass
 class Load:
-    """What wrk saw (latencies in µs), and what it cost the server (µs of CPU a request)."""
+    """What wrk measured (latencies in µs), and what it cost the server (µs of CPU a request)."""
 
     rate: float
     p50: float
@@ -147,7 +147,7 @@ def asked_every(seconds: float, targets: list[tuple[int, str]]) -> Iterator[None
 
 @contextmanager
 def crowd(port: int, count: int, path: str) -> Iterator[list[socket.socket]]:
-    """That many clients that asked once and keep their connection."""
+    """This many clients that have made one request and keep their connection."""
     clients: list[socket.socket] = []
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
     try:

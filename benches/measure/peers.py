@@ -1,4 +1,5 @@
-"""sidepulse beside what else could answer "is it well?": how fast, at what cost, and what it says when all is frozen.
+"""sidepulse compared with others that could answer "is it well?": how fast, at what cost, and their answers when all is
+frozen.
 
 Each is given what it can do of the job; what it cannot do is said below its figures.
 """
@@ -45,7 +46,7 @@ def measure(table: Table, postgres: Postgres) -> None:
         sidepulse = servers.sidepulse(app.port, postgres.url, "/health")
         with ExitStack() as rates_only:
             least, *running = [rates_only.enter_context(server.running()) for server in (*others, sidepulse)]
-            # The same sidepulse twice: /readyz is what a bare `ok` compares with, /health says as much as the others.
+            # The same sidepulse twice: /readyz compares with a bare `ok`, /health says as much as the others.
             ready = replace(sidepulse, path="/readyz")
             ready.pid = sidepulse.pid
             rates(table, [sidepulse, ready, least, app, *running[:-1]])
@@ -56,7 +57,7 @@ def measure(table: Table, postgres: Postgres) -> None:
 
 
 def rates(table: Table, all_of_them: list[Server]) -> None:
-    """The health answer of each, in turn. sidepulse's is the whole /health with its JSON."""
+    """The health answer of each, in turn; sidepulse's is the whole JSON of /health."""
     for connections in CONNECTIONS:
         rounds: list[list[Load]] = []
         for _ in range(ROUNDS):

@@ -22,12 +22,13 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """As libpq, sidepulse and the backend read it."""
+        """In the form that libpq, sidepulse and the backend read."""
         return f"{self._base}?sslmode=verify-full&sslrootcert={self.certificate}"
 
     @property
     def driver_url(self) -> str:
-        """As tokio-postgres reads it, without a name look-up: sidepulse makes none for `localhost` either."""
+        """In the form that tokio-postgres reads, without a name look-up: sidepulse makes none for `localhost`
+        either."""
         return f"{self._base}?sslmode=require&hostaddr=127.0.0.1"
 
     @property
@@ -35,7 +36,7 @@ class Postgres:
         return f"postgresql://app:bench@localhost:{self.port}/postgres"
 
     def connections(self) -> int:
-        """How many have ever been opened, whether or not they logged in. The server may be behind: waits for it."""
+        """How many have ever been opened, with or without a login. Waits for the server, whose log may be behind."""
         seen = -1
         while seen != (now := self._log().count("connection received")):
             seen = now
@@ -55,7 +56,7 @@ class Postgres:
         postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
         stopped = [postmaster]
         try:
-            os.kill(postmaster, signal.SIGSTOP)  # first: from now on it has no further children
+            os.kill(postmaster, signal.SIGSTOP)  # first, so that it forks no more children
             listed = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True)
             for pid in map(int, listed.stdout.split()):
                 with suppress(ProcessLookupError):
@@ -72,7 +73,7 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     work = Path(tempfile.mkdtemp(prefix="bench"))
     binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    as_server = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # the server refuses to be root
+    as_server = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # the server refuses to run as root
 
     def run(*command: str | Path) -> None:
         subprocess.run([*as_server, *command], check=True, capture_output=True, cwd=work / "data")
@@ -87,10 +88,10 @@ def postgres() -> Iterator[Postgres]:
         subprocess.run([*request, *names], check=True, capture_output=True)
         password.write_text("bench")
         if as_server:
-            for path in (data, key, password):
+            for path in (data, key, password, server.certificate):
                 shutil.chown(path, "postgres")
         login = ["-U", "app", "-A", "scram-sha-256", "--pwfile", password]
-        run(binaries / "initdb", "-D", data, *login, "--no-sync")
+        run(binaries / "initdb", "-D", data, *login, "-E", "UTF8", "--locale=C", "--no-sync")
         options = (
             f"-p {server.port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off -c ssl=on -c log_connections=on "
             f"-c ssl_cert_file={server.certificate} -c ssl_key_file={key} -c max_connections=200"

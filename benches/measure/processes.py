@@ -1,4 +1,4 @@
-"""Processes, and what the kernel says of them. Whatever is started here ends with its block."""
+"""Processes, and what the kernel says about them. Whatever is started here ends with its block."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def free_port() -> int:
 
 
 def raise_file_limit() -> int:
-    """As many open files as allowed, for many clients; returns the number. Children inherit it."""
+    """Raises the limit of open files as far as allowed, for many clients; returns it. Children inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
@@ -53,7 +53,8 @@ def process(command: list, environment: dict | None = None, cwd: Path | None = N
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of the threads that live, to the nanosecond, where the kernel counts so; else by the clock tick.
+    """CPU time of the threads that are alive, to the nanosecond where the kernel counts that finely, else in clock
+    ticks.
 
     None of the programs measured ends a thread that did work.
     """
@@ -67,7 +68,7 @@ def cpu_seconds(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Memory:
-    """In MB. What others map as well (libcrypto's code, say) counts whole in `rss` and by its share in `pss`;
+    """In MB. What other processes map as well (libcrypto's code, say) counts fully in `rss` and by its share in `pss`;
     `anonymous` is what the process alone has written: its heap, its stacks, the pages that the loader relocates."""
 
     rss: float

@@ -1,4 +1,4 @@
-"""How far the run is: on a terminal one line below the table, written over; elsewhere a line for each part."""
+"""The progress of the run: on a terminal one line below the table, overwritten; elsewhere a line for each part."""
 
 import sys
 import time
@@ -17,14 +17,14 @@ def part(number: int, count: int, name: str) -> None:
 
 
 def now(what: str) -> None:
-    """What is done at this moment."""
+    """What is being done now."""
     if _TERMINAL:
         line = f"{_part}, {_elapsed()}: {what}"
         print(f"\r\x1b[K{line[:79]}", end="", file=sys.stderr, flush=True)
 
 
 def out_of_the_way() -> None:
-    """Before anything else is printed."""
+    """Clears the line before anything else is printed."""
     if _TERMINAL:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""What is measured: how each program is started, where its health answer is, and when that answer is red."""
+"""The programs under test: how each is started, where its health answer is, and when that answer is red."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BINARIES = Path(sys.argv[1])
 SIDEPULSE, FLOOR, RAW = BINARIES / "sidepulse", BINARIES / "examples/floor", BINARIES / "examples/raw"
 
-ATTEMPTS = 5  # of one measurement
+ATTEMPTS = 5  # for one measurement
 
 
 def by_status(answer: Answer) -> bool:
@@ -80,7 +80,7 @@ def sidepulse(app_port: int, url: str | None, path: str = "/readyz", **settings:
 
 
 def without_bundle(server: Server) -> Server:
-    """The same where OpenSSL reads no bundle of roots at its start, and looks into their directory as it needs one."""
+    """The same without a bundle of roots, so that OpenSSL looks in their directory when it needs one."""
     return replace(server, environment={**server.environment, "SSL_CERT_FILE": "/dev/null"})
 
 
@@ -92,8 +92,8 @@ def backend(postgres: Postgres) -> Server:
     return Server("the backend", command, port, "/health", environment, ROOT / "deploy/backend", metrics="")
 
 
-# One thread, as sidepulse serves with one. `check-ssl` begins with the TLS handshake, which PostgreSQL understands from
-# 17 on only: the check is in the clear, and ends when the server asks for a password.
+# One thread, as sidepulse serves with one. `check-ssl` begins with the TLS handshake, which PostgreSQL accepts only
+# since 17: the check is in the clear, and ends when the server asks for a password.
 HAPROXY = """
 global
     nbthread 1
@@ -129,8 +129,8 @@ def haproxy(work: Path, app_port: int, postgres: Postgres, every: str = "") -> S
 
 
 def blackbox(work: Path, module: str, target: str) -> Server:
-    """Its probe of the backend's own /health, or of the database's port: it cannot ask for TLS as
-    PostgreSQL wants it, since what it sends is UTF-8 and ends in a newline."""
+    """Its probe of the backend's own /health, or of the database's port: it cannot request TLS as PostgreSQL requires,
+    since what it sends is UTF-8 and ends in a newline."""
     port = free_port()
     config = work / f"blackbox-{port}.yml"
     v4 = {"preferred_ip_protocol": "ip4"}

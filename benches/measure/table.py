@@ -1,4 +1,4 @@
-"""The table: claims with their goals, and grids. Printed as it grows; kept for Markdown."""
+"""The table: claims with their goals, and grids. It is printed as it grows, and kept for Markdown."""
 
 import operator
 import textwrap
@@ -51,7 +51,7 @@ class Table:
         self.markdown += ["", text]
 
     def claim(self, name: str, figure: float, goal: Goal | None = None, note: str = "", digits: int = 2) -> None:
-        """One figure; where it has a goal, with its mark."""
+        """One figure, with a mark where it has a goal."""
         mark = ""
         if goal:
             self.goals += 1

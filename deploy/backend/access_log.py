@@ -1,7 +1,7 @@
-"""Keeps the health probe out of uvicorn's access log: a line every five seconds would bury the users' own.
+"""Keeps the health probe out of uvicorn's access log, where a line every five seconds would bury the rest.
 
-The access record carries no User-Agent, so a middleware marks the moment in which uvicorn writes it: uvicorn
-logs inside `send`, in the context of whoever calls it.
+The access record carries no User-Agent, so a middleware marks the moment at which uvicorn writes it: uvicorn
+logs inside `send`, in the context of its caller.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""Which browser origins may call the app: `CORS_ORIGINS` as written, turned into what CORSMiddleware takes.
+"""Which browser origins may call the app: turns `CORS_ORIGINS` into what CORSMiddleware takes.
 
 An entry is an origin (`https://shop.vercel.app`) or a preview pattern with one `*` inside a host label
-(`https://shop-*-acme.vercel.app`). Credentials are allowed, so a pattern that fits hosts anyone can have
-(`*`, `https://*.vercel.app`) would hand every visitor's session to strangers, and is refused.
+(`https://shop-*-acme.vercel.app`). Credentials are allowed, so a pattern that matches hosts anyone can
+register (`*`, `https://*.vercel.app`) would hand every visitor's session to strangers, and is refused.
 """
 
 import re
@@ -32,7 +32,7 @@ def parse_origins(value: str, must_be_https: bool = False) -> Origins:
     for entry in (_unquoted(part) for part in _unquoted(value).split(",")):
         if not entry:
             continue
-        shown = entry if "@" not in entry else "an entry with @"  # somebody's pasted credentials, perhaps
+        shown = entry if "@" not in entry else "an entry with @"  # perhaps pasted credentials
         origin = entry.lower().rstrip("/")
         match = ORIGIN.fullmatch(origin)
         if entry == "*":

@@ -1,4 +1,4 @@
-"""The app's database: one engine with a bounded pool, and the sessions a request works with."""
+"""The app's database: one engine with a bounded pool, and the sessions that requests use."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,30 +18,30 @@ from database_url import DatabaseUrl
 from diagnosis import DROPPED, DatabaseUnavailable, connect_reason, statement_reason
 
 # Sessions. The smallest Neon compute (0.25 CU) has max_connections = 104, of which 7 are Neon's own; 0.5 CU
-# has 209, 1 CU 419, 2 CU 839, 4 CU 1678, 8 CU 3357, from 9 CU on 4000. Its pooler opens 90 % of those and
-# takes 10,000 clients: https://neon.com/docs/connect/connection-pooling (November 2026). Beside the app there
-# are the sidecars (one session each), migrations and people with psql.
+# has 209, 1 CU 419, 2 CU 839, 4 CU 1678, 8 CU 3357, 9 CU and more 4000. Its pooler opens 90 % of those and
+# takes 10,000 clients: https://neon.com/docs/connect/connection-pooling (November 2026). The app shares them
+# with the sidecars (one session each), migrations and people with psql.
 SESSIONS = 104 - 7
 SESSIONS_OF_OTHERS = 7
-PROCESSES = 6  # workers times replicas, the old replicas of a rolling deploy included
+PROCESSES = 6  # workers times replicas, including the old replicas of a rolling deploy
 SESSIONS_A_PROCESS = (SESSIONS - SESSIONS_OF_OTHERS) // PROCESSES  # 15
 POOL_SIZE = SESSIONS_A_PROCESS // 3  # 5: kept open
 MAX_OVERFLOW = SESSIONS_A_PROCESS - POOL_SIZE  # 10: opened under load, closed after use
-POOL_TIMEOUT_S = 5  # a request that gets no connection by then is told to come back
+POOL_TIMEOUT_S = 5  # a request that gets no connection by then is told to retry
 POOL_RECYCLE_S = 240  # below the 300 s after which an idle Neon compute suspends and drops its sessions
 CONNECT_TIMEOUT_S = 10  # resolve, connect, TLS and login; on Neon the wake-up too
-COMMAND_TIMEOUT_S = 8  # one statement; asyncpg's own default is to wait for ever
-IDLE_IN_TRANSACTION_TIMEOUT_S = 60  # a session that code forgot in a transaction holds its locks no longer
-CLOSE_TIMEOUT_S = 0.5  # one connection's goodbye; here too asyncpg's default is to wait for ever
+COMMAND_TIMEOUT_S = 8  # one statement; asyncpg's default is to wait for ever
+IDLE_IN_TRANSACTION_TIMEOUT_S = 60  # how long a session that code left in a transaction may hold its locks
+CLOSE_TIMEOUT_S = 0.5  # closing one connection; here too asyncpg's default is to wait for ever
 
-TABLES_LOCK = 0x7461626C6573  # "tables": an advisory lock, so that replicas do not create them at once
+TABLES_LOCK = 0x7461626C6573  # "tables": an advisory lock, so that two replicas do not create them at once
 
 logger = logging.getLogger("uvicorn.error")  # uvicorn sets this one up
 T = TypeVar("T")
 
 
 class Database:
-    """Opens no connection until it is asked for one: at start the database may be down, or asleep."""
+    """Opens no connection until one is needed: at start the database may be down, or asleep."""
 
     def __init__(self, target: DatabaseUrl) -> None:
         connect_args = {
@@ -64,8 +64,8 @@ class Database:
             pool_timeout=POOL_TIMEOUT_S,
             pool_recycle=POOL_RECYCLE_S,
             pool_pre_ping=True,
-            pool_use_lifo=True,  # lets the connections of a past rush go stale, and so be recycled
-            hide_parameters=True,  # users' data, which an error's text would carry into the log
+            pool_use_lifo=True,  # lets connections opened under load go stale, and so be recycled
+            hide_parameters=True,  # users' data, which the text of an error would carry into the log
         )
         event.listen(self.engine.sync_engine, "handle_error", _on_statement_error)
         self._has_tables = False
@@ -76,7 +76,7 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """A session; what is not committed when it ends is rolled back."""
+        """A session; whatever is not committed when it ends is rolled back."""
         await self._create_tables()
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
             yield session
@@ -85,8 +85,8 @@ class Database:
         await self.engine.dispose()
 
     async def _create_tables(self) -> None:
-        # By the first request that the database answers, not at start, where it may be down. An app whose
-        # tables change will want migrations (Alembic) in place of this.
+        # At the first request that the database answers, not at start, when it may be down. An app whose
+        # tables change will want migrations (Alembic) instead.
         if self._has_tables:
             return
         async with self.engine.begin() as connection:
@@ -105,10 +105,10 @@ Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
 async def read_again(session: AsyncSession, read: Callable[[], Awaitable[T]]) -> T:
-    """Runs `read`, and once more when the connection dropped under it.
+    """Runs `read`, and a second time if the connection drops meanwhile.
 
     The pool's pre-ping finds connections that dropped earlier; this is for the moment after it. For reads
-    only: nobody knows whether a write was committed before the connection went.
+    only: nobody knows whether a write was committed before the connection dropped.
     """
     try:
         return await read()
@@ -124,9 +124,10 @@ def _limiting_idle_transactions(
 ) -> Callable[..., Awaitable[asyncpg.Connection]]:
     """Has the server end a session that stays idle in a transaction, where the session is ours alone.
 
-    After the login, not as a startup parameter, which PgBouncer refuses. Through a pooler the setting would
-    stay with a server session that other clients get next. A pooler shows by the process id that it tells at
-    login: it is not the session's. Neither is that of Neon's proxy, where the host's name shows the pooler.
+    It is set after the login, since PgBouncer refuses it as a startup parameter. Through a pooler the setting
+    would stay with a server session that other clients get next. A pooler is recognised by the process id it
+    reports at login, which is not the session's. Nor is that of Neon's proxy, where the host name shows
+    whether there is a pooler.
     """
     setting = (
         f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_IN_TRANSACTION_TIMEOUT_S}s', false)"
@@ -137,7 +138,7 @@ def _limiting_idle_transactions(
         condition = f" WHERE pg_backend_pid() = {connection.get_server_pid()}" if pid_is_the_sessions else ""
         try:
             await connection.execute(setting + condition)
-        except asyncpg.PostgresError as error:  # a server of another make
+        except asyncpg.PostgresError as error:  # not PostgreSQL itself
             logger.debug("no limit for idle transactions: %s", error)
         except BaseException:
             connection.terminate()
@@ -156,8 +157,8 @@ class _Connection(asyncpg.Connection):
 
 
 class _Pool(AsyncAdaptedQueuePool):
-    """Whatever goes wrong on the way to a connection (DNS, TCP, TLS, login, pre-ping, a full pool) leaves as
-    DatabaseUnavailable: some of it would be a bare OSError, as if the app's own code had raised it."""
+    """Raises DatabaseUnavailable for whatever goes wrong on the way to a connection (DNS, TCP, TLS, login,
+    pre-ping, a full pool). Some of it would be a bare OSError, as if the app's own code had raised it."""
 
     _failing: str | None = None
 
@@ -168,7 +169,7 @@ class _Pool(AsyncAdaptedQueuePool):
             reason = connect_reason(error)
             if reason != self._failing:
                 logger.warning("database unavailable: %s", reason)
-                logger.debug("which is to say: %s", error)  # may name the host and the user
+                logger.debug("in its own words: %s", error)  # may name the host and the user
             self._failing = reason
             raise DatabaseUnavailable(reason) from error
         if self._failing:
@@ -183,7 +184,7 @@ def _on_statement_error(context: ExceptionContext) -> Exception | None:
         return None  # a cancelled request; SQLAlchemy closes its connection
     reason = statement_reason(error, connection_is_gone=context.is_disconnect)
     if isinstance(error, TimeoutError):
-        # What this connection would answer next is unknown, so it is closed; the others in the pool are fine.
+        # What this connection would answer next is unknown, so it is closed; others in the pool are fine.
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
     elif reason in DROPPED:

@@ -1,10 +1,10 @@
-"""DATABASE_URL as people paste it, turned into what asyncpg takes.
+"""Turns DATABASE_URL, as people paste it, into what asyncpg takes.
 
 SQLAlchemy hands every query key to `asyncpg.connect`, which knows neither `sslmode` nor `channel_binding`,
-and libpq and SQLAlchemy read some URLs differently. So the URL is read here, by the rules of the sidecar that
-checks the same database: tests/urls.json says what each spelling means to both. Faults and warnings name keys
-and remedies, never a value: any part of a malformed URL may be a piece of the password, which only this file
-and pasted.py see.
+and libpq and SQLAlchemy read some URLs differently. So the URL is parsed here, by the rules of the sidecar
+that checks the same database: tests/urls.json says what each spelling means to both. Errors and warnings name
+keys and remedies, never a value: any part of a malformed URL may be a piece of the password, which only this
+file and pasted.py see.
 """
 
 import re
@@ -44,7 +44,7 @@ KNOWN = (
     "channel_binding", "database", "dbname", "host", "hostaddr", "options", "password", "port", "ssl",
     "sslcert", "sslcertmode", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert", "user",
 )  # fmt: skip
-# An unescaped @ in these is no sign of a password that went on.
+# An unescaped @ in these does not mean that the password goes on.
 MAY_HOLD_AT = ("application_name", "options", "password", "sslpassword", "user")
 CACHES_OFF = (("prepared_statement_cache_size", "0"), ("statement_cache_size", "0"))
 KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -55,7 +55,7 @@ PLAIN_KEY = re.compile(r"[A-Za-z_]+")  # with digits it could be a piece of a pa
 class DatabaseUrl:
     url: URL = field(repr=False)
     connect_args: dict[str, Any] = field(repr=False)
-    is_pooled: bool = False  # a transaction pooler answers: a session's settings would be another client's
+    is_pooled: bool = False  # a transaction pooler: session settings would reach other clients
     is_neon: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -77,14 +77,14 @@ def parse_database_url(value: str) -> DatabaseUrl:
     settings = {"application_name": given.get("application_name", APPLICATION_NAME)}
     if "options" in given:  # Neon's endpoint=…, or -c key=value
         settings["options"] = given["options"]
-    # All of it is named, so that asyncpg looks for nothing in PG… variables and ~/.pgpass.
+    # Everything is given, so that asyncpg looks for nothing in PG… variables and ~/.pgpass.
     connect_args: dict[str, Any] = {"server_settings": settings, "password": password}
     connect_args |= tls.connect_args(_decide_tls(given, host, warnings))
 
     is_pooled = host.is_pooled or given.get("pgbouncer") == "true"
     if is_pooled or any(given.get(key) == value for key, value in CACHES_OFF):
         # A transaction pooler gives each transaction another server session, where a statement prepared
-        # before is unknown, or another client's of the same name. Without caches and without a name asyncpg
+        # earlier is unknown, or is another client's with the same name. Without caches and names, asyncpg
         # sends each statement whole, together with its values.
         connect_args["statement_cache_size"] = 0  # asyncpg's cache
         connect_args["prepared_statement_cache_size"] = 0  # SQLAlchemy's
@@ -99,7 +99,7 @@ def _split(text: str) -> tuple[dict[str, str], str]:
     """`[user[:password]@][host][:port][/dbname][?query]`: what is given, by libpq's names, and the query.
 
     A password ends at the first @, as in libpq and SQLAlchemy; a second @ is allowed only in the value of a
-    known key. What a password holds unescaped otherwise (% # / ? [ ]) is taken where SQLAlchemy takes it.
+    known key. Otherwise a password may hold % # / ? [ ] unescaped where SQLAlchemy accepts it.
     """
     userinfo, rest = _userinfo(text)
     before, _, query = rest.partition("?")
@@ -131,7 +131,7 @@ def _split(text: str) -> tuple[dict[str, str], str]:
 
 
 def _userinfo(text: str) -> tuple[str, str]:
-    """What stands before the first @, if that ends user name and password, and the rest."""
+    """User name and password, which end at the first @, and the rest."""
     before, at, rest = text.partition("@")
     end = re.search("[/?]", before)
     if not at:
@@ -151,9 +151,9 @@ def _userinfo(text: str) -> tuple[str, str]:
 
 
 def _read_query(query: str, warnings: list[str]) -> dict[str, str]:
-    """Of a key given twice the last one counts, as in libpq; SQLAlchemy names several hosts so."""
+    """A key given twice has its last value, as in libpq; but to SQLAlchemy two hosts mean several hosts."""
     given: dict[str, str] = {}
-    names_are_shown = True  # behind a password they may be pieces of it, cut by an unescaped &
+    names_are_shown = True  # after a password they may be pieces of it, cut off by an unescaped &
     ignored: set[str] = set()
     for item in filter(None, query.split("&")):
         key, equals, pasted = item.partition("=")
@@ -196,7 +196,7 @@ def _read_query(query: str, warnings: list[str]) -> dict[str, str]:
 
 
 def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
-    """Where wish and place disagree the stronger one wins; a weaker one that cannot be had is a fault."""
+    """Where the mode asked for and the host disagree, the stronger wins; too weak a mode is an error."""
     asked = _asked_mode(given)
     binding = given.get("channel_binding")
     direct = given.get("sslnegotiation") == "direct"
@@ -215,7 +215,7 @@ def _decide_tls(given: dict[str, str], host: Host, warnings: list[str]) -> Tls:
     if binding == "require":
         if mode is Mode.DISABLE:
             raise fault("channel_binding=require needs TLS")
-        # In plaintext there is no channel to bind to: the sidecar, whose driver can bind, ends such a login.
+        # Plaintext has no channel to bind to: the sidecar, whose driver can bind, refuses such a login.
         mode = max(mode, Mode.REQUIRE)
 
     shows_certificate = given.get("sslcertmode") != "disable" and mode is not Mode.DISABLE
@@ -237,7 +237,7 @@ def _asked_mode(given: dict[str, str]) -> Mode | None:
     found = [WORDS[key][given[key]] for key in ("sslmode", "ssl") if key in given]
     if len({mode is Mode.DISABLE for mode in found}) > 1:
         raise fault("sslmode and ssl say different things: keep one")
-    return max(found, default=None)  # ssl=true&sslmode=verify-full asks twice: the stronger one holds
+    return max(found, default=None)  # ssl=true&sslmode=verify-full asks twice: the stronger one counts
 
 
 def _client_certificate(given: dict[str, str]) -> ClientCertificate | None:
@@ -250,7 +250,7 @@ def _client_certificate(given: dict[str, str]) -> ClientCertificate | None:
 
 
 def _without_endpoint(password: str) -> str:
-    """Neon takes `endpoint=<id>;<password>` only from clients without a server name (SNI); asyncpg has it."""
+    """Neon expects `endpoint=<id>;<password>` only from clients without SNI, which asyncpg has."""
     endpoint, _, bare = password.partition(";" if ";" in password else "$")
     return bare if bare and endpoint.startswith(("endpoint=", "project=")) else password
 

@@ -1,6 +1,6 @@
-"""Why the database did not answer: one fixed word, the sidecar's own where it has one.
+"""Why the database did not answer, in one fixed word: the sidecar's reason where it has one.
 
-An error's text may name hosts, users and databases; the word is fit to be shown to anyone.
+The text of an error may name hosts, users and databases; the word may be shown to anyone.
 """
 
 import errno
@@ -11,7 +11,7 @@ from sqlalchemy import exc
 
 from tls import NOT_OFFERED
 
-# The server, or what stands before it, cannot serve anyone just now.
+# The server, or a proxy in front of it, cannot serve anyone just now.
 AT_ANY_TIME = {
     "53300": "too_many_connections",
     "53400": "too_many_connections",
@@ -59,9 +59,9 @@ def connect_reason(error: Exception) -> str:
         case ConnectionResetError():
             return "connection_lost"
         case FileNotFoundError():
-            return "connect_refused"  # a Unix socket that is not there
+            return "connect_refused"  # a Unix socket that does not exist
         case OSError():
-            # asyncio joins what each address said into one text without an errno.
+            # asyncio joins the errors of all addresses into one text, without an errno.
             if f"[Errno {errno.ECONNREFUSED}]" in str(error):
                 return "connect_refused"
             return "tls_unsupported" if NOT_OFFERED in str(error) else "unreachable"

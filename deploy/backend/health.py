@@ -1,8 +1,7 @@
-"""Is the app well? Shallow: it answers. Deep: its database answers it, through the engine the routes use.
+"""Is the app well? Shallow: it answers. Deep: its database answers, through the engine that the routes use.
 
-The sidecar asks `/`, which touches no SQL. `/health` is for whoever wants to know whether the app can reach
-its database; polled for ever it would keep a Neon compute awake, so leave that to the sidecar, which knows
-when to stay quiet.
+The sidecar asks `/`, which uses no database. `/health` tells whether the app itself can reach its database.
+Polled all the time, it would keep a Neon compute awake: point monitors at the sidecar instead.
 """
 
 import asyncio
@@ -22,11 +21,11 @@ router = APIRouter(tags=["health"])
 
 
 class SharedCheck:
-    """At most one check at a time, however many requests come; those that come meanwhile get its verdict.
+    """At most one check at a time, however many requests arrive; they share its verdict.
 
-    The check is a task of its own, so that a client that leaves cancels nothing. At the limit the verdict is
-    `timeout` and the check is cancelled; until it has given its connection back no other one begins, so a
-    frozen database costs the pool one connection at most.
+    The check is a task of its own, so that a client that disconnects cancels nothing. At the limit the
+    verdict is `timeout` and the check is cancelled. No other check begins until it has returned its
+    connection, so a frozen database costs the pool at most one connection.
     """
 
     def __init__(self, check: Callable[[], Awaitable[None]], limit: float = HEALTH_LIMIT_S) -> None:
@@ -52,7 +51,7 @@ class SharedCheck:
             if not verdict.done():
                 verdict.set_result(reason)
 
-        # By the clock, not when the cancelled check is through: a frozen database delays that too.
+        # By the clock, not when the cancelled check has ended: a frozen database delays that too.
         limit = asyncio.get_running_loop().call_later(self._limit, decide, "timeout")
         try:
             async with asyncio.timeout(self._limit):

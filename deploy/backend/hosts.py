@@ -1,4 +1,4 @@
-"""The host of DATABASE_URL: what to dial, which name to verify, and what its text alone shows about it."""
+"""The host of DATABASE_URL: what to dial, which name to verify, and what its text alone says about it."""
 
 import ipaddress
 import re
@@ -49,8 +49,8 @@ class Host:
 
 
 def read_host(host: str, hostaddr: str | None, port: int) -> Host:
-    """Where the host, decoded and without its port, and `hostaddr` lead: as in libpq this one says what to
-    dial, and the host what to verify."""
+    """Where `host` (decoded, without its port) and `hostaddr` lead: as in libpq, `hostaddr` says what to
+    dial, and `host` what to verify."""
     if "," in host or "," in (hostaddr or ""):
         raise fault("there are several hosts: name one")
     if host.startswith("/"):
@@ -64,13 +64,13 @@ def read_host(host: str, hostaddr: str | None, port: int) -> Host:
         raise fault("the host is missing (a socket directory is given as host=/directory in the query)")
     dial, name, is_private = _read_name(host) if host else (address, address, True)
     if address is not None:
-        # Both must be: a tunnel's end on loopback still leads to where the name says.
+        # Both must be private: a tunnel's end on loopback still leads where the name says.
         dial, is_private = address, is_private and _is_private(address)
     return Host(dial, port, name, is_private=is_private)
 
 
 def split_port(text: str, is_key: bool = False) -> tuple[str, str]:
-    """`host`, `host:port`, `[v6]`, `[v6]:port`; as a key also a socket's directory or a bare IPv6 address."""
+    """`host`, `host:port`, `[v6]`, `[v6]:port`; as a key also a socket directory or a bare IPv6 address."""
     if is_key and (text.startswith("/") or _is_ipv6(text)):
         return text, ""
     if "," in text:
@@ -114,7 +114,7 @@ def _socket(host: str, port: int) -> str:
 
 
 def _read_name(text: str) -> tuple[str, str, bool]:
-    """What to dial, what to verify, and whether the text shows a private place."""
+    """What to dial, what to verify, and whether the text shows a private network."""
     if text.startswith("["):
         address = _address(text[1:-1])
         if address is None or ":" not in address:
@@ -132,7 +132,7 @@ def _read_name(text: str) -> tuple[str, str, bool]:
     labels = name.split(".")
     if len(name) > LONGEST_NAME or not all(0 < len(label) <= LONGEST_LABEL for label in labels):
         raise fault("the host is not a host name: a part of it is empty or too long")
-    # getaddrinfo takes 134744072 and 0x8080808 for 8.8.8.8, which then would pass for a name without a dot.
+    # getaddrinfo takes 134744072 and 0x8080808 for 8.8.8.8, and here they would pass for names without a dot.
     if re.fullmatch("[0-9]+|0x[0-9a-f]*", labels[-1]):
         raise fault("the host ends in a number but is not an IPv4 address")
     return dial, name, "." not in name or name.endswith(PRIVATE_SUFFIXES)
@@ -150,7 +150,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_private(address: str) -> bool:
-    """Loopback, RFC 1918 and RFC 4193. Not link-local and carrier-grade NAT, which are shared networks."""
+    """Loopback, RFC 1918 and RFC 4193; not link-local or carrier-grade NAT, which are shared networks."""
     parsed = ipaddress.ip_address(address)
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return any(parsed in network for network in PRIVATE_NETWORKS)

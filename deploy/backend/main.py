@@ -1,9 +1,9 @@
 """The app: `uvicorn main:app`, or `python main.py` to serve on PORT.
 
-Where is …? What the variables may say: settings.py, cors.py, database_url.py (with pasted.py, hosts.py and
-tls.py). The engine, its limits and the session a route asks for: database.py. Why the database did not
-answer: diagnosis.py. Tokens: security.py. The health endpoints: health.py. The monitors' way in to the
-sidecar: sidecar.py. Why the probe is not in the access log: access_log.py. A resource to copy: notes.py.
+Where is what? The variables: settings.py, cors.py, database_url.py (with pasted.py, hosts.py and tls.py). The
+engine, its limits and the sessions of routes: database.py. Why the database did not answer: diagnosis.py.
+Tokens: security.py. The health endpoints: health.py. The path to the sidecar for monitors: sidecar.py. Why
+the probe is not in the access log: access_log.py. A resource to copy: notes.py.
 """
 
 import logging
@@ -26,8 +26,8 @@ from database import Database
 from diagnosis import DatabaseUnavailable
 from settings import ConfigurationError, Settings, decide_settings
 
-CANNOT_START = 3  # uvicorn's own exit code for it: with --workers, the parent then ends as well
-GRACEFUL_SHUTDOWN_S = 8  # for requests under way; less than the 10 s the sidecar waits before it kills
+CANNOT_START = 3  # uvicorn's own exit code for it: with --workers the parent then ends as well
+GRACEFUL_SHUTDOWN_S = 8  # for requests under way; less than the 10 s after which the sidecar sends SIGKILL
 
 logger = logging.getLogger("uvicorn.error")  # uvicorn sets this one up
 
@@ -101,5 +101,5 @@ if __name__ == "__main__":
         host="0.0.0.0",
         port=app.state.settings.port,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-        # No limit_max_requests: health checks count, and uvicorn would exit with 0, so not be restarted.
+        # No limit_max_requests: health checks count, and platforms do not restart after its exit code 0.
     )

@@ -1,4 +1,4 @@
-"""An example resource: anyone may read the notes, and with a token add one."""
+"""An example resource: anyone may read notes; adding one takes a token."""
 
 from datetime import datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What was pasted as DATABASE_URL, and the URL in it: out of quotes, blanks, a whole `psql '…'`."""
+"""Finds the URL in what was pasted as DATABASE_URL: quotes, blanks, a whole `psql '…'` around it."""
 
 import re
 
@@ -7,25 +7,25 @@ EXAMPLE = "postgresql+asyncpg://user:password@host:5432/dbname?sslmode=verify-fu
 DRIVERS = ("asyncpg", "psycopg", "psycopg2", "psycopg_async", "psycopg2cffi", "pg8000")  # SQLAlchemy's
 SCHEMES = ("postgres", "postgresql", *(f"postgresql+{driver}" for driver in DRIVERS))
 
-# Other databases' schemes up to a +driver. Only a scheme in a list of ours is ever named.
+# Other databases' schemes, without a +driver. No scheme outside these lists is ever named.
 OTHERS = {
     "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite", "file": "SQLite", "mongodb": "MongoDB",
     "redis": "Redis", "rediss": "Redis", "mssql": "SQL Server", "sqlserver": "SQL Server", "oracle": "Oracle",
     "cockroachdb": "CockroachDB", "http": "a web server", "https": "a web server",
 }  # fmt: skip
 
-# A shell's, and what a word processor makes of them.
+# A shell's quotes, and what a word processor makes of them.
 QUOTES = ("''", '""', "``", "‘’", "“”", "„“", "””", "’’", "«»")  # noqa: RUF001
 QUOTE = "[" + "".join({mark for pair in QUOTES for mark in pair}) + "]"
 
-# Soft hyphens, spaces without width, marks of direction, the byte order mark.
+# Soft hyphens, zero-width spaces, direction marks, the byte order mark.
 INVISIBLE = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 BLANK = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's White_Space
 BLANKS = re.compile(f"[{BLANK}{INVISIBLE}]*")
 
 # Railway's ${{Postgres.PGPASSWORD}}, a shell's ${PGPASSWORD} and $(…), a template engine's {{ password }}.
 REFERENCE = re.compile(r"\$\{.*\}|\{\{.*\}|^\$[A-Za-z_(]", re.DOTALL)
-# {host}, <password>, %(password)s, Supabase's [YOUR-PASSWORD], the stars and dots of consoles.
+# {host}, <password>, %(password)s, Supabase's [YOUR-PASSWORD], the asterisks and dots of consoles.
 NAME = "[A-Za-z][A-Za-z0-9_. -]*"
 PLACEHOLDER = re.compile(rf"\{{{NAME}\}}|<{NAME}>|%\({NAME}\)s|\[[A-Z][A-Z0-9_. -]*\]|\*{{3,}}|•{{3,}}")
 
@@ -72,7 +72,7 @@ def _unquoted(text: str) -> str:
 
 
 def _psql_url(arguments: str) -> str:
-    """The one argument of a psql command as Neon's console shows it; -d before it makes no difference."""
+    """The one argument of a psql command as Neon's console shows it, with or without -d before it."""
     argument = _trimmed(re.sub("^(?:--dbname[= ]|-d )", "", arguments))
     if argument.startswith("-"):
         raise fault("the psql command holds no URL")

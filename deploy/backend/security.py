@@ -7,20 +7,20 @@ from fastapi import Depends, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from jose import JWTError, jwt
 
-ALGORITHM = "HS256"  # pinned: the token's own header never chooses
+ALGORITHM = "HS256"  # fixed: the token's own header never chooses
 REQUIRED = {"require_sub": True, "require_exp": True}
 TOKEN_LIFETIME = timedelta(hours=1)
-MAX_TOKEN = 8192  # characters; no token of ours comes near, and decoding is work done for strangers
+MAX_TOKEN = 8192  # characters; ours are far shorter, and decoding is work done for strangers
 
 bearer = HTTPBearer(auto_error=False)
 
 
 class InvalidToken(Exception):
-    """The token is not one of ours, or no longer valid; the reason is not shown."""
+    """The token is not one of ours, or has expired; clients are not told which."""
 
 
 def create_token(subject: str, secret: str, lifetime: timedelta = TOKEN_LIFETIME) -> str:
-    """A token for `subject`, for the route that logs people in."""
+    """A token for `subject`; the route that logs users in will call it."""
     claims = {"sub": subject, "exp": datetime.now(UTC) + lifetime}
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 

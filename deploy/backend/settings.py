@@ -1,4 +1,4 @@
-"""What the environment says: five variables, judged together and reported together."""
+"""The settings: five environment variables, whose errors are reported together."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from cors import Origins, parse_origins
 from database_url import DatabaseUrl, parse_database_url
 
-RELAXED_ENVIRONMENTS = ("development", "test")  # any other name is held to what production is held to
-MIN_JWT_SECRET = 32  # characters: HS256 wants a key as long as its 256-bit hash
+RELAXED_ENVIRONMENTS = ("development", "test")  # any other must meet what production must meet
+MIN_JWT_SECRET = 32  # characters: RFC 7518 requires for HS256 a key at least as long as its 256-bit hash
 
 DEVELOPMENT_DATABASE_URL = "postgresql+asyncpg://postgres@localhost:5432/postgres"
 DEVELOPMENT_ORIGINS = "http://localhost:3000,http://localhost:5173"  # Next.js, Vite
@@ -16,7 +16,7 @@ NEW_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 class ConfigurationError(Exception):
-    """Everything that is wrong with the environment, one line each; never a value that may hold a secret."""
+    """Everything wrong with the environment, in one line each, without a value that may hold a secret."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))

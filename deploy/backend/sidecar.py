@@ -1,11 +1,11 @@
-"""The way in to the sidecar for monitors, where the service's one domain leads to the app: under /sidepulse.
+"""The sidecar under /sidepulse, for monitors where the service's one domain leads to the app.
 
-`/sidepulse/health`, `/readyz` and `/livez` are handed on to sidepulse on this machine, and nothing else: the
-path is one of a table; no header, query or body of the client's goes along. `/metrics` and the page at `/`
-want the sidecar's token, and are not there while it has none. Everything ends within LIMIT_S and is LARGEST
-bytes long at most.
+`/sidepulse/health`, `/readyz` and `/livez` are forwarded to sidepulse on this machine, and nothing else: the
+path is one of a table, and no header, query or body of the client's is passed on. `/metrics` and the page at
+`/` require the sidecar's token, and answer 404 while it has none. Every answer takes at most LIMIT_S and has
+at most LARGEST bytes.
 
-Who comes this way asks uvicorn first: when uvicorn hangs, so does this; an alarm too, but without a reason.
+Requests go through uvicorn, so when uvicorn hangs, so do they: an alarm too, but without a reason.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ PREFIX = "/sidepulse"
 OPEN = ("/health", "/readyz", "/livez")
 WITH_TOKEN = ("/metrics", "/")
 
-LIMIT_S = 2.0  # the whole of it; the sidecar answers from memory, within milliseconds
+LIMIT_S = 2.0  # for the whole request; the sidecar answers from memory, within milliseconds
 LARGEST = 1024 * 1024  # bytes; /metrics with 32 SQL checks is 0.4 MB
-AT_ONCE = 8  # requests to the sidecar; more are refused, so that a silent one holds no more than these
+AT_ONCE = 8  # requests to the sidecar; more are refused, so that a silent sidecar holds no more than these
 
 HANDED_ON = ("content-type", "retry-after", "www-authenticate", "content-security-policy")
 OF_THE_APP = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -31,7 +31,7 @@ CHALLENGE = {"www-authenticate": 'Basic realm="sidepulse"'}
 
 
 class Silent(Exception):
-    """The sidecar did not answer in time, or it is not the sidecar that answered."""
+    """The sidecar did not answer in time, or something else answered."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ def routes(port: int) -> APIRouter:
                 authorization = request.headers.get("authorization")
                 if authorization is None:
                     return Response(status_code=401, headers=OF_THE_APP | CHALLENGE)
-                # What is public at the sidecar is not public at the domain.
+                # What the sidecar shows without a token is not meant for the app's domain.
                 if (await ask("HEAD", target)).status != 401:
                     return Response(status_code=404, headers=OF_THE_APP)
                 return _answer(await ask(request.method, target, authorization))
             except Silent:
                 return _silent(path)
 
-        # Both spellings: a redirect would name the Host that the client sent.
+        # With and without a trailing slash: a redirect would name the Host that the client sent.
         for spelling in {PREFIX + path, (PREFIX + path).rstrip("/") + "/", (PREFIX + path).rstrip("/")}:
             router.add_api_route(spelling, hand_on, methods=["GET", "HEAD"])
 
@@ -118,7 +118,7 @@ async def _ask(port: int, method: str, target: str, authorization: str | None) -
         await writer.drain()
         return await _read(reader, connection)
     finally:
-        writer.transport.abort()  # a close that waits for the other side would have no limit
+        writer.transport.abort()  # a close would wait for the other side, without a limit
 
 
 async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Answer:
@@ -139,7 +139,7 @@ async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Ans
         elif isinstance(event, h11.ConnectionClosed):
             raise Silent
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
-    # Another program on that port: its answer is not for the public.
+    # Another program on that port, whose answer is not for the public.
     if headers.get("server") != "sidepulse" or head.status_code not in (200, 401, 503):
         raise Silent
     return Answer(

@@ -1,7 +1,7 @@
-"""How the connection to the database is encrypted, and what of the server is verified.
+"""How the connection to the database is encrypted, and how the server is verified.
 
-asyncpg's own `ssl=require` verifies nothing and its `ssl=verify-full` looks into a home directory, so a
-context is made here, as libpq and the sidecar would.
+asyncpg's own `ssl=require` verifies nothing, and its `ssl=verify-full` looks in a home directory. So the
+context is made here, by the rules of libpq and the sidecar.
 """
 
 import os
@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncpg
 
-ALPN = "postgresql"  # sslnegotiation=direct needs it; elsewhere a TLS proxy in front may not know it
-NOT_OFFERED = "rejected SSL upgrade"  # asyncpg's words where the server answers N
+ALPN = "postgresql"  # only for sslnegotiation=direct, which needs it: a TLS proxy may not know it
+NOT_OFFERED = "rejected SSL upgrade"  # asyncpg's message where the server answers N
 
 
 class Mode(IntEnum):
@@ -28,7 +28,7 @@ class Mode(IntEnum):
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """For a server that asks clients for one: PEM files, and what opens an encrypted key."""
+    """For a server that asks for one: PEM files, and the passphrase of an encrypted key."""
 
     certificate: str
     key: str
@@ -45,12 +45,12 @@ class Tls:
 
     @property
     def verifies_chain(self) -> bool:
-        """As in libpq a root file makes `require`, and `prefer` too, verify the chain."""
+        """As in libpq, a root file makes `require`, and `prefer` too, verify the chain."""
         return self.mode >= Mode.VERIFY_CA or (self.mode > Mode.DISABLE and self.roots is not None)
 
 
 class _NamedContext(ssl.SSLContext):
-    """Verifies one name, whatever host is dialled: that is `hostaddr`, or ends in a dot."""
+    """Verifies one name, whatever host is dialled: `hostaddr`, or a name that ends in a dot."""
 
     name: str
 
@@ -59,7 +59,7 @@ class _NamedContext(ssl.SSLContext):
 
 
 def connect_args(tls: Tls) -> dict[str, Any]:
-    """What asyncpg is told; raises ValueError where a file cannot be used or there is no root."""
+    """The arguments for asyncpg; raises ValueError where a file cannot be used or there is no root."""
     if tls.mode is Mode.DISABLE:
         return {"ssl": False}
     arguments: dict[str, Any] = {"ssl": _context(tls), "direct_tls": tls.direct}
@@ -120,6 +120,6 @@ def _load_client(context: ssl.SSLContext, client: ClientCertificate) -> None:
 
 
 def _has_root_directory() -> bool:
-    """OpenSSL reads this directory only when it needs a root, so the context does not show what is in it."""
+    """OpenSSL reads this directory only when it needs a root, so the context does not list what is in it."""
     directory = ssl.get_default_verify_paths().capath
     return bool(directory and os.path.isdir(directory) and os.listdir(directory))

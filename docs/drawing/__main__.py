@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT / "tests/kit"), str(ROOT / "deploy/backend/tests")]  # a browser, and what it shows
+sys.path += [str(ROOT / "tests/kit"), str(ROOT / "deploy/backend/tests")]  # a browser, and the programs that it shows
 
 import dashboard  # noqa: E402
 import page  # noqa: E402

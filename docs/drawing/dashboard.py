@@ -1,4 +1,4 @@
-"""The layout of the Grafana dashboard: which panel is where, of which kind."""
+"""The layout of the Grafana dashboard: where each panel is, and of which kind."""
 
 import json
 from html import escape

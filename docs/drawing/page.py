@@ -1,4 +1,4 @@
-"""The status page as a real browser shows it: healthy and failing, light and dark."""
+"""The status page in a real browser: healthy and failing, light and dark."""
 
 import base64
 import tempfile
@@ -10,7 +10,7 @@ from servers import App, Postgres, wait_until
 
 WIDTH = 760
 MARGIN = 12
-# Enough results for the drawings to show something: a check every 200 ms.
+# Enough results for the charts to show something, with a check every 200 ms.
 RESULTS = 25
 PATIENCE = 60
 

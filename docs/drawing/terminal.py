@@ -1,4 +1,4 @@
-"""`deploy/demo --once` as a recording: each line appears when it came."""
+"""`deploy/demo --once` as a recording: each line appears when it was printed."""
 
 import os
 import re
@@ -23,7 +23,7 @@ STYLE = """
 
 def recorded() -> list[tuple[float, str]]:
     since = time.monotonic()
-    # The demo takes settings from its environment; those of whoever draws are not its own.
+    # The demo takes settings from its environment, which must not be those of the person who draws.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIDEPULSE_")}
     demo = subprocess.Popen(
         COMMAND.split(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment
@@ -35,7 +35,7 @@ def recorded() -> list[tuple[float, str]]:
 
 
 def wrapped(line: str) -> list[str]:
-    """As a terminal wraps it; of a long body the beginning."""
+    """Wrapped as on a terminal; of a long body only the beginning."""
     parts = [line[at : at + COLUMNS] for at in range(0, len(line), COLUMNS)] or [""]
     if len(parts) > LONGEST:
         parts = [*parts[: LONGEST - 1], parts[LONGEST - 1][: COLUMNS - 2] + " …"]

@@ -1,5 +1,5 @@
-//! Any server as the app: the check ends in time, holds little memory and never breaks; and whatever follows a good
-//! head does not change the verdict.
+//! Any server as the app: the check ends in time, uses little memory and never panics; and whatever follows a good head
+//! does not change the verdict.
 //!
 //! The first byte says whether and when the harness sends a head, the rest is the script (`src/script.rs`) after it.
 #![no_main]
@@ -14,7 +14,7 @@ use sidepulse_fuzz::script::Conversation;
 use sidepulse_fuzz::world::{run, runtime};
 use tokio::runtime::Runtime;
 
-/// Part of the responses: nothing of their text may be shown.
+/// A mark that must never be shown: no part of a response's text may be.
 const TOKEN: &str = "Zq7XwKv9";
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -59,7 +59,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let run = PROBE.with_borrow_mut(|probe| RUNTIME.with(|runtime| run(runtime, server, CHECK, probe.check(TOKEN))));
     let found = run.result.reason;
-    // An app that closes without an answer is asked once whether it waits for TLS.
+    // An app that closes without an answer is tested once for TLS.
     let most = if found == Some("connection_lost") { 2 } else { 1 };
     assert!(run.result.attempts == 1 && (1..=most).contains(&run.connections), "{} connections", run.connections);
     if let Some((head, verdict)) = head {

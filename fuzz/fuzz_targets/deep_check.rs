@@ -1,5 +1,5 @@
-//! Any server as the database: the whole deep check with its SQL checks ends in time, holds one connection at a time
-//! and little memory, never breaks, and shows no secret.
+//! Any server as the database: the whole deep check with its SQL checks ends in time, uses one connection at a time and
+//! little memory, never panics, and shows no secret.
 //!
 //! The first byte says how the conversation begins (see `Plot`), the rest is its script (`src/script.rs`).
 #![no_main]
@@ -59,7 +59,7 @@ impl Plot {
 static ANSWERS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(postgres::answers);
 thread_local! {
     static RUNTIME: Runtime = runtime();
-    /// Loading the roots takes longer than everything else, so each probe is used again, as in the daemon.
+    /// Loading the roots takes longer than everything else, so each is reused, as in the daemon.
     static PROBES: RefCell<HashMap<Plot, DatabaseCheck>> = RefCell::default();
 }
 
@@ -93,7 +93,7 @@ fn check(runtime: &Runtime, server: Conversation, probe: &mut DatabaseCheck, plo
 
 fn handshake(runtime: &Runtime, server: Conversation, probe: &mut DatabaseCheck) {
     let run = run(runtime, server, CHECK, probe.handshake());
-    // Without TLS there is no handshake.
+    // A plan without TLS has no handshake.
     assert!(run.connections >= run.result.attempts);
     let sent = run.sent.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(!sent.windows(5).any(|part| part == b"probe"), "a login");

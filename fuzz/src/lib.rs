@@ -1,4 +1,4 @@
-//! What the targets share: a server that follows the fuzzer's script, a paused clock, and a count of the memory in use.
+//! What the targets share: a server that follows the fuzzer's script, a clock that costs no time, a count of memory.
 
 pub mod postgres;
 pub mod script;

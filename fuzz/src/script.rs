@@ -1,4 +1,4 @@
-//! The fuzzer's input as the script of a conversation, and the server that follows it.
+//! The fuzzer's input as the course of a conversation, and the server that follows it.
 //!
 //! A record is a byte that says what to do, a length, and that many bytes:
 //!
@@ -13,7 +13,7 @@
 //! | 6 | sends what was sent last again, (length + 1)² times (no bytes follow) |
 //! | 7 | ends the connection: silent for ever if the length is odd, else closed; the rest is for the next one |
 //!
-//! With `byte & 0x80` it reads from the client first; with `byte & 0x40` it sends one byte at a time.
+//! With `byte & 0x80` it hears the client first; with `byte & 0x40` it sends one byte at a time.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,7 +28,7 @@ use crate::postgres;
 
 const WAIT_FIRST: u8 = 0x80;
 const DRIP: u8 = 0x40;
-/// Enough to reach every limit.
+/// Enough for every limit to be reached.
 const MOST_REPEATED: usize = 512 * 1024;
 
 /// What comes before the script.
@@ -60,18 +60,18 @@ struct Course {
     hang: bool,
 }
 
-/// The server's part, for one connection after the other.
+/// The server's part, for one connection after another.
 #[derive(Debug)]
 pub struct Conversation {
     opening: Opening,
-    /// Sent after the client's first bytes and this pause.
+    /// Sent when the client was first heard, after this pause.
     first: (Duration, Vec<u8>),
     courses: VecDeque<Course>,
     sent: Sent,
 }
 
 impl Conversation {
-    /// Reads a script. `secret` is what the server knows of the client; `answers` are the ready-made ones.
+    /// Reads a script. `secret` is what the server knows about the client; `answers` are the ready-made ones.
     pub fn read(mut input: &[u8], answers: &[Vec<u8>], secret: &str) -> Self {
         let mut courses = VecDeque::from([Course::default()]);
         while let [what, length, rest @ ..] = input {
@@ -128,7 +128,7 @@ impl Conversation {
         Conversation { opening, ..self }
     }
 
-    /// A reply to the client's first bytes, after a pause and before the script.
+    /// An answer to the client's first message, after a pause and before the script.
     #[must_use]
     pub fn after(self, pause: Duration, answer: &[u8]) -> Self {
         Conversation { first: (pause, answer.to_vec()), ..self }
@@ -145,7 +145,7 @@ impl Conversation {
         let (opening, first, sent) = (self.opening, self.first.clone(), self.sent());
         async move {
             let server = Server { stream: Box::new(stream), sent: Some(sent), heard: Vec::new() };
-            // A client may leave.
+            // A client that disconnects is not an error.
             let _ = server.play(opening, &first, course).await;
         }
     }
@@ -155,7 +155,7 @@ struct Server {
     stream: Stream,
     /// `None` inside TLS.
     sent: Option<Sent>,
-    /// What the client sent last.
+    /// The client's last message.
     heard: Vec<u8>,
 }
 
@@ -212,11 +212,11 @@ impl Server {
         while course.hang {
             self.hear().await?;
         }
-        // Inside TLS, as an honest server does it: otherwise each end would be an unexpected one.
+        // Inside TLS, close as an honest server does: otherwise every end would look truncated.
         self.stream.shutdown().await
     }
 
-    /// Reads what the client sends next.
+    /// Reads the client's next message.
     async fn hear(&mut self) -> io::Result<()> {
         self.heard.clear();
         if self.stream.read_buf(&mut self.heard).await? == 0 {

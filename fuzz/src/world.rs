@@ -1,4 +1,4 @@
-//! Where a check runs: with a paused clock, connections in memory, and all memory counted.
+//! The world a check runs in: a paused clock, connections in memory, and all memory counted.
 
 use std::alloc::System;
 use std::future::Future;
@@ -23,14 +23,14 @@ static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 /// A check may hold this much at once, including the server's side. Beyond it an allocation fails, and with it the run.
 pub const MOST_MEMORY: usize = 8 * 1024 * 1024;
-/// No client reads more than this from one connection: 256 KiB, and what one more read may add.
+/// No client reads more than this from one connection: 256 KiB, and what one more read may bring.
 const MOST_READ: usize = (256 + 64) * 1024;
-/// What the kernel would hold of a connection's bytes.
+/// How many of a connection's bytes the kernel would buffer.
 const IN_FLIGHT: usize = 16 * 1024;
 
 /// The runtime of a target.
 pub fn runtime() -> Runtime {
-    // A panic's message takes memory too.
+    // A panic's own words take memory.
     let shown = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let _ = MEMORY.set_limit(usize::MAX);
@@ -51,8 +51,8 @@ pub struct Run<T> {
     pub sent: Sent,
 }
 
-/// Runs a check against a server that follows a script, and asserts what holds whatever the server does: it ends in time,
-/// it holds one connection at most and none at its end, and memory is bounded.
+/// Runs a check against a server that follows a script, and asserts what must hold whatever the server does: the check
+/// ends in time, it holds at most one connection and none at its end, and memory is bounded.
 pub fn run<T>(runtime: &Runtime, mut server: Conversation, limit: Duration, check: impl Future<Output = T>) -> Run<T> {
     let held = Arc::new(());
     let tasks: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
@@ -76,7 +76,7 @@ pub fn run<T>(runtime: &Runtime, mut server: Conversation, limit: Duration, chec
     assert!(took <= limit + TICK, "{took:?} of {limit:?}");
     let tasks: Vec<_> = std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner));
     tasks.iter().for_each(AbortHandle::abort);
-    // What was aborted goes when the runtime runs next.
+    // Aborted tasks are dropped when the runtime polls again.
     runtime.block_on(tokio::task::yield_now());
     MEMORY.set_limit(usize::MAX).expect("no limit");
     Run { result, took, connections: u32::try_from(tasks.len()).expect("a few connections"), sent }

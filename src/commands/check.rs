@@ -37,8 +37,8 @@ const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool, log: &Log) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
     let rows = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
-    print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) });
-    if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let code = if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) }, code)
 }
 
 /// What the newest round found. Without `until` there is one round.

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::print;
+use super::{BAD_USAGE, print};
 use crate::config::Lookup;
 
 mod deployment;
@@ -23,9 +23,6 @@ use finding::{Finding, Severity};
 use read::files::Files;
 use rules::RULES;
 
-/// Bad usage, as for every command.
-const BAD_USAGE: u8 = 2;
-
 /// Reads, judges and prints: one line a rule, or JSON. `names` are those of all environment variables.
 pub fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: bool) -> ExitCode {
     let files = match backend.map(Files::read).transpose() {
@@ -37,18 +34,18 @@ pub fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: b
     };
     let with_files = files.is_some();
     let findings = examine(&Deployment::read(lookup, names, files));
-    print(&match json {
+    let text = match json {
         true => report::json(&findings),
         false => report::text(&findings, with_files, io::stdout().is_terminal()),
-    });
-    if report::worst(&findings) == Severity::Error { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    };
+    let is_bad = report::worst(&findings) == Severity::Error;
+    print(&text, if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Prints why a rule is asked, and where that is from.
 pub fn explain(rule: &str) -> ExitCode {
     if let Some(rule) = RULES.iter().find(|known| known.id == rule) {
-        print(&report::explanation(rule));
-        return ExitCode::SUCCESS;
+        return print(&report::explanation(rule), ExitCode::SUCCESS);
     }
     let ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
     let _ = writeln!(io::stderr(), "--explain: there is no such rule; there are {}", ids.join(", "));

@@ -25,12 +25,11 @@ const MOST_BODY: usize = 1024 * 1024;
 pub async fn run(listen: SocketAddr, path: &str) -> ExitCode {
     match ask(listen, path).await {
         Ok((status, body)) => {
-            print(&String::from_utf8_lossy(&body));
-            if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let code = if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            print(&String::from_utf8_lossy(&body), code)
         }
         Err(fault) => {
-            print(&format!("no answer from sidepulse on port {}: {fault}\n", listen.port()));
-            ExitCode::FAILURE
+            print(&format!("no answer from sidepulse on port {}: {fault}\n", listen.port()), ExitCode::FAILURE)
         }
     }
 }

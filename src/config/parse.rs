@@ -1,5 +1,6 @@
 //! What a value may look like: one function a kind of value. An error names the fault, never the value.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -19,6 +20,8 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// More checks than this would not fit into one attempt's time.
 const MOST_SQL_CHECKS: usize = 32;
+/// Faulty lines that are told one by one; more would only fill the log.
+const MOST_FAULTS: usize = 32;
 
 /// One SQL statement as it goes to the server.
 pub(crate) fn statement(text: &str) -> Result<String, Wrong> {
@@ -84,45 +87,39 @@ pub(crate) fn statuses(text: &str) -> Result<Vec<RangeInclusive<u16>>, Wrong> {
 
 /// One `Name: value` a line. Values may be secrets: they are marked so, and no error shows one.
 pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
-    const EXAMPLE: &str = "X-Forwarded-Proto: https";
-    lines(text)
-        .map(|(number, line)| {
-            let wrong = |what: &str| (format!("line {number}: {what}"), EXAMPLE);
-            let (name, value) = line.split_once(':').ok_or_else(|| wrong("has no colon"))?;
-            let name = HeaderName::from_str(name.trim())
-                .map_err(|_| wrong("what stands before the colon is no header name"))?;
-            let mut value = HeaderValue::from_str(value.trim())
-                .map_err(|_| wrong("the value has a character that headers cannot hold"))?;
-            value.set_sensitive(true);
-            // These decide where a message ends; the client sets them itself.
-            if ["content-length", "transfer-encoding", "connection", "upgrade", "expect"].contains(&name.as_str()) {
-                return Err(wrong(&format!("{name} cannot be set")));
-            }
-            Ok((name, value))
-        })
-        .collect()
+    each_line(text, "X-Forwarded-Proto: https", |line| {
+        let (name, value) = line.split_once(':').ok_or("has no colon")?;
+        let name = HeaderName::from_str(name.trim()).map_err(|_| "what stands before the colon is no header name")?;
+        let mut value =
+            HeaderValue::from_str(value.trim()).map_err(|_| "the value has a character that headers cannot hold")?;
+        value.set_sensitive(true);
+        // These decide where a message ends; the client sets them itself.
+        if ["content-length", "transfer-encoding", "connection", "upgrade", "expect"].contains(&name.as_str()) {
+            return Err(format!("{name} cannot be set"));
+        }
+        Ok((name, value))
+    })
 }
 
 /// One `name: SQL` a line, each name `[a-z][a-z0-9_]*` and used once.
 pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
     const EXAMPLE: &str = "migrations: SELECT version_num = 'abc123' FROM alembic_version";
-    let mut checks: Vec<(Arc<str>, String)> = Vec::new();
-    for (number, line) in lines(text) {
-        let wrong = |what: &str| (format!("line {number}: {what}"), EXAMPLE);
-        let (name, sql) = line.split_once(':').ok_or_else(|| wrong("has no colon after the name"))?;
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let checks = each_line(text, EXAMPLE, |line| {
+        let (name, sql) = line.split_once(':').ok_or("has no colon after the name")?;
         let name = name.trim();
         let first_ok = name.starts_with(|c: char| c.is_ascii_lowercase());
         if !first_ok
             || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
             || name.len() > 40
         {
-            return Err(wrong("the name must be [a-z][a-z0-9_]*, 40 characters at most"));
+            return Err("the name must be [a-z][a-z0-9_]*, 40 characters at most".to_owned());
         }
-        if checks.iter().any(|(known, _)| &**known == name) {
-            return Err(wrong("the name is used twice"));
+        if !known.insert(name.to_owned()) {
+            return Err("the name is used twice".to_owned());
         }
-        checks.push((name.into(), statement::statement(sql).map_err(wrong)?));
-    }
+        Ok((name.into(), statement::statement(sql)?))
+    })?;
     if checks.len() > MOST_SQL_CHECKS {
         return Err((format!("has more than {MOST_SQL_CHECKS} checks"), EXAMPLE));
     }
@@ -141,8 +138,29 @@ pub(crate) fn token(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().map(str::trim).enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.is_empty())
+/// What stands in each line that is not blank; or all that is wrong, with the number of its line.
+fn each_line<T>(
+    text: &str,
+    example: &'static str,
+    mut read: impl FnMut(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Wrong> {
+    let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
+    let (mut good, mut faults) = (Vec::new(), Vec::new());
+    for (number, line) in lines {
+        match read(line) {
+            Ok(value) => good.push(value),
+            Err(what) => faults.push(format!("line {number}: {what}")),
+        }
+    }
+    if faults.is_empty() {
+        return Ok(good);
+    }
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    faults.truncate(MOST_FAULTS);
+    if more > 0 {
+        faults.push(format!("and {more} lines more"));
+    }
+    Err((faults.join("; "), example))
 }
 
 #[cfg(test)]
@@ -192,6 +210,29 @@ mod tests {
         }
         let many: String = (0..33).map(|i| format!("c{i}: SELECT true\n")).collect();
         assert!(sql_checks(&many).is_err());
+    }
+
+    #[test]
+    fn every_line_that_is_wrong_is_told() {
+        let what = |wrong: Option<Wrong>| wrong.map(|(what, _)| what).unwrap_or_default();
+        let said = what(
+            sql_checks("SELECT 1\nfine: SELECT true\n\nB: SELECT true\nc: SELECT 1; SELECT 2\nfine: SELECT 1").err(),
+        );
+        let lines: Vec<&str> = said.split("; ").collect();
+        assert_eq!(
+            lines,
+            [
+                "line 1: has no colon after the name",
+                "line 4: the name must be [a-z][a-z0-9_]*, 40 characters at most",
+                "line 5: has more than one statement",
+                "line 6: the name is used twice",
+            ]
+        );
+        let said = what(headers("no colon hunter2\nX-Fine: yes\nContent-Length: 5").err());
+        assert_eq!(said, "line 1: has no colon; line 3: content-length cannot be set");
+        let many: String = (0..1000).map(|i| format!("{i}\n")).collect();
+        let said = what(sql_checks(&many).err());
+        assert!(said.ends_with("; and 968 lines more") && said.len() < 2000, "{said}");
     }
 
     #[test]

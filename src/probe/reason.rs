@@ -76,11 +76,11 @@ reasons! {
     NotRun "not_run" NotAFailure "No result yet.";
     Stale "stale" NotAFailure "The next result is overdue.";
     ReadOnly "read_only" NotAFailure "Warning: the database takes no writes.";
-    CertificateExpiring "certificate_expiring" NotAFailure "Warning: the certificate ends within 14 days.";
+    CertificateExpiring "certificate_expiring" NotAFailure "Warning: the certificate expires within 14 days.";
     ConnectionsScarce "connections_scarce" NotAFailure "Warning: few sessions of this role may still be opened.";
     TransactionStuck "transaction_stuck" NotAFailure "Warning: a session of this role is idle in a transaction.";
     LockWait "lock_wait" NotAFailure "Warning: a session of this role has waited for a lock.";
-    StorageScarce "storage_scarce" NotAFailure "Warning: the server's limit of storage is nearly reached.";
+    StorageScarce "storage_scarce" NotAFailure "Warning: the server's storage limit is nearly reached.";
     IdleUnverified "idle_unverified" NotAFailure "Warning: idle, and the last deep success is old.";
     RecoveredAfterRetry "recovered_after_retry" NotAFailure "Warning: it took more than one attempt.";
 }

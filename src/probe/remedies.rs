@@ -27,10 +27,10 @@ causes! {
     EncryptionRequired "The server takes no login without TLS."
         "The server takes no login without TLS. Set sslmode=require in DATABASE_URL in place of disable, allow or \
          prefer; if it is require already, the pooler in between must use TLS to the server";
-    ClientCertificateRequired "The server wants a client's certificate."
+    ClientCertificateRequired "The server requires a client certificate."
         "The server wants a client certificate. Add sslcert= and sslkey= to DATABASE_URL, with files that this service \
          can read and a certificate that the server's CA signed for this user";
-    ClientCertificateForApp "The app wants a client's certificate."
+    ClientCertificateForApp "The app requires a client certificate."
         "The app asks for a client certificate, and sidepulse has none for it. Let SIDEPULSE_APP_URL name a port where \
          none is asked for, or start uvicorn without --ssl-cert-reqs 2";
     ChannelBindingNotOffered "`channel_binding=require`, and the server offers none."
@@ -94,7 +94,7 @@ causes! {
         "CockroachDB Cloud's proxy does not know this cluster. Copy the connection string from its console again: the \
          host, and options=--cluster= where it has one";
     CertificateExpired "The certificate is not valid at this time."
-        "The server's certificate has expired or is not valid yet. Compare the clock of this machine; if it is right, \
+        "The server's certificate has expired, or is not valid yet. Compare the clock of this machine; if it is right, \
          renew the certificate on the server and reload it there";
     CertificateName "The certificate is another host's."
         "The server's certificate was made for another name than the URL's host. Use a name that the certificate \
@@ -201,16 +201,16 @@ impl Reason {
                  without -pooler. Elsewhere: ignore_startup_parameters, and no pool_mode=statement"
             }
             Reason::StartingUp => {
-                "The server is starting or recovering: wait a minute. If it stays, Neon: see the project's operations \
+                "The server is starting or recovering: wait a minute. If it lasts, Neon: see the project's operations \
                  and neonstatus.com; elsewhere: read the PostgreSQL log and check the disk"
             }
             Reason::ShuttingDown => {
                 "The server is stopping or restarting, on Neon for a suspend or an update: the next check should pass. \
-                 If it stays, see who stopped PostgreSQL, and its log for a crash or lack of memory"
+                 If it lasts, see who stopped PostgreSQL, and its log for a crash or lack of memory"
             }
             Reason::ControlPlane => {
                 "Neon's control plane failed without saying why, often for only seconds. See neonstatus.com and the \
-                 project's operations in the console; if it stays, write to Neon support"
+                 project's operations in the console; if it lasts, write to Neon support"
             }
             Reason::ComputeUnreachable => {
                 "The proxy or pooler answers, but it does not reach the server behind it. Neon: restart the compute in \
@@ -229,7 +229,7 @@ impl Reason {
                  pg_stat_activity, and at CPU, memory and size of the Neon compute or the server"
             }
             Reason::LockTimeout => {
-                "Another transaction holds a lock that the query needs, mostly a migration. Find it with \
+                "Another transaction holds a lock that the query needs, usually a migration. Find it with \
                  pg_blocking_pids() and pg_stat_activity; let it end, or call pg_terminate_backend()"
             }
             Reason::ConnectionLost => {
@@ -241,7 +241,7 @@ impl Reason {
                  database and schema it runs in, and whether the migrations were applied"
             }
             Reason::UnexpectedResult => {
-                "The query gave no row, or its first value is not true. Compare the SQL check with the data; if it \
+                "The query returned no row, or its first value is not true. Compare the SQL check with the data; if it \
                  checks migrations, run alembic upgrade head or correct the expected revision"
             }
             Reason::ProtocolError => {
@@ -257,8 +257,8 @@ impl Reason {
                  check the path in SIDEPULSE_APP_URL, HTTPS redirects and allowed hosts"
             }
             Reason::Internal => {
-                "sidepulse itself failed, not what it checks: no file descriptor or memory left, or a fault of its \
-                 own. Check the container's limits, restart the service, and report it with the log"
+                "sidepulse itself failed, not what it checks: no file descriptor or memory left, or a bug of its own. \
+                 Check the container's limits, restart the service, and report it with the log"
             }
             Reason::NotRun => {
                 "No result yet: the first check is still running. If this outlasts the check's timeout, look at /livez \
@@ -273,33 +273,33 @@ impl Reason {
                  host of the read-write compute. Elsewhere: use the primary, or RESET the setting"
             }
             Reason::CertificateExpiring => {
-                "The server's certificate ends within 14 days. Neon renews its own: if it is still there in a week, \
+                "The server's certificate expires within 14 days. Neon renews its own: if it is still there in a week, \
                  write to Neon support. Elsewhere: renew it and reload PostgreSQL"
             }
             Reason::ConnectionsScarce => {
-                "Few more sessions can be opened, then logins fail. Keep (pool_size + max_overflow) x workers x \
+                "Few more sessions can be opened before logins fail. Keep (pool_size + max_overflow) x workers x \
                  replicas under the limit, or use a pooler; sidepulse check shows the numbers"
             }
             Reason::TransactionStuck => {
-                "A session idles in a transaction: it holds locks and keeps Neon awake. SELECT \
-                 pg_terminate_backend(PID) (PID: sidepulse check); set idle_in_transaction_session_timeout (pooler: \
+                "A session sits idle in a transaction: it holds locks and keeps Neon awake. SELECT \
+                 pg_terminate_backend(PID), PID from sidepulse check; set idle_in_transaction_session_timeout (pooler: \
                  find its client)"
             }
             Reason::LockWait => {
-                "A session waits for a lock. sidepulse check names its PID and who blocks it: end that one by SELECT \
-                 pg_terminate_backend(PID) if it will not end by itself, and give migrations a lock_timeout"
+                "A session waits for a lock. sidepulse check names its PID and the one that blocks it: end that with \
+                 SELECT pg_terminate_backend(PID) if it does not end itself, and give migrations a lock_timeout"
             }
             Reason::StorageScarce => {
-                "The server's storage limit is nearly reached; beyond it every write fails. Delete what is not needed \
-                 and run VACUUM FULL, or raise the limit (on Neon the plan's)"
+                "The server's storage limit is nearly reached; then every write fails. Delete what is not needed and \
+                 run VACUUM FULL, or raise the limit (on Neon the plan's)"
             }
             Reason::IdleUnverified => {
-                "No fault: the app is idle, sidepulse lets Neon sleep, and the last full check is old. Any use of the \
-                 app renews it; SIDEPULSE_DATABASE_MODE=steady checks always, and costs compute time"
+                "Not a fault: the app is idle, sidepulse lets Neon sleep, and the last full check is old. Any use of \
+                 the app renews it; SIDEPULSE_DATABASE_MODE=steady checks always, and costs compute time"
             }
             Reason::RecoveredAfterRetry => {
-                "It passed, but not at the first attempt; on Neon mostly a cold start, which needs nothing done. If it \
-                 comes back all day, look at the network, and elsewhere at restarts of the server"
+                "It passed, but not at the first attempt; on Neon usually a cold start: nothing to do. If it recurs \
+                 all day, look at the network, and elsewhere at restarts of the server"
             }
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
+use super::told::{Told, Variable};
 use crate::config::Config;
 use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{OWN_DATABASE_URL, PORT};
@@ -20,11 +21,18 @@ const LONGEST_NAME: usize = 60;
 /// Why CMD was not started: the exit code, and one line.
 pub(super) type NotStarted = (u8, String);
 
+/// Servers, their options that name a port, and the variable that stands for these.
+const PORT_VARIABLES: [(&str, &[&str], &str); 3] = [
+    ("uvicorn", &["--port", "--uds", "--fd"], "UVICORN_PORT"),
+    ("granian", &["--port", "--uds"], "GRANIAN_PORT"),
+    ("gunicorn", &["--bind", "-b"], "GUNICORN_CMD_ARGS"),
+];
+
 /// Fails where both would use the same port, or a shell has already filled `$PORT` in.
 ///
 /// # Errors
 /// Exit code 2, and how to write it instead.
-pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), NotStarted> {
+pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Variable<'_>) -> Result<(), NotStarted> {
     let ports = Ports::of(config);
     let Ports { own, app, .. } = ports;
     if ports.clash() {
@@ -44,6 +52,21 @@ pub(super) fn check_ports(command: &[OsString], config: &Config) -> Result<(), N
                 "CMD names port {own}, which is sidepulse's own: the shell has filled $PORT in before sidepulse ran. \
                  Quote it, e.g. sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'; it becomes the app's \
                  port, {app}"
+            ),
+        ));
+    }
+    let told = Told::new(command, environment);
+    let own_by_variable = PORT_VARIABLES.iter().find(|(server, options, variable)| {
+        told.starts(server)
+            && options.iter().all(|option| told.option(option).is_none())
+            && told.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
+    });
+    if let Some((server, _, variable)) = own_by_variable {
+        return Err((
+            2,
+            format!(
+                "{variable}: it names port {own}, which is sidepulse's own, and {server} would take it; e.g. leave it out \
+                 and write sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'; it becomes the app's port, {app}"
             ),
         ));
     }

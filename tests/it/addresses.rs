@@ -1,7 +1,7 @@
 //! Names with several addresses, dead ones among them, and a name server that never answers.
 //!
-//! They need other name servers, hosts and routes than this machine's: each test here runs another one of this file in
-//! namespaces of its own, or says why it cannot.
+//! They need name servers, hosts and routes of their own: each test here runs another one of this file in namespaces,
+//! or says why it cannot.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::support::namespace;
 use crate::support::postgres::Postgres;
 use crate::support::sidecar::Sidecar;
 
-/// Loopback and nothing else. What has the higher precedence in `gai.conf` comes first.
+/// Loopback and nothing else. The higher precedence in `gai.conf` comes first.
 const NETWORK: &str = "
 set -e
 export PATH=$PATH:/usr/sbin:/sbin
@@ -72,12 +72,12 @@ fn inside(test: &str) {
 }
 
 #[test]
-fn one_login_an_attempt_however_many_addresses_and_dead_ones_are_passed_by() {
+fn one_login_an_attempt_however_many_addresses_and_dead_ones_are_skipped() {
     inside("addresses::several_addresses");
 }
 
 #[test]
-fn a_name_server_that_never_answers_costs_one_thread_a_check_and_is_forgiven() {
+fn a_name_server_that_never_answers_costs_one_thread_a_check_and_may_recover() {
     inside("addresses::a_silent_name_server");
 }
 
@@ -102,11 +102,11 @@ fn several_addresses() {
     for (host, reason, least, most) in [
         ("three.test", None, 0.0, 500.0),
         ("refused-first.test", None, 0.0, 500.0),
-        // Half of the attempt's 2 s, then the live one.
+        // Half of the attempt's 2 s, then the address that answers.
         ("silent-first.test", None, 950.0, 1900.0),
         ("silent.test", Some("connect_timeout"), 0.0, 2500.0),
         ("silent-and-refused.test", Some("connect_refused"), 0.0, 2500.0),
-        // Nothing leads to any IPv6 address here.
+        // There is no route to any IPv6 address here.
         ("v6-only.test", Some("unreachable"), 0.0, 500.0),
         ("v6-and-v4.test", None, 0.0, 500.0),
     ] {
@@ -154,7 +154,7 @@ fn a_silent_name_server() {
         sidecar.metric("sidepulse_checks_total{check=\"database\"}") >= Some(12.0)
     });
     assert!(many, "{}", sidecar.log_text());
-    // HTTP, checks and log; then one look-up of each check.
+    // HTTP, checks and log; then one look-up for each check.
     assert!(most <= 5, "{most} threads");
     for key in ["app:http", "database:query"] {
         let check = sidecar.check(key);

@@ -1,4 +1,4 @@
-//! The whole: the real backend under a real uvicorn, a real PostgreSQL with TLS, and the sidecar beside them.
+//! Everything together: the real backend under a real uvicorn, a real PostgreSQL with TLS, and the sidecar beside them.
 
 use rustix::process::Signal;
 
@@ -11,7 +11,7 @@ use crate::support::sidecar::Sidecar;
 use crate::support::uvicorn::{Uvicorn, backend, python};
 
 #[test]
-fn app_and_database_fail_and_recover_each_by_its_own_name() {
+fn app_and_database_fail_and_recover_each_under_its_own_name() {
     let authority = Authority::new();
     let postgres = Postgres::builder().tls(&authority.issue(&Claims::right())).start();
     let root = authority.root_file().to_owned();
@@ -23,7 +23,7 @@ fn app_and_database_fail_and_recover_each_by_its_own_name() {
     let expiry = "sidepulse_database_tls_certificate_expiry_timestamp_seconds";
     assert!(eventually(SOON, || sidecar.metric(expiry).is_some()));
 
-    // A blocked event loop: the kernel accepts, nothing answers.
+    // A blocked event loop: the kernel accepts connections, and nothing answers.
     uvicorn.signal(Signal::STOP);
     sidecar.wait_for_check("app:http", |check| check["state"] == "down" && check["reason"] == "response_timeout");
     assert_eq!(sidecar.get("/readyz").body, "fail: app: response_timeout\n");
@@ -31,7 +31,7 @@ fn app_and_database_fail_and_recover_each_by_its_own_name() {
     uvicorn.signal(Signal::CONT);
     sidecar.wait_for_status("/readyz", 200);
 
-    // A frozen database: the app goes on answering, and its own health route is bounded.
+    // A frozen database: the app still answers, and its own health route is bounded.
     postgres.freeze();
     sidecar.wait_for_check("database:query", |check| check["state"] == "down" && check["reason"] == "tls_timeout");
     assert_eq!(sidecar.get("/readyz").status, 200);
@@ -49,8 +49,8 @@ fn app_and_database_fail_and_recover_each_by_its_own_name() {
 }
 
 #[test]
-fn run_carries_uvicorn_in_each_of_its_forms_and_leaves_nobody() {
-    // The single process dies of the signal when it has drained; the parent of workers or of a reloader leaves with 0.
+fn run_works_with_uvicorn_in_each_of_its_forms_and_leaves_no_process() {
+    // A single process dies of the signal once it has drained; the parent of workers or of a reloader exits with 0.
     for (more, code) in [(&[][..], 143), (&["--workers", "2"], 0), (&["--reload"], 0)] {
         let port = free_port();
         let (python, backend) = (python().display().to_string(), backend().display().to_string());

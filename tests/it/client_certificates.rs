@@ -1,4 +1,4 @@
-//! Servers that want a certificate of their client: PgBouncer ends the handshake over it, PostgreSQL the login.
+//! Servers that require a client certificate: without it PgBouncer ends the handshake, and PostgreSQL the login.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use crate::support::sidecar::Sidecar;
 
 const PASSPHRASE: &str = "op3n/s3same";
 
-/// The URL with these files as the client's certificate and key.
+/// The URL with these files as client certificate and key.
 fn with(url: &DatabaseUrl, (certificate, key): (impl AsRef<Path>, impl AsRef<Path>)) -> DatabaseUrl {
     let text = |path: &Path| path.to_str().expect("a path of our own").to_owned();
     url.clone().param("sslcert", &text(certificate.as_ref())).param("sslkey", &text(key.as_ref()))
 }
 
 #[test]
-fn a_server_that_wants_a_certificate_gets_it_or_is_told_of_in_words_that_help() {
+fn a_server_that_requires_a_certificate_gets_it_or_the_remedy_says_how() {
     let authority = Authority::new();
     let server = authority.issue(&Claims::right());
     let (own, foreign) = (authority.issue(&Claims::right()), Authority::new().issue(&Claims::right()));
@@ -27,8 +27,8 @@ fn a_server_that_wants_a_certificate_gets_it_or_is_told_of_in_words_that_help() 
     let plain = Postgres::start_plain();
     let pooler = PgBouncer::in_front_of(&plain).tls(&server).client_certificates_of(&authority).start();
     let postgres = Postgres::builder().tls(&server).client_certificates_of(&authority).start();
-    // In TLS 1.3 the server's alert comes after the handshake. PostgreSQL asks for a certificate without insisting on
-    // it, so that a login without one fails by pg_hba.conf.
+    // In TLS 1.3 the server's alert comes after the handshake. PostgreSQL asks for a certificate without requiring it,
+    // so a login without one fails because of pg_hba.conf.
     for (what, url, without) in
         [("PgBouncer", pooler.url(), "tls_failed"), ("PostgreSQL", postgres.url(), "access_denied")]
     {
@@ -53,7 +53,7 @@ fn a_server_that_wants_a_certificate_gets_it_or_is_told_of_in_words_that_help() 
 }
 
 #[test]
-fn a_certificate_that_is_renewed_in_its_file_is_used_without_a_restart() {
+fn a_certificate_renewed_in_its_file_is_used_without_a_restart() {
     let authority = Authority::new();
     let server = Postgres::builder().tls(&authority.issue(&Claims::right())).client_certificates_of(&authority).start();
     let directory = Scratch::new("client");
@@ -70,7 +70,7 @@ fn a_certificate_that_is_renewed_in_its_file_is_used_without_a_restart() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_faults_of_the_configuration() {
+fn files_that_cannot_be_used_are_configuration_errors() {
     let own = Authority::new().issue(&Claims::right());
     let (certificate, key) = own.files_locked(PASSPHRASE);
     let url = DatabaseUrl::new("u", "p", 1, "d").param("sslmode", "require");

@@ -1,5 +1,6 @@
-//! The commands that run once: what they print, and with what they end.
+//! The commands that run once: what they print, and their exit codes.
 
+use std::fs::OpenOptions;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,12 +12,15 @@ use crate::support::postgres::Postgres;
 use crate::support::sidecar::{Builder, Sidecar};
 use crate::support::web_app::{Mode, WebApp};
 
+/// Long and random enough for doctor.
+const NEW_SECRET: &str = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab91";
+
 fn check(builder: Builder, arguments: &[&str]) -> (Option<i32>, String, String) {
     arguments.iter().fold(builder.arg("check"), |builder, argument| builder.arg(*argument)).finish()
 }
 
 #[test]
-fn check_tells_a_person_what_it_found() {
+fn check_prints_text_for_people() {
     let (app, postgres) = (WebApp::start(), Postgres::start_plain());
     let (code, text, _) = check(Sidecar::on(postgres.url()).app(app.port()), &[]);
     assert_eq!(code, Some(0), "{text}");
@@ -34,7 +38,7 @@ fn check_tells_a_person_what_it_found() {
 }
 
 #[test]
-fn check_tells_a_machine_the_same() {
+fn check_prints_the_same_as_json() {
     let fake = FakePostgres::start([Behaviour::fault(
         At::Startup,
         Fault::fatal("28P01", "password authentication failed for user \"probe\""),
@@ -79,7 +83,7 @@ fn check_waits_until_all_pass_whatever_the_reason() {
 }
 
 #[test]
-fn check_cuts_its_last_round_where_the_time_of_wait_is_over() {
+fn check_cuts_its_last_round_short_when_the_time_of_wait_is_over() {
     // The attempts of a check alone take 20 s where nothing listens.
     let builder = Sidecar::on("postgresql://u:p@127.0.0.1:1/d").set("SIDEPULSE_DATABASE_TIMEOUT", "20s");
     let since = Instant::now();
@@ -89,14 +93,14 @@ fn check_cuts_its_last_round_where_the_time_of_wait_is_over() {
 }
 
 #[test]
-fn check_refuses_to_look_at_a_database_that_is_switched_off() {
+fn check_refuses_a_database_that_is_switched_off() {
     let (code, text, log) = check(Sidecar::without_database(), &["--only", "database"]);
     assert_eq!((code, text.as_str()), (Some(2), ""), "{log}");
     assert!(log.contains("SIDEPULSE_DATABASE=off"), "{log}");
 }
 
 #[test]
-fn check_tells_what_it_waits_for() {
+fn check_says_what_it_waits_for() {
     let builder = Sidecar::without_database().app(1);
     let (code, _, log) = check(builder, &["--wait", "2s"]);
     assert_eq!(code, Some(1), "{log}");
@@ -111,7 +115,7 @@ fn check_tells_what_it_waits_for() {
 }
 
 #[test]
-fn only_app_needs_no_database_url_and_unknown_settings_are_told() {
+fn only_app_needs_no_database_url_and_unknown_settings_are_reported() {
     let app = WebApp::start();
     let (code, text, log) =
         check(Sidecar::bare().app(app.port()).set("SIDEPULSE_APP_INTERVALL", "5s"), &["--only", "app"]);
@@ -123,7 +127,7 @@ fn only_app_needs_no_database_url_and_unknown_settings_are_told() {
 }
 
 #[test]
-fn ping_asks_the_daemon_where_it_listens_and_nobody_else() {
+fn ping_asks_the_daemon_where_it_listens_and_nothing_else() {
     let app = WebApp::start();
     let sidecar = Sidecar::without_database().app(app.port()).set("SIDEPULSE_LISTEN", "[::]:0").start();
     sidecar.wait_for_status("/readyz", 200);
@@ -159,4 +163,45 @@ fn help_and_version_need_nothing_and_bad_usage_is_2() {
         let builder = arguments.iter().fold(Sidecar::bare(), |builder, argument| builder.arg(*argument));
         assert_eq!(builder.finish().0, Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let (app, postgres) = (WebApp::start(), Postgres::start_plain());
+    let sidecar = Sidecar::on(postgres.url()).app(app.port()).start();
+    sidecar.wait_for_status("/health", 200);
+    let address = sidecar.address().to_string();
+    for arguments in [
+        &["check"][..],
+        &["check", "--json"],
+        &["ping", "--path", "/health", "--listen", &address],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["doctor", "--explain", "cors-origins"],
+        &["--help"],
+        &["check", "--help"],
+        &["--version"],
+    ] {
+        let builder = || {
+            let builder = Sidecar::on(postgres.url()).app(app.port());
+            let builder = builder.set("JWT_SECRET", NEW_SECRET).set("CORS_ORIGINS", "https://app.acme.com");
+            arguments.iter().fold(builder, |builder, argument| builder.arg(*argument))
+        };
+        let (code, text, log) = builder().finish();
+        assert_eq!(code, Some(0), "{arguments:?}: {text}{log}");
+        // The kernel's own full disk.
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
+        let (code, log) = builder().finish_into(full);
+        assert_eq!(code, Some(1), "{arguments:?}: {log}");
+        assert!(log.contains("No space left on device"), "{arguments:?}: {log}");
+        // A reader that has gone, as `| head` does: nothing to complain of.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let (code, log) = builder().finish_into(writer);
+        assert_eq!(code, Some(0), "{arguments:?}: {log}");
+        assert!(!log.contains("ipe"), "{arguments:?}: {log}");
+    }
+    // What is worse than that stays what it is.
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
+    assert_eq!(Sidecar::bare().app(1).arg("check").arg("--only").arg("app").finish_into(full).0, Some(1));
 }

@@ -1,4 +1,4 @@
-//! Servers that refuse something of what a check adds to the user's query: the query decides all the same, and what is
+//! Servers that refuse something that a check adds to the user's query: the query decides all the same, and what was
 //! refused is remembered.
 
 use serde_json::json;
@@ -7,15 +7,16 @@ use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::{At, Behaviour, Dialect, FakePostgres, Fault};
 use crate::support::sidecar::{Builder, Sidecar};
 
-/// What a server refuses, and what a check then sends it: a word a message, a letter a statement (see [`in_short`]).
+/// What a server refuses, and what a check then sends: one word for each message, one letter for each statement (see
+/// [`in_short`]).
 struct Case {
     name: &'static str,
     dialect: Dialect,
-    /// The first check, which finds out.
+    /// The first check, which finds it out.
     first: &'static str,
-    /// Those that remember.
+    /// The checks after it, which remember it.
     later: &'static str,
-    /// What is refused: its statement's number and the SQLSTATE.
+    /// What is refused: the number of the statement and the SQLSTATE.
     refused: &'static [(&'static str, &'static str)],
 }
 
@@ -67,13 +68,13 @@ fn no_fact() -> Dialect {
         .without("default_transaction_read_only", "42704", "unrecognized configuration parameter")
 }
 
-/// Whatever is ours is refused, each in its way.
+/// Everything of ours is refused, each in its own way.
 fn nothing_but_queries() -> Dialect {
     let nothing = no_fact().without("begin", "42601", "syntax error").without("set ", "42601", "syntax error");
     nothing.one_message_refused("0A000")
 }
 
-/// A message in letters: what each of its statements is.
+/// A message in letters: one for the kind of each statement.
 fn in_short(message: &str) -> String {
     let letter = |statement: &str| match statement.trim() {
         "BEGIN READ ONLY" => 'b',
@@ -88,12 +89,12 @@ fn in_short(message: &str) -> String {
     message.split("\n;").map(letter).collect()
 }
 
-/// A check is the deep query and the SQL checks, and nothing after them.
+/// A check consists of the deep query and the SQL checks, with nothing after them.
 fn sidecar_on(fake: &FakePostgres) -> Builder {
     Sidecar::on(fake.url()).app(1).set("SIDEPULSE_EARLY_WARNINGS", "off")
 }
 
-/// What each session of a server was sent, in short.
+/// What the server received in each session, in short.
 fn sessions(fake: &FakePostgres) -> Vec<String> {
     let short = |messages: &Vec<String>| messages.iter().map(|m| in_short(m)).collect::<Vec<_>>().join(" ");
     fake.counts().sessions.iter().map(short).collect()
@@ -127,7 +128,7 @@ fn what_a_server_refuses_fails_no_check_and_is_remembered() {
     }
 }
 
-/// What was said to be refused: the number of the statement and the SQLSTATE of each.
+/// What is reported as refused: the number of each statement and its SQLSTATE.
 fn said(sidecar: &Sidecar) -> Vec<(String, String)> {
     let messages = sidecar.events("warning").into_iter().filter_map(|line| line["message"].as_str().map(str::to_owned));
     let refusals = messages.filter(|message| message.starts_with("the database refuses "));
@@ -149,7 +150,7 @@ fn check_once(behaviour: Behaviour) -> (Option<String>, String, String) {
 
 #[test]
 fn a_query_of_the_users_that_fails_is_query_failed_whatever_else_is_refused() {
-    // The session's last message: what the server will not take has been found before.
+    // The session's last message: what the server refuses is known by then.
     for (name, dialect, sent) in [
         ("PostgreSQL", Dialect::postgres(), "bslqfr r"),
         ("Aurora DSQL", Dialect::dsql(), "bslqfr r blqfr r bqfr r"),
@@ -187,15 +188,15 @@ fn an_error_of_the_parser_is_the_users_where_it_points_into_the_query() {
 }
 
 #[test]
-fn a_setting_that_fails_unsaid_is_not_the_users_fault() {
-    // What a proxy may do that sends statement after statement and loses an answer.
+fn a_setting_that_fails_silently_is_not_the_users_fault() {
+    // A proxy that sends statement after statement may lose an answer.
     let behaviour = Behaviour::good().dialect(Dialect::postgres().silently_without("lock_timeout"));
     let (reason, message, session) = check_once(behaviour);
     assert_eq!((reason, session.as_str()), (None, "bslqfr r b s l q r b q f r"), "{message}");
 }
 
 #[test]
-fn trouble_of_the_server_is_no_refusal() {
+fn a_failing_server_is_not_a_refusal() {
     for (code, reason) in [("53200", "query_failed"), ("57014", "query_timeout"), ("55P03", "lock_timeout")] {
         let busy = Dialect::postgres().without("begin", code, "not now");
         let fake = FakePostgres::start([Behaviour::good().dialect(busy)]);
@@ -203,7 +204,7 @@ fn trouble_of_the_server_is_no_refusal() {
         assert_eq!(check["reason"], reason, "{code}: {check}");
         assert!(sessions(&fake).iter().all(|session| session == "bslqfr"), "{code}: {:?}", sessions(&fake));
     }
-    // A query that was answered has passed, whatever becomes of the facts; what was no refusal is asked again.
+    // A query that was answered has passed, whatever happens to the facts; what was not refused is asked again.
     let fake =
         FakePostgres::start([Behaviour::good().dialect(Dialect::postgres().without("pg_is", "57014", "too slow"))]);
     let sidecar = sidecar_on(&fake).start();
@@ -213,7 +214,7 @@ fn trouble_of_the_server_is_no_refusal() {
 }
 
 #[test]
-fn a_fact_that_cannot_be_had_is_absent_and_never_a_warning() {
+fn a_fact_that_is_not_available_is_absent_and_never_a_warning() {
     for (name, dialect, read_only) in [
         ("all told", Dialect::postgres(), true),
         ("no recovery state", Dialect::cratedb(), true),
@@ -232,7 +233,7 @@ fn a_server_that_restarts_is_asked_again() {
     let fake = FakePostgres::start([old.clone()]);
     let sidecar = sidecar_on(&fake).start();
     wait_for_checks(&fake, &sidecar, 2);
-    // An upgrade: it takes everything now.
+    // After an upgrade it accepts everything.
     let before = fake.counts().sessions.len();
     fake.follow([Behaviour::good().started("2")]);
     wait_for_checks(&fake, &sidecar, before + 4);
@@ -246,7 +247,7 @@ fn a_server_that_restarts_is_asked_again() {
 fn a_server_that_ends_the_connection_over_the_message_gets_single_statements() {
     let fake = FakePostgres::start([Behaviour::good().dialect(Dialect::closing_on_several_statements())]);
     let sidecar = sidecar_on(&fake).start();
-    // What ended a connection once may have been a restart: at the second time in a row it is the message.
+    // A connection that ended once may mean a restart; when it ends twice in a row, it is because of the message.
     wait_for_checks(&fake, &sidecar, 4);
     let expected = ["bslqfr", "b s l q f r", "bslqfr", "b s l q f r", "b s l q f r", "b s l q f r"];
     assert_eq!(sessions(&fake)[..6], expected, "{}", sidecar.log_text());
@@ -287,7 +288,7 @@ fn sql_checks_are_judged_alone_by_a_server_of_any_dialect() {
 }
 
 #[test]
-fn without_a_clock_of_the_server_ours_ends_a_sql_check_and_the_deep_query_stands() {
+fn without_a_timeout_on_the_server_our_clock_ends_a_sql_check_and_the_deep_query_stands() {
     let slow = Behaviour::fault(At::SqlCheck, Fault::Stall).dialect(Dialect::dsql());
     let fake = FakePostgres::start([slow]);
     let checks = "slow: SELECT true\nnext: SELECT true";
@@ -300,7 +301,7 @@ fn without_a_clock_of_the_server_ours_ends_a_sql_check_and_the_deep_query_stands
 }
 
 #[test]
-fn early_warnings_that_cannot_be_had_neither_fail_nor_warn() {
+fn early_warnings_that_are_not_available_neither_fail_nor_warn() {
     for (name, dialect) in [
         ("PostgreSQL without the views", Dialect::postgres()),
         ("one statement a message", Dialect::one_statement_a_message()),

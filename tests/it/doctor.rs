@@ -1,9 +1,9 @@
-//! `doctor` on made-up backends: `doctor/gallery/*.txt`, a few lines each, with what must be printed of each and what
-//! must not. Everything that is not ok is listed there, so that precision and recall can be counted.
+//! `doctor` on made-up backends: `doctor/gallery/*.txt`, a few lines each, with what must and what must not be printed
+//! for them. Everything that is not ok is listed there, so that precision and recall can be counted.
 //!
-//! A file of the gallery: a first line that says what it is; `dir`, `env NAME=value`, `unset NAME`, `bare` (without the
-//! usual files) and `no repository`; then `--- FILE` with its text, in which `\xNN` is a byte; then `=== prints` with
-//! `LEVEL RULE [FILE[:LINE]] [| words of the message]` and `=== never` with `LEVEL RULE`.
+//! A file of the gallery has a first line that says what it is; `dir`, `env NAME=value`, `unset NAME`, `bare` (without
+//! the usual files) and `no repository`; then `--- FILE` with its text, in which `\xNN` is a byte; then `=== prints`
+//! with `LEVEL RULE [FILE[:LINE]] [| part of the message]` and `=== never` with `LEVEL RULE`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("RAILWAY_DEPLOYMENT_DRAINING_SECONDS", "10"),
 ];
 
-/// What every backend has unless its file says otherwise.
+/// What every backend has, unless its file says otherwise.
 const USUAL: [(&str, &str); 2] = [
     (
         "settings.py",
@@ -102,9 +102,9 @@ fn the_gallery() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// What once overflowed the stack or took minutes: a file of each.
+/// One file of each kind that once overflowed the stack or took minutes.
 #[test]
-fn large_files_are_read_soon() {
+fn large_files_are_read_quickly() {
     let repeated = |piece: &str, bytes: usize| piece.repeat(bytes / piece.len());
     let rows = [
         ("comments", "a.py", repeated("# a\n", 200_000)),

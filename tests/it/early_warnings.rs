@@ -1,5 +1,6 @@
 //! Early warnings on real PostgreSQL: trouble to come is reported while the deep check is green.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use sidepulse::without_daemon::{DeepCheck, Limit, Reason, Room, Sessions, Vitals};
@@ -8,9 +9,10 @@ use tokio_postgres::NoTls;
 
 use crate::support::eventually::{SOON, eventually};
 
+use crate::support::database_url::DatabaseUrl;
 use crate::support::fake_postgres::{At, Behaviour, Dialect, FakePostgres, Fault};
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::postgres::{Postgres, ROLE};
+use crate::support::postgres::{DATABASE, PASSWORD, Postgres, ROLE};
 use crate::support::session::Session;
 use crate::support::sidecar::Sidecar;
 
@@ -207,6 +209,47 @@ fn a_standby_tells_as_much() {
 }
 
 /// The scripted server takes the message for a SQL check's: it asks for no start time.
+/// A balancer: each connection to the port that it returns goes to the next of these servers.
+fn balanced(ports: [u16; 2]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its port").port();
+    std::thread::spawn(move || {
+        for (client, port) in listener.incoming().flatten().zip(ports.into_iter().cycle()) {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn two_servers_behind_one_name_are_judged_each_by_itself() {
+    let full = Postgres::builder().setting("max_connections = 20").start();
+    let calm = Postgres::builder().setting("max_connections = 50").start();
+    let mut crowd = sessions(16, &full.url().config());
+    let url = DatabaseUrl::new(ROLE, PASSWORD, balanced([full.port(), calm.port()]), DATABASE);
+    let mut watcher = Watcher::on(&url);
+    assert!(watcher.warns_of(Reason::ConnectionsScarce));
+    for _ in 0..6 {
+        let limit = watcher.read().room.map(|room| room.limit);
+        assert!(limit == Some(17) || limit == Some(47), "{limit:?}");
+        assert!(watcher.check.warns_of(Reason::ConnectionsScarce), "it does not come and go with the server");
+    }
+    crowd.truncate(3);
+    let gone = || {
+        watcher.read();
+        !watcher.check.warns_of(Reason::ConnectionsScarce)
+    };
+    assert!(eventually(SOON, gone));
+    watcher.stays_silent();
+}
+
 #[test]
 fn a_server_that_does_not_answer_it_fails_no_check_and_gets_no_second_connection() {
     let fake = FakePostgres::start([Behaviour::fault(At::SqlCheck, Fault::Stall)]);

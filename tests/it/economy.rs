@@ -1,4 +1,4 @@
-//! Economy: the database sleeps while the app does not use it, and is looked at while the app does.
+//! Economy: the database sleeps while the app does not use it, and is queried while the app does.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const CONNECTIONS: &str = "sidepulse_database_app_connections";
 
 /// Far longer than any test needs the database to stay awake without use.
 const WAKEFUL: Sleep = Sleep { after: Duration::from_secs(600), waking: Duration::ZERO };
-/// Long beside the interval of 200 ms at which the sidecar looks.
+/// Long compared with the interval of 200 ms at which the sidecar reads the app's sockets.
 const LOOKS: Duration = Duration::from_millis(1500);
 
 /// A sidecar in economy mode that does nothing while the app is idle, unless told otherwise.
@@ -48,7 +48,7 @@ fn session(url: &DatabaseUrl) -> Session {
     Session::open(&url.config()).expect("log in")
 }
 
-/// When the newest check ended that had a result of its own: no handshake.
+/// When the last check with a query ended, as opposed to a handshake.
 fn newest(sidecar: &Sidecar) -> String {
     sidecar.check(CHECK)["time"].as_str().expect("a time").to_owned()
 }
@@ -88,14 +88,14 @@ fn an_idle_app_lets_the_verdict_stand_and_a_query_of_its_own_renews_it() {
     let second = newest(&sidecar);
     assert!(stays(LOOKS, || newest(&sidecar) == second), "its own query kept it going");
 
-    // And one over a connection that no look has ever listed.
+    // And one over a connection that no reading has ever listed.
     session(&database.url()).sql("SELECT 1").expect("a query");
     assert!(eventually(SOON, || newest(&sidecar) > second), "{}", sidecar.log_text());
     assert_eq!(failures(&sidecar), 0.0);
 }
 
 #[test]
-fn handshakes_prove_reachability_and_its_loss_turns_it_down() {
+fn handshakes_prove_reachability_and_its_loss_turns_the_check_down() {
     let sleep = Sleep { after: Duration::from_millis(500), waking: Duration::ZERO };
     let (database, app) = (Sleepy::start(sleep), WebApp::start());
     let sidecar = economy(database.url(), &app)
@@ -116,7 +116,7 @@ fn handshakes_prove_reachability_and_its_loss_turns_it_down() {
     let down = sidecar.wait_for_check(CHECK, |check| check["state"] == "down");
     assert_eq!(down["reason"], "connection_lost");
     assert_eq!(database.counts().wakes, before.wakes);
-    // Deep queries are back, and the first that passes ends it.
+    // Deep queries resume, and the first that passes ends it.
     database.close_connections(false);
     sidecar.wait_for_check(CHECK, idle);
     assert!(database.counts().wakes > before.wakes);
@@ -141,9 +141,9 @@ fn a_deep_query_by_age_wakes_it_once_and_the_cold_start_is_no_failure() {
 }
 
 #[test]
-fn where_the_kernel_shows_nothing_it_says_so_once_and_asks_now_and_then() {
+fn where_the_kernel_shows_nothing_it_says_so_once_and_queries_now_and_then() {
     let (database, app) = (Postgres::start_plain(), WebApp::start());
-    // A Unix socket is none of those that the kernel shows.
+    // The kernel does not show Unix sockets here.
     let sidecar = economy(database.socket_url(), &app).set("SIDEPULSE_ECONOMY_INTERVAL", "500ms").start();
     sidecar.wait_for_check(CHECK, idle);
     let started = Instant::now();

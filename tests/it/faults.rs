@@ -1,7 +1,7 @@
-//! The fault table: everything a database server can do wrong, and what the sidecar makes of it, row by row.
+//! The fault table: everything that a database server can do wrong, and what sidepulse makes of it, row by row.
 //!
-//! Each row has a daemon and a scripted server of its own. Whatever the fault: never two connections at a time, one
-//! login an attempt at most, a verdict within the check's timeout, and log, `/health`, `/readyz` and metrics agree.
+//! Each row has a daemon and a scripted server of its own. Whatever the fault: never two connections at a time, at most
+//! one login an attempt, a verdict within the check's timeout, and log, `/health`, `/readyz` and metrics agree.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -25,9 +25,9 @@ mod words;
 /// The whole check, and one attempt of it: long enough for a machine that is busy with other builds.
 const CHECK: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_millis(1400);
-/// Over a deadline: what a busy machine may add.
+/// What a busy machine may add to a deadline.
 const SLACK: Duration = Duration::from_millis(700);
-/// Rows under way at once: they mostly wait.
+/// Rows that run at once: they mostly wait.
 const WORKERS: usize = 8;
 
 /// How the conversation begins.
@@ -47,21 +47,21 @@ pub(crate) enum Channel {
     Direct,
 }
 
-/// One row: what the server does, and what is to come of it.
+/// One row: what the server does, and what must come of it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) channel: Channel,
     pub(crate) behaviour: Behaviour,
-    /// Instead of the right one.
+    /// In place of the right one.
     password: Option<&'static str>,
     reason: &'static str,
     /// Alternatives where the kernel decides when the bad news arrives.
     phase: &'static str,
-    /// The class, as in docs/reference.md: R is tried again inside the check, C is not, P is down at once.
+    /// The class, as in docs/reference.md: R is retried within the check, C is not, P is down at once.
     class: char,
-    /// StartupMessages an attempt.
+    /// StartupMessages in each attempt.
     logins: usize,
-    /// A piece of what the status page says is to be done; without apostrophes.
+    /// A piece of the remedy on the status page, without apostrophes.
     remedy: &'static str,
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn side_by_side<C: Sync, T: Send>(cases: &[C], examine: impl Fn(&C) -
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let index = cases.iter().position(|other| std::ptr::eq(other, case)).expect("one of them");
-                    // A row that panics has shown its log; the others are still to be seen.
+                    // A row that panics has shown its log; the others still run.
                     let done = catch_unwind(AssertUnwindSafe(|| examine(case))).ok();
                     results.lock().expect("no panic holds it")[index] = done;
                 }
@@ -171,7 +171,7 @@ fn examine(case: &Case, certificate: &ServerCertificate) -> Result<String, Strin
     ))
 }
 
-/// What the endpoints, the metrics and the server have to say of it.
+/// What the endpoints, the metrics and the server must say about it.
 fn agree(case: &Case, sidecar: &Sidecar, fake: &FakePostgres) -> Result<(), String> {
     let health = sidecar.check("database:query");
     let state = if case.class == 'P' { "down" } else { "starting" };
@@ -189,7 +189,7 @@ fn agree(case: &Case, sidecar: &Sidecar, fake: &FakePostgres) -> Result<(), Stri
     if sidecar.get("/livez").status != 200 {
         return Err("/livez fails".to_owned());
     }
-    // A check may be under way: between two of them the numbers of both sides fit.
+    // A check may be under way: only between two checks do the numbers of both sides match.
     let mut last = String::new();
     let fits = eventually(SOON, || {
         let metrics = sidecar.get("/metrics").body;
@@ -205,7 +205,7 @@ fn agree(case: &Case, sidecar: &Sidecar, fake: &FakePostgres) -> Result<(), Stri
             && of_all == checks
             && counts.accepted as f64 == attempts
             && counts.startups.len() as f64 == attempts * case.logins as f64
-            // The kernel's table is long: it is read when the rest fits.
+            // The kernel's table is long, so it is read only once the rest matches.
             && fake.connections_now() == 0
     });
     let counts = fake.counts();
@@ -222,7 +222,7 @@ pub(crate) fn failures(sidecar: &Sidecar) -> Vec<Value> {
     lines
 }
 
-/// The series of `sidepulse_…` that begin like this, added up.
+/// The sum of the `sidepulse_…` series that begin like this.
 fn sum(metrics: &str, series: &str) -> f64 {
     let series = format!("sidepulse_{series}");
     let values = metrics.lines().filter(|line| line.starts_with(&series)).filter_map(|line| line.rsplit(' ').next());

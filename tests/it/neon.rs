@@ -1,5 +1,5 @@
-//! Behind Neon's proxy: a login that waits for a compute to wake up is waited for, and what the proxy has tried long
-//! enough is not tried again and again. The proxy is scripted from what the real one was seen to do.
+//! Behind Neon's proxy: a login that waits for a compute to wake up is not cut off, and what the proxy has itself
+//! retried long enough is not retried again and again. The script is what the real proxy was seen to do.
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ impl Neon {
         Neon { fake: FakePostgres::start_tls(&certificate, script), authority }
     }
 
-    /// A sidepulse that takes it for Neon.
+    /// A sidepulse that believes it is Neon.
     fn sidecar(&self, check: Duration, attempt: Duration) -> Builder {
         self.on(self.fake.url().host(HOST).param("hostaddr", "127.0.0.1"), check, attempt)
     }
 
-    /// One that takes it for any other server.
+    /// One that believes it is any other server.
     fn elsewhere(&self, check: Duration, attempt: Duration) -> Builder {
         self.on(self.fake.url().param("sslmode", "verify-full"), check, attempt)
     }
@@ -53,7 +53,7 @@ fn waking(milliseconds: u64) -> Behaviour {
     Behaviour::good().ready_after(ms(milliseconds))
 }
 
-/// What the proxy says when its own tries are over, at the end of the silence.
+/// The proxy's error when its own retries are over, at the end of the silence.
 fn failing(milliseconds: u64, message: &str) -> Behaviour {
     Behaviour::fault(At::Login, Fault::error("XX000", message)).ready_after(ms(milliseconds))
 }
@@ -72,7 +72,7 @@ fn a_login_that_waits_for_a_wake_up_is_not_cut() {
     assert_eq!(told(&check), (None, Some(1)), "{check}");
     assert_eq!(neon.fake.counts().startups.len(), 1, "one login, one wake-up");
 
-    // Any other server that is silent there is frozen: another attempt may be better.
+    // Any other server that is silent there is frozen: another attempt may fare better.
     let frozen = FakePostgres::start([waking(60_000), Behaviour::good()]);
     let (_, check) = Sidecar::on(frozen.url()).check_database();
     assert_eq!(told(&check), (Some("recovered_after_retry"), Some(2)), "{check}");
@@ -83,7 +83,7 @@ fn a_login_that_waits_for_a_wake_up_is_not_cut() {
 
 #[test]
 fn it_is_not_cut_once_a_check_and_never_beyond_the_check() {
-    // The second login that waits has the time of an attempt.
+    // The second login that waits has only an attempt's time.
     let neon = Neon::start([failing(1500, CONTROL_PLANE), waking(60_000), Behaviour::good()]);
     let (_, check) = neon.sidecar(ms(6000), ms(1000)).check_database();
     assert_eq!(told(&check), (Some("recovered_after_retry"), Some(3)), "{check}");
@@ -95,26 +95,26 @@ fn it_is_not_cut_once_a_check_and_never_beyond_the_check() {
     assert!(took >= 1990.0, "it had the whole check's time: {check}");
     assert_eq!(neon.fake.counts().startups.len(), 1);
 
-    // Silence before our last message is no wake-up.
+    // Silence before our last message is not a wake-up.
     let neon = Neon::start([Behaviour::fault(At::SaslFirst, Fault::Stall), Behaviour::good()]);
     let (_, check) = neon.sidecar(ms(4000), ms(500)).check_database();
     assert_eq!(told(&check), (Some("recovered_after_retry"), Some(2)), "{check}");
 }
 
 #[test]
-fn a_reason_that_was_named_stands_over_the_end_of_a_shortened_attempt() {
+fn an_earlier_reason_takes_precedence_over_the_timeout_of_a_shortened_attempt() {
     let neon = Neon::start([failing(1500, UNREACHABLE), waking(60_000)]);
     let (_, check) = neon.sidecar(ms(2400), ms(1000)).check_database();
     assert_eq!(told(&check), (Some("compute_unreachable"), Some(2)), "{check}");
 }
 
 #[test]
-fn a_check_logs_in_there_four_times_at_most() {
+fn a_check_logs_in_there_at_most_four_times() {
     let neon = Neon::start([failing(0, CONTROL_PLANE)]);
     let (_, check) = neon.sidecar(ms(20_000), ms(8000)).check_database();
     assert_eq!(told(&check), (Some("control_plane"), Some(4)), "{check}");
     assert_eq!(neon.fake.counts().startups.len(), 4);
-    // A connection that is closed before is no login.
+    // A connection that is closed before then is not a login.
     let neon = Neon::start([Behaviour::fault(At::SslRequest, Fault::Close)]);
     let (_, check) = neon.sidecar(ms(8000), ms(3000)).check_database();
     assert!(check["attempts"].as_u64() > Some(4), "{check}");

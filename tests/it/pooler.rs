@@ -1,4 +1,4 @@
-//! Real PgBouncer in transaction mode: healthy, without its server, full, and what it does not pass on.
+//! A real PgBouncer in transaction mode: healthy, without its server, full, and what it does not pass on.
 
 use crate::support::backends::Watch;
 use crate::support::certificates::{Authority, Claims};
@@ -56,7 +56,7 @@ fn what_the_pooler_refuses_has_its_reason() {
         ("a missing database", url.clone().database("nowhere"), Some("database_missing")),
         ("options", url.clone().param("options", "-c statement_timeout=1000"), Some("pooler_unsupported")),
         ("TLS from a pooler without", url.clone().param("sslmode", "require"), Some("tls_unsupported")),
-        // One message is one statement to it, and the transaction in it is over at its end.
+        // To PgBouncer one message is one statement, and the transaction in it is over at its end.
         ("statement mode", statements.url(), None),
     ] {
         let (code, check) = patient(url).check_database();
@@ -94,7 +94,7 @@ fn a_check_that_gives_up_before_the_pooler_closes_its_connection() {
     assert_eq!(check["reason"], "query_timeout", "{check}");
     assert!(check["attempts"].as_u64() > Some(1), "{check}");
     assert!(eventually(SOON, || pooler.connections_now() == 1));
-    // PgBouncer itself notices only when it comes to them: then it does not run what they asked for.
+    // PgBouncer notices only when their turn comes, and then does not run their queries.
     holder.sql("COMMIT").unwrap();
     assert!(eventually(SOON, || pooler
         .console("SHOW CLIENTS")
@@ -105,13 +105,13 @@ fn a_check_that_gives_up_before_the_pooler_closes_its_connection() {
 }
 
 #[test]
-fn a_pooler_without_its_server_is_down_and_comes_back_with_it() {
+fn a_pooler_without_its_server_is_down_and_recovers_with_it() {
     let mut postgres = Postgres::start_plain();
     let pooler = PgBouncer::in_front_of(&postgres).server_login_retry(1).query_wait_timeout(2).start();
     let sidecar = patient(pooler.url()).start();
     sidecar.wait_for_check("database:query", |check| check["state"] == "up");
     postgres.stop(Stop::Immediate);
-    // At first the query waits for a server until the pooler gives up; then the pooler knows.
+    // At first the query waits for a server until the pooler gives up; from then on the pooler knows.
     let down = sidecar.wait_for_check("database:query", |check| check["state"] == "down");
     let reason = down["reason"].as_str().unwrap_or_default().to_owned();
     assert!(["compute_unreachable", "pooler_saturated"].contains(&reason.as_str()), "{down}\n{}", pooler.log_text());
@@ -124,7 +124,7 @@ fn a_pooler_without_its_server_is_down_and_comes_back_with_it() {
 }
 
 #[test]
-fn a_pooler_that_is_frozen_or_killed_is_told_apart() {
+fn a_frozen_pooler_is_told_apart_from_a_killed_one() {
     let postgres = Postgres::start_plain();
     let mut pooler = PgBouncer::in_front_of(&postgres).start();
     let sidecar = Sidecar::on(pooler.url()).app(1).start();

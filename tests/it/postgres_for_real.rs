@@ -1,4 +1,4 @@
-//! Real PostgreSQL, in every state in which a sidecar meets it; it never sees two sessions of ours, and none stays.
+//! A real PostgreSQL in every state that a sidecar may find it in; it never sees two of our sessions, and none stays.
 
 use rustix::process::Signal;
 
@@ -9,7 +9,7 @@ use crate::support::postgres::{Postgres, Stop};
 use crate::support::session::Session;
 use crate::support::sidecar::Sidecar;
 
-/// One run of `sidepulse check`: what is asked, and the reason that must come of it (`-` passes), after how many
+/// One run of `sidepulse check`: what is asked, the reason that must come of it (`-` passes), and the number of
 /// attempts (0 = several).
 struct Ask {
     what: &'static str,
@@ -74,7 +74,7 @@ fn each_refusal_of_a_login_has_its_reason() {
             Ask { attempts: 0, ..ask("no socket", nowhere, "connect_refused") },
         ]
         .into_iter()
-        // Any other complaint may heal.
+        // Any other error may be temporary.
         .map(|ask| Ask { attempts: if ask.reason == "login_failed" { 0 } else { ask.attempts }, ..ask })
         .collect(),
     );
@@ -115,7 +115,7 @@ fn each_failure_of_the_query_has_its_reason() {
         .map(|ask| Ask { attempts: u64::from(!["shutting_down", "query_timeout"].contains(&ask.reason)), ..ask })
         .collect(),
     );
-    // The server itself ended what slept.
+    // The server itself ended the query that slept.
     assert!(postgres.log_text().contains("canceling statement due to statement timeout"));
 }
 
@@ -130,7 +130,7 @@ fn a_query_ends_on_the_server_even_when_the_sidecar_is_killed() {
 }
 
 #[test]
-fn it_follows_a_server_that_is_stopped_started_frozen_and_crowded() {
+fn the_verdict_follows_a_server_that_is_stopped_started_frozen_and_crowded() {
     let mut postgres = Postgres::builder().setting("max_connections = 6").start();
     let sidecar = Sidecar::on(postgres.url()).app(1).start();
     let up = || drop(sidecar.wait_for_check("database:query", |check| check["state"] == "up"));
@@ -158,8 +158,8 @@ fn it_follows_a_server_that_is_stopped_started_frozen_and_crowded() {
     postgres.thaw();
     up();
 
-    // Three of the six places are the superuser's, and the watcher has one.
-    // The sidecar may have one of the others just now.
+    // Three of the six connections are reserved for the superuser, and the watcher has one.
+    // The sidecar may hold one of the others at this moment.
     let place = || poll(SOON, || Session::open(&postgres.url().config()).ok()).expect("a place");
     let crowd = [place(), place()];
     down("too_many_connections");
@@ -175,7 +175,7 @@ fn it_follows_a_server_that_is_stopped_started_frozen_and_crowded() {
 }
 
 #[test]
-fn a_server_that_takes_no_writes_is_a_warning() {
+fn a_server_that_accepts_no_writes_is_a_warning() {
     let postgres = Postgres::start_plain();
     let standby = postgres.standby();
     let sidecar = Sidecar::on(standby.url()).app(1).start();

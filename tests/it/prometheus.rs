@@ -13,7 +13,7 @@ use crate::support::postgres::Postgres;
 use crate::support::sidecar::Sidecar;
 use crate::support::web_app::WebApp;
 
-/// A Prometheus of its own; dropping it ends it.
+/// A running Prometheus; dropping it ends it.
 struct Prometheus {
     child: Child,
     port: u16,
@@ -41,7 +41,7 @@ impl Prometheus {
         Prometheus { child, port, directory }
     }
 
-    /// The value of an instant query that yields one series.
+    /// The value of an instant query that returns one series.
     fn query(&self, query: &str) -> Option<f64> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let answer = http::get(self.port, &format!("/api/v1/query?query={encoded}")).ok()?;

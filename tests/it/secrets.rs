@@ -1,5 +1,5 @@
-//! Whatever goes wrong, nothing that leaves the process holds a secret; below level debug not even a host or a word of
-//! the server's.
+//! Whatever goes wrong, nothing that leaves the process holds a secret, nor, except at level debug, a host or the
+//! server's own words.
 
 use rustix::process::Signal;
 use sidepulse::without_daemon::Reason;
@@ -11,7 +11,7 @@ use crate::support::eventually::{SOON, eventually};
 use crate::support::fake_postgres::PASSWORD;
 use crate::support::sidecar::{Builder, Sidecar};
 
-/// What only the person who configured it may know.
+/// What only the person who configured it may see.
 const TOKEN: &str = "marktoken7q-0123456789";
 const HEADER: &str = "markheader7q";
 const QUERY: &str = "SELECT 1 AS markquery7q";
@@ -19,7 +19,7 @@ const SQL_CHECKS: &str = "public_name: SELECT true AS marksql7q";
 /// The password as it is, as the URL has it, and the parts of it that a careless parser would take for something else.
 const SECRETS: [&str; 8] =
     [PASSWORD, "fake%20p%40ssword", "fake+p", "p@ssword", "p%40ssword", TOKEN, HEADER, "bWFya3Rva2VuN3E"];
-/// What the log at level debug and `check` may show, and nothing else may.
+/// What only the log at level debug and `check` may show.
 const PRIVATE: [&str; 8] = [
     "markuser7q",
     "markdb7q",
@@ -30,7 +30,7 @@ const PRIVATE: [&str; 8] = [
     "markserver7q",
     "marksocket7q",
 ];
-/// A server that quotes what it was told.
+/// A server that quotes what it received.
 const GOSSIP: &str = " (markserver7q: password=fake p@ssword, url=postgresql://u:fake%20p%40ssword@h)";
 
 fn marked(url: DatabaseUrl) -> DatabaseUrl {
@@ -50,7 +50,7 @@ fn sidecar(url: impl ToString, level: &str) -> Builder {
         .set("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", "600ms")
 }
 
-/// Everything that the daemon lets out until it has made a check and was stopped: bodies, heads, log and stdout.
+/// Everything that leaves the daemon until it has made a check and was stopped: bodies, heads, log and stdout.
 fn let_out(builder: &Builder) -> String {
     let mut sidecar = builder.start();
     let login = format!("Authorization: Bearer {TOKEN}\r\n");
@@ -98,7 +98,7 @@ fn found<'a>(marks: &[&'a str], text: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn nothing_that_leaves_the_daemon_in_any_fault_holds_a_mark() {
+fn nothing_that_leaves_the_daemon_at_any_fault_holds_a_mark() {
     let (cases, certificate) = (cases(), server_certificate());
     let leaks = side_by_side(&cases, |case| {
         let fake = case.channel.serve(&certificate, [case.behaviour.clone().gossip(GOSSIP)]);

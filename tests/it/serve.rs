@@ -47,7 +47,7 @@ fn it_listens_before_the_first_check_and_says_what_it_waits_for() {
 }
 
 #[test]
-fn the_ways_in_which_an_app_fails_are_told_apart() {
+fn the_ways_an_app_fails_are_told_apart() {
     let app = WebApp::start();
     let sidecar = Sidecar::without_database().app(app.port()).set("SIDEPULSE_APP_TIMEOUT", "300ms").start();
     sidecar.wait_for_status("/readyz", 200);
@@ -90,7 +90,7 @@ fn a_frozen_database_turns_health_red_but_neither_readiness_nor_liveness() {
         let events = sidecar.events("transition").into_iter().filter(|event| event["check"] == "database");
         events.map(|event| event["to"].clone()).collect()
     };
-    // The log's writer may come after the endpoint.
+    // The log's writer may be later than the endpoint.
     assert!(eventually(SOON, || to() == ["up", "down", "up"]), "{}", sidecar.log_text());
     assert!(eventually(SOON, || postgres.backends_of("sidepulse") <= 1));
 }
@@ -184,7 +184,7 @@ fn ten_thousand_answers_cost_the_database_nothing() {
 }
 
 #[test]
-fn bad_settings_are_exit_2_with_all_faults_and_no_value() {
+fn bad_settings_exit_with_2_and_show_every_fault_but_no_value() {
     let (code, _, log) = Sidecar::bare()
         .set("DATABASE_URL", "postgresql://user:hunter2@pw@host/db")
         .set("SIDEPULSE_APP_TIMEOUT", "soon")
@@ -198,7 +198,7 @@ fn bad_settings_are_exit_2_with_all_faults_and_no_value() {
 }
 
 #[test]
-fn a_port_in_use_is_exit_1_and_says_so() {
+fn a_port_in_use_exits_with_1_and_says_so() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, _, log) = Sidecar::without_database().set("SIDEPULSE_LISTEN", address).finish();
@@ -217,7 +217,7 @@ fn the_default_address_takes_both_families_and_falls_back() {
 }
 
 #[test]
-fn unknown_settings_are_warned_of_by_name() {
+fn unknown_settings_cause_a_warning_with_their_name() {
     let sidecar = Sidecar::without_database().app(1).set("SIDEPULSE_APP_TIMOUT", "hunter2").start();
     let warnings = sidecar.events("warning");
     assert!(
@@ -241,7 +241,7 @@ fn a_log_that_nobody_reads_blocks_nothing() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The pipe is not read: checking goes on.
+    // The pipe is not read, and checking goes on.
     assert!(eventually(SOON, || app.requests() > 20));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -287,7 +287,7 @@ fn with_too_few_open_files_it_does_not_start_and_says_so() {
     let mut refused = 0;
     for limit in (5..40).rev() {
         let builder = Sidecar::without_database().app(app.port()).open_files(limit);
-        // Below the first that is too low, all are.
+        // Every number below the first that is too low is too low as well.
         if refused > 0 || limit < 20 {
             let (code, _, log) = builder.finish();
             assert_eq!(code, Some(1), "{limit}: {log}");
@@ -301,7 +301,7 @@ fn with_too_few_open_files_it_does_not_start_and_says_so() {
         std::io::BufRead::read_line(&mut log, &mut line).unwrap();
         let started = line.contains(r#""event":"started""#);
         if started {
-            // It checks: what it starts with suffices.
+            // It checks: the descriptors that it needs to start also suffice to check.
             let before = app.requests();
             assert!(eventually(SOON, || app.requests() > before + 2), "{limit} open files: no checks");
         } else {

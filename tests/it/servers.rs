@@ -1,4 +1,4 @@
-//! The test servers do what their names say; the tests that use them may then blame sidepulse.
+//! The test servers do what their names say, so the tests that use them may blame sidepulse.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -31,12 +31,12 @@ const DEEP_CHECK: &str = "BEGIN READ ONLY\n;SET LOCAL statement_timeout = 7750\n
 const SQL_CHECK: &str = "BEGIN READ ONLY\n;SET LOCAL statement_timeout = 7750\n;SET LOCAL lock_timeout = 1000\n\
     ;SELECT 1 = 1\n;ROLLBACK";
 
-/// Logs in without TLS and asks; an error is its whole chain of causes, with the SQLSTATE in front.
+/// Logs in without TLS and queries; an error is the whole chain of causes, with the SQLSTATE in front.
 fn ask(config: &Config, sql: &str) -> Result<Rows, String> {
     Session::open(config).and_then(|session| session.sql(sql)).map_err(|error| chain(&error))
 }
 
-/// The same with what `tls` trusts; the config's sslmode decides.
+/// The same with the roots that `tls` trusts; the config's sslmode decides.
 fn ask_tls(config: &Config, tls: TlsConnector, sql: &str) -> Result<Rows, String> {
     Session::open_tls(config, tls).and_then(|session| session.sql(sql)).map_err(|error| chain(&error))
 }
@@ -105,7 +105,7 @@ impl Raw {
         bytes
     }
 
-    /// Reads until this comes; false if the stream ends before.
+    /// Reads until this arrives; false if the stream ends before.
     fn read_until(&mut self, needle: &[u8]) -> bool {
         let (mut seen, mut byte) = (Vec::new(), [0]);
         while !seen.ends_with(needle) {
@@ -117,7 +117,7 @@ impl Raw {
         true
     }
 
-    /// The connection stands, and nothing comes.
+    /// The connection is open, and nothing arrives.
     fn is_silent(&mut self) -> bool {
         self.0.set_read_timeout(Some(SILENCE)).expect("a read timeout");
         let outcome = self.0.read(&mut [0]);

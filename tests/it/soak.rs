@@ -1,8 +1,8 @@
-//! Soak: checks at 100 ms, faults at random in the app, the database and the network between, and clients all the
-//! while. Every fault is seen and none invented, log, metrics and fault log agree, and nothing grows.
+//! Soak: checks every 100 ms, random faults in the app, the database and the network between, and clients throughout.
+//! Every fault is seen and none invented; log, metrics and fault log agree; nothing grows.
 //!
-//! `SOAK_SECONDS` is the length (60; the long form is 1800, in which the clients make a million requests), `SOAK_SEED`
-//! repeats the faults of another run.
+//! `SOAK_SECONDS` is the length (60; in the long form, 1800, the clients make a million requests). `SOAK_SEED` repeats
+//! the faults of another run.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,21 +32,21 @@ use measure::Curve;
 
 /// Between two checks.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Short, so that a fault is found soon; long enough for a machine that is busy with other builds.
+/// Short, so that a fault is found quickly; long enough for a machine that is busy with other builds.
 const APP_TIMEOUT: Duration = Duration::from_millis(1500);
 const DATABASE_TIMEOUT: Duration = Duration::from_millis(2500);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
-/// Between two looks at `/health`: four for each check.
+/// Between two requests of `/health`: four for each check.
 const LOOK: Duration = Duration::from_millis(25);
-/// What the long form comes to.
+/// What the long form must reach.
 const LONG_FORM: Duration = Duration::from_secs(1800);
 const REQUESTS: u64 = 1_000_000;
 const SCRAPES: u64 = 10_000;
-/// Kept connections of the clients.
+/// Keep-alive connections of the clients.
 const CLIENTS: u64 = 3;
 /// `/metrics` is written at most once a second.
 const FRESH: Duration = Duration::from_millis(1100);
-/// But for one in a thousand, answers take no longer than this on the busiest machine.
+/// All but one in a thousand answers take no longer than this on the busiest machine.
 const LONGEST_ANSWER: Duration = Duration::from_secs(1);
 
 /// What all threads of a run share.
@@ -57,18 +57,18 @@ struct Run<'a> {
     length: Duration,
     tally: Tally,
     ledger: Ledger,
-    /// Faults are still drawn in so many lanes.
+    /// How many lanes still draw faults.
     lanes: AtomicUsize,
     failed: &'a AtomicBool,
 }
 
 impl Run<'_> {
-    /// For another fault.
+    /// There is time for another fault.
     fn has_time(&self) -> bool {
         self.started.elapsed() < self.length
     }
 
-    /// Faults are still drawn, or lived through.
+    /// Faults are still drawn, or under way.
     fn goes_on(&self) -> bool {
         self.lanes.load(Ordering::SeqCst) > 0
     }
@@ -114,7 +114,7 @@ fn every_fault_is_seen_none_invented_and_nothing_grows() {
         .set("SIDEPULSE_DATABASE_GATE", "always")
         .set("SIDEPULSE_DATABASE_QUERY", database::QUERY)
         .set("SIDEPULSE_SQL_CHECKS", database::SQL_CHECKS)
-        // Every failure, not just the first of a fault.
+        // Every failure, not only the first of a fault.
         .set("SIDEPULSE_LOG", "debug")
         .start();
 
@@ -156,7 +156,7 @@ fn every_fault_is_seen_none_invented_and_nothing_grows() {
     assert_eq!([app.door.connections_now(), database.door.connections_now()], [0, 0]);
 }
 
-/// Before that it may say that nothing is known yet.
+/// Before its first answer `/health` may say that nothing is known yet.
 fn wait_until_green(run: &Run<'_>) {
     let mut line = Line::open(run.address, &run.tally);
     let green = crate::support::eventually::eventually(crate::support::eventually::SOON, || {
@@ -165,7 +165,7 @@ fn wait_until_green(run: &Run<'_>) {
     assert!(green, "it does not become green");
 }
 
-/// All that happens at once.
+/// Everything that happens at the same time.
 fn live_through(run: &Run<'_>, curve: &Curve, pid: u32, app: &mut App, database: &mut Database) {
     let part = |whole: u64| (whole as f64 * run.length.as_secs_f64() / LONG_FORM.as_secs_f64()).ceil() as u64;
     let maintenance = database.maintenance();
@@ -195,7 +195,7 @@ fn live_through(run: &Run<'_>, curve: &Curve, pid: u32, app: &mut App, database:
     });
 }
 
-/// Asks for the metrics once more, when nothing else asks for anything.
+/// Reads the metrics once more, when no other requests come.
 fn agree(run: &Run<'_>, sidecar: &Sidecar, faults: &[ledger::Entry], restarts: usize) {
     load::wait_until(Instant::now() + FRESH);
     let metrics = Line::open(run.address, &run.tally).get("/metrics").body;

@@ -1,4 +1,4 @@
-//! SQL checks: each judged alone, in red on `/health` and in its own series, never on `/readyz`.
+//! SQL checks: each is judged alone, and turns `/health` and its own series red, never `/readyz`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::postgres::{Postgres, Stop};
 use crate::support::sidecar::{Builder, Sidecar};
 use crate::support::web_app::WebApp;
 
-/// Name, SQL, and the reason it must have (`-` passes). Those at the end show that nothing before touched them.
+/// Name, SQL, and the reason it must have (`-` passes). The last ones show that nothing before affected them.
 const CHECKS: &[(&str, &str, &str)] = &[
     ("yes", "SELECT true", "-"),
     ("comment", "SELECT 1 = 1 -- really", "-"),
@@ -62,7 +62,7 @@ fn each_check_is_judged_alone_and_none_touches_readiness() {
             assert!(sidecar.metric(&failures) >= Some(1.0), "{failures}");
         }
     }
-    // What was never up is starting, but for what is permanent.
+    // What was never up is starting, except after a permanent failure.
     for (name, state) in [("denied", "down"), ("no", "starting"), ("yes", "up")] {
         assert_eq!(sidecar.check(&format!("sql:{name}"))["state"], state, "{name}");
     }
@@ -73,14 +73,14 @@ fn each_check_is_judged_alone_and_none_touches_readiness() {
     assert_eq!(answers, [200, 503, 503, 200]);
     assert_eq!(sidecar.get("/readyz?verbose").body, "[+]app ok\n[+]database ok\nreadyz check passed\n");
 
-    // A lock that is gone is forgiven at the next check.
+    // Once the lock is gone, the next check passes.
     holder.sql("ROLLBACK").unwrap();
     sidecar.wait_for_check("sql:locked", |check| check["state"] == "up");
     drop(holder);
     let log = postgres.log_text();
     assert!(!log.contains("there is no transaction in progress"), "a check that is false has no transaction left");
 
-    // They follow a deep query that fails, and are not run.
+    // They come after a deep query that fails, and are not run.
     postgres.stop(Stop::Fast);
     for (name, _, _) in CHECKS {
         let check = sidecar.wait_for_check(&format!("sql:{name}"), |check| check["reason"] == "connect_refused");
@@ -91,7 +91,7 @@ fn each_check_is_judged_alone_and_none_touches_readiness() {
 }
 
 #[test]
-fn a_check_that_turned_false_is_down_at_the_threshold_and_back_at_once() {
+fn a_check_that_turned_false_is_down_at_the_threshold_and_up_again_at_once() {
     let (app, postgres) = (WebApp::start(), Postgres::start_plain());
     postgres.admin("CREATE TABLE state (good bool); INSERT INTO state VALUES (true); GRANT SELECT ON state TO PUBLIC");
     let sidecar = with_checks(Sidecar::on(postgres.url()), &[("state", "SELECT good FROM state", "")]);
@@ -107,7 +107,7 @@ fn a_check_that_turned_false_is_down_at_the_threshold_and_back_at_once() {
         let events = sidecar.events("transition").into_iter().filter(|event| event["check"] == "sql_state");
         events.map(|event| event["to"].clone()).collect()
     };
-    // The log's writer may come after the endpoint.
+    // The log's writer may be later than the endpoint.
     assert!(eventually(SOON, || to() == ["up", "down", "up"]), "{}", sidecar.log_text());
 }
 
@@ -125,7 +125,7 @@ fn a_server_that_dies_in_a_check_does_not_take_the_deep_query_with_it() {
         let first = sidecar.wait_for_check("sql:a", |check| check["reason"] == reason);
         sidecar.wait_for_check("sql:b", |check| check["status"] == "fail" && check["reason"] != "not_run");
         assert_eq!(sidecar.check("database:query")["state"], "up", "{what}");
-        // One attempt, with what the deep query left of its time.
+        // One attempt, in the time that the deep query left.
         let took = Duration::from_secs_f64(first["observedValue"].as_f64().unwrap_or(f64::MAX) / 1000.0);
         assert!(took < Duration::from_millis(1500), "{what}: {first}");
         assert_eq!(fake.counts().max_concurrent, 1, "{what}");

@@ -1,4 +1,4 @@
-//! What the tests stand on: the servers a database check can meet, and how to wait for what happens in them.
+//! What the tests are built on: the servers that a database check can meet, and how to wait for what happens in them.
 
 pub(crate) mod backends;
 pub(crate) mod certificates;

@@ -1,4 +1,4 @@
-//! TLS to the database: which certificate passes in which mode, and what is said of it.
+//! TLS to the database: which certificate passes in which mode, and what is reported about it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ const MODES: [(&str, bool); 12] = [
     ("sslmode=verify-full", false),
 ];
 
-/// One row: a server, and what each mode makes of it: `.` passes, `x` is untrusted, `N` has no TLS.
+/// One row: a server, and the result in each mode: `.` passes, `x` is untrusted, `N` has no TLS.
 struct Row {
     name: &'static str,
     certificate: Option<ServerCertificate>,
@@ -69,7 +69,7 @@ fn each_certificate_passes_only_where_the_mode_lets_it() {
             let (code, check) = run.check_database();
             let encrypted = check["phases_ms"]["tls"].is_number() && row.certificate.is_some();
             match (code, check["reason"].as_str()) {
-                // An end in the past is an end within 14 days, where nobody verifies it.
+                // Where nothing verifies it, a certificate that has expired counts as one that expires within 14 days.
                 (Some(0), None | Some("certificate_expiring"))
                     if encrypted == (row.certificate.is_some() && params != "sslmode=disable") =>
                 {
@@ -81,7 +81,7 @@ fn each_certificate_passes_only_where_the_mode_lets_it() {
             }
         });
         let signs: String = signs.collect();
-        // Whatever was refused was refused before the login.
+        // Every refusal came before the login.
         assert_eq!(server.logins_of("sidepulse"), signs.matches('.').count(), "{}", row.name);
         signs
     });
@@ -95,7 +95,7 @@ fn trusting(url: &str, authority: &Authority) -> Builder {
     Sidecar::on(url).set("SSL_CERT_FILE", authority.root_file())
 }
 
-/// `SSL_CERT_FILE=/dev/null` spares the memory of the bundle; the roots in the hashed directory still decide.
+/// `SSL_CERT_FILE=/dev/null` saves the memory of the bundle; the roots in the hashed directory still decide.
 #[test]
 fn without_a_bundle_the_roots_are_looked_up_in_their_directory() {
     let authority = Authority::new();
@@ -125,7 +125,7 @@ fn channel_binding_is_used_and_can_be_required() {
     let postgres = Postgres::builder().tls(&authority.issue(&Claims::right())).start();
     let url = postgres.url().param("sslmode", "require").param("channel_binding", "require");
     assert_eq!(Sidecar::on(&url).check_database().0, Some(0));
-    // Where it cannot be had, nothing is logged in.
+    // Where it is not available, there is no login.
     let plain = Postgres::start_plain();
     let (code, check) = Sidecar::on(plain.url().param("channel_binding", "require")).check_database();
     assert_eq!((code, check["reason"].as_str()), (Some(1), Some("auth_failed")), "{check}");
@@ -137,7 +137,7 @@ fn channel_binding_is_used_and_can_be_required() {
 }
 
 #[test]
-fn the_end_of_the_certificate_is_shown_and_warned_of() {
+fn the_expiry_of_the_certificate_is_shown_and_causes_a_warning() {
     let authority = Authority::new();
     for (days, warning) in [(10, Some("certificate_expiring")), (20, None)] {
         let certificate = authority.issue(&Claims::expiring_in_days(days));
@@ -161,7 +161,7 @@ fn the_end_of_the_certificate_is_shown_and_warned_of() {
 }
 
 #[test]
-fn roots_that_cannot_be_loaded_are_a_fault_at_start() {
+fn roots_that_cannot_be_loaded_are_an_error_at_start() {
     let place = Scratch::new("roots");
     let file = |name: &str, content: &str| place.write(name, content).display().to_string();
     let (nonsense, empty) = (file("marked-path.pem", "-----BEGIN NONSENSE-----\n"), file("marked-path-2.pem", ""));
@@ -181,7 +181,7 @@ fn roots_that_cannot_be_loaded_are_a_fault_at_start() {
 }
 
 #[test]
-fn a_system_without_roots_is_a_fault_at_start_where_they_are_needed() {
+fn a_system_without_roots_is_an_error_at_start_where_they_are_needed() {
     if let Err(reason) = namespace::allowed() {
         return println!("skipped: {reason}");
     }
@@ -207,7 +207,7 @@ fn a_neon_host_is_verified_in_full_whatever_the_url_says() {
     ];
     let modes =
         ["", "&sslmode=require", "&sslmode=prefer", "&sslmode=disable", "&sslmode=require&channel_binding=require"];
-    // `host` is what is verified, `hostaddr` where it leads.
+    // `host` is what is verified, `hostaddr` what is dialled.
     let url = |fake: &FakePostgres, mode| {
         let url = fake.url().host(HOST).param("hostaddr", "127.0.0.1");
         format!("{url}{mode}")
@@ -232,7 +232,7 @@ fn a_neon_host_is_verified_in_full_whatever_the_url_says() {
 }
 
 #[test]
-fn a_plaintext_login_to_a_public_host_is_warned_of_once() {
+fn a_plaintext_login_to_a_public_host_causes_one_warning() {
     let fake = FakePostgres::start([Behaviour::good()]);
     let public = fake.url().host("db.public.example").param("hostaddr", "127.0.0.1");
     for (url, expected) in [
@@ -253,7 +253,7 @@ fn a_plaintext_login_to_a_public_host_is_warned_of_once() {
 fn the_client_hello_names_the_host() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Checks come again, and handshakes after them: the first hello of each kind counts.
+    // Checks and the handshakes after them repeat: the first hello of each kind counts.
     let server = std::thread::spawn(move || {
         let (mut negotiated, mut direct) = (None, None);
         for stream in listener.incoming() {
@@ -275,13 +275,13 @@ fn the_client_hello_names_the_host() {
     });
     let base = format!("postgresql://u:p@db.neon.example:{port}/d?hostaddr=127.0.0.1&sslmode=require");
     for url in [base.clone(), format!("{base}&sslnegotiation=direct")] {
-        // The server leaves in the middle of the handshake: what counts is what was said.
+        // The server closes in the middle of the handshake: only the hello counts.
         let (code, check) = Sidecar::on(url).set("SIDEPULSE_DATABASE_TIMEOUT", "1s").check_database();
         assert_eq!(code, Some(1), "{check}");
     }
     let [negotiated, direct] = server.join().unwrap();
     let has = |hello: &[u8], text: &[u8]| hello.windows(text.len()).any(|window| window == text);
     assert!(has(&negotiated, b"db.neon.example") && has(&direct, b"db.neon.example"), "SNI");
-    // Only direct negotiation needs the ALPN; after an SSLRequest a TLS proxy that does not know it would say no.
+    // Only direct negotiation needs the ALPN; after an SSLRequest a TLS proxy that does not know it would refuse.
     assert!(!has(&negotiated, b"\x0apostgresql") && has(&direct, b"\x0apostgresql"), "ALPN");
 }

@@ -1,4 +1,4 @@
-//! What every supported version of PostgreSQL must answer alike; `tests/versions` runs this against 14 to 18.
+//! What must be the same with every supported version of PostgreSQL; `tests/versions` runs this against 14 to 18.
 
 use crate::support::backends::Watch;
 use crate::support::certificates::{Authority, Claims};
@@ -7,7 +7,7 @@ use crate::support::postgres::{Postgres, Stop};
 use crate::support::session::Session;
 use crate::support::sidecar::Sidecar;
 
-/// The first version that takes a TLS handshake without an SSLRequest.
+/// The first version that accepts a TLS handshake without an SSLRequest.
 const DIRECT_TLS: u32 = 17;
 
 fn version_of(postgres: &Postgres) -> u32 {
@@ -38,7 +38,7 @@ fn the_deep_check_and_the_sql_checks_pass_in_every_mode_of_tls() {
             sidecar.metric("sidepulse_check_failures_total{check=\"database\",reason=\"query_failed\"}"),
             Some(0.0)
         );
-        // A killed daemon's session is gone as soon as the server notices; the next one is not to be blamed for it.
+        // A killed daemon's session is gone once the server notices; the next daemon must not be blamed for it.
         drop(sidecar);
         assert!(eventually(SOON, || postgres.backends_of("sidepulse") == 0));
     }
@@ -58,7 +58,7 @@ fn the_deep_check_and_the_sql_checks_pass_in_every_mode_of_tls() {
 }
 
 #[test]
-fn its_complaints_have_their_reasons() {
+fn its_errors_have_their_reasons() {
     let postgres = Postgres::builder().setting("max_connections = 12").hba("host all guest all reject").start();
     postgres.admin("CREATE TABLE things (id int); CREATE TABLE secrets (id int); GRANT SELECT ON things TO PUBLIC");
     let url = postgres.url();
@@ -81,7 +81,7 @@ fn its_complaints_have_their_reasons() {
         assert_eq!((check["reason"].as_str(), code), (reason, Some(i32::from(reason.is_some()))), "{query}: {check}");
     }
     assert!(eventually(SOON, || postgres.backends_of("sidepulse") == 0));
-    // A session that ended has its place for a moment more.
+    // A session that has ended keeps its place for a moment.
     let mut crowd = Vec::new();
     let full = eventually(SOON, || {
         crowd.extend(std::iter::from_fn(|| Session::open(&url.config()).ok()));

@@ -18,7 +18,7 @@ class Browser(Web):
     LISTENS = r"started successfully on port ([0-9]+)"
 
     def __init__(self, directory: Path) -> None:
-        """Everything that Chromium writes is below the directory."""
+        """Everything that Chromium writes goes below the directory."""
         environment = {"HOME": str(directory), "TMPDIR": str(directory)}
         super().__init__(tool("chromedriver"), "--port=0", environment=environment, cwd=directory)
         arguments = [
@@ -64,7 +64,7 @@ class Browser(Web):
         self.ask("POST", "/url", url=url)
 
     def new_window(self) -> str:
-        """Opens one and goes there."""
+        """Opens a window on this address."""
         window = self.ask("POST", "/window/new", type="window")["handle"]
         self.switch_to(window)
         return window
@@ -77,11 +77,12 @@ class Browser(Web):
         self.ask("POST", "/window", handle=window)
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What the body of this function returns, promises awaited."""
+        """The result of this function body, with promises awaited."""
         return self.ask("POST", "/execute/sync", script=script, args=arguments)
 
     def words(self) -> str:
-        """Every text of the document, without JavaScript and in one call: the page may reload between two."""
+        """All text of the document, without JavaScript and in one call: the page may reload between two
+        calls."""
         return "\n".join(self.devtools("DOMSnapshot.captureSnapshot", computedStyles=[])["strings"])
 
     def allow_scripts(self, allow: bool) -> None:
@@ -109,11 +110,11 @@ class Browser(Web):
         file.write_bytes(base64.b64decode(self.ask("GET", "/screenshot")))
 
     def console(self) -> list[str]:
-        """What was written there since the last call, violations of the policy included."""
+        """What was logged since the last call, including violations of the content security policy."""
         return [entry["message"] for entry in self.ask("POST", "/se/log", type="browser")]
 
     def requests(self) -> list[str]:
-        """The addresses that this window asked for since the last call."""
+        """The addresses that this window has requested since the last call."""
         entries = [
             json.loads(entry["message"])["message"]
             for entry in self.ask("POST", "/se/log", type="performance")

@@ -32,7 +32,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def app(postgres: Postgres) -> Iterator[str]:
-    """The address of the app, whose own database check passes."""
+    """The address of an app whose own database check passes."""
     process = App({"DATABASE_URL": postgres.url(), "ENVIRONMENT": "test"})
     try:
         yield process.wait_until_running()

@@ -3,8 +3,8 @@
     python tests/kit/incidents.py            ten minutes, one table
 
 At ten times the speed: the rules' windows, the scrapes and the checks are a tenth as long, and times are
-printed as they would be. No part of the tests: how busy the machine is decides the seconds. The rules' own
-cases are in deploy/prometheus/tests.
+printed as they would be at full length. This is not one of the tests, since the seconds depend on how busy
+the machine is. The rules' own cases are in deploy/prometheus/tests.
 """
 
 import itertools
@@ -43,7 +43,7 @@ CHECKS = {
     "SIDEPULSE_STOP_TIMEOUT": "1s",
 }
 APP = ("python3", "-m", "http.server", "--bind", "127.0.0.1", "$PORT")
-# What Neon's proxy says, before the login: ERROR, XX000.
+# The error of Neon's proxy, before the login: ERROR, XX000.
 QUOTA = "Your project has exceeded the compute time quota. Upgrade your plan to increase limits."
 
 
@@ -146,14 +146,14 @@ class Service:
             time.sleep(0.1)
 
     def stop(self, address: str) -> None:
-        """SIGTERM, the drain, the end; the name server forgets it at its next refresh."""
+        """SIGTERM, the drain, the end; the name server drops it at its next refresh."""
         self.replicas[address].stop()
         time.sleep(15 / SPEED)
         del self.replicas[address]
         self.publish()
 
     def deploy(self) -> None:
-        """A new replica for each old one: green before the old one ends, one after the other."""
+        """A new replica for each old one, one after another: green before the old one ends."""
         for old in list(self.replicas):
             self.wait_until_green(self.start())
             self.stop(old)
@@ -164,7 +164,7 @@ class Service:
 
 
 def crash_loop(service: Service) -> None:
-    """Dies 35 s after each start, is back after 8 s, at the same address."""
+    """Dies 35 s after each start, and is back 8 s later at the same address."""
     dying = ("sh", "-c", 'python3 -m http.server --bind 127.0.0.1 "$PORT" & sleep 3.5; kill $!; exit 1')
     address = service.start(dying, replica="1")
     for _ in range(12):
@@ -180,7 +180,8 @@ def rolling_deploy(service: Service) -> None:
 
 
 def bad_deploy(service: Service) -> None:
-    """The new one's app never listens; the platform gives up after five minutes and keeps the old one."""
+    """The new replica's app never listens; the platform gives up after five minutes and keeps the old
+    replica."""
     bad = service.start(("sleep", "1000"))
     time.sleep(5 * MINUTE)
     service.stop(bad)
@@ -233,7 +234,8 @@ INCIDENTS: dict[str, tuple[int, Callable[[Service], None]]] = {
 
 
 class Watch:
-    """What a Prometheus says of each job: when an alert fired first, with what text, when it was over."""
+    """What Prometheus says about each job: when an alert first fired, with what text, and when it was
+    over."""
 
     def __init__(self, prometheus: Prometheus) -> None:
         self.prometheus = prometheus
@@ -304,7 +306,7 @@ def configure(directory: Path, targets: Path) -> Path:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for background jobs
     directory = Path(tempfile.mkdtemp(prefix="incidents-"))
     directory.chmod(0o755)
     targets = directory / "targets"
@@ -321,7 +323,7 @@ def main() -> None:
         configs = [configure(directory / kind, targets) for kind in ("steady", "restarted")]
         prometheuses += [Prometheus(config) for config in configs]
         watches = [Watch(prometheus) for prometheus in prometheuses]
-        time.sleep(31 * MINUTE)  # half of the hour that the budget's alerts look at
+        time.sleep(31 * MINUTE)  # half of the budget alerts' window of an hour
         threads = []
         for service in services:
             for watch in watches:

@@ -65,7 +65,7 @@ class Program:
         return match
 
     def wait(self, within: float = SOON) -> int:
-        """The exit code; by then `output` is whole."""
+        """The exit code; by then `output` is complete."""
         code = self.process.wait(within)
         self._reader.join(within)
         return code
@@ -79,11 +79,11 @@ class Program:
             try:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
-                pass  # nothing of it is left, as it should be
+                pass  # nothing is left of it, as it should be
 
 
 class Web(Program):
-    """A program that serves HTTP and says in its output where."""
+    """A program that serves HTTP and prints its address."""
 
     LISTENS = r""
 
@@ -126,7 +126,7 @@ class Prometheus(Web):
         )
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """What an instant query returns now, as labels and value."""
+        """The current result of an instant query, as labels and value."""
         answer = self.get("/api/v1/query", params={"query": expression}).json()
         assert answer["status"] == "success", answer
         return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]

@@ -1,5 +1,5 @@
 """An app whose requests take a moment: `/sleep` in a coroutine, `/subprocess` in a program, `/pool` in a
-process pool. Each leaves a byte in the file `UNDER_WAY` when it has begun. `/brief` takes less."""
+process pool. Each writes a byte to the file `UNDER_WAY` when it has begun. `/brief` takes less time."""
 
 import asyncio
 import os

@@ -1,5 +1,5 @@
 """`doctor` and the drivers: every key of a URL goes through the pinned SQLAlchemy and asyncpg, and through
-libpq, to a real server; what `doctor` says of it must be what happens."""
+libpq, to a real server; what `doctor` says about it must be what happens."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from programs import SIDEPULSE
 from servers import Postgres
 
-# Values as people write them. `ssl=verify-…` depends on a file, and is a warning of its own.
+# Values as people write them. `ssl=verify-…` depends on a file, and has a warning of its own.
 PAIRS = """
 ssl=disable ssl=allow ssl=prefer ssl=require ssl=true ssl=1 ssl=on ssl=REQUIRE ssl=False ssl=no-verify
 sslmode=require sslmode=disable channel_binding=require options=-csearch_path%3Dx
@@ -35,7 +35,7 @@ uselibpqcompat=true sslMode=require ssl_mode=require min_size=1 max_size=5 dbnam
 hostaddr=127.0.0.1 host=127.0.0.1 user=postgres database=postgres
 """.split()
 
-# Newer than the libpq of Debian 12 (15): not there to be asked.
+# Newer than the libpq of Debian 12 (15), which therefore cannot be asked.
 NEWER = {"sslnegotiation", "load_balance_hosts"}
 
 
@@ -58,7 +58,7 @@ def says(url: str, backend: Path) -> dict[str, list[dict[str, str]]]:
 
 
 async def connects(url: str) -> bool:
-    """Whether SQLAlchemy and asyncpg come as far as a query."""
+    """Whether SQLAlchemy and asyncpg get as far as a query."""
     try:
         engine = create_async_engine(url)
     except Exception:  # whatever it is, the app would not start
@@ -73,7 +73,7 @@ async def connects(url: str) -> bool:
         await engine.dispose()
 
 
-def test_asyncpg_takes_what_doctor_says_that_it_takes(postgres: Postgres, backend: Path) -> None:
+def test_asyncpg_accepts_what_doctor_says_it_accepts(postgres: Postgres, backend: Path) -> None:
     base = postgres.url().replace("postgresql://", "postgresql+asyncpg://")
 
     async def all_of_them() -> dict[str, bool]:
@@ -86,13 +86,13 @@ def test_asyncpg_takes_what_doctor_says_that_it_takes(postgres: Postgres, backen
         assert levels == ({"ok"} if expected else {"error"}), (pair, expected, levels)
 
 
-def test_libpq_takes_what_doctor_says_that_it_takes(postgres: Postgres, backend: Path) -> None:
+def test_libpq_accepts_what_doctor_says_it_accepts(postgres: Postgres, backend: Path) -> None:
     base = postgres.url()
     for pair in PAIRS:
         key = pair.split("=")[0]
         if key in NEWER:
             continue
-        # Only whether the key is known: a value may be refused, or ask for a certificate that is not there.
+        # Only whether the key is known: a value may be refused, or need a certificate that does not exist.
         before = len(postgres.log())
         psql = postgres.popen("psql", "-X", "-w", "-c", "SELECT 1", f"{base}?{pair}")
         psql.wait(30)
@@ -124,7 +124,7 @@ git+https://github.com/acme/a.git@4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a#egg=a
 """.strip().splitlines()
 
 
-def test_pip_refuses_what_doctor_says_that_it_refuses(tmp_path: Path) -> None:
+def test_pip_refuses_what_doctor_says_it_refuses(tmp_path: Path) -> None:
     # The parser alone, from the pip of this environment: nothing is looked up.
     program = (
         "import sys; from pip._internal.req.req_file import parse_requirements\n"

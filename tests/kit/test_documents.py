@@ -1,4 +1,4 @@
-"""What the documents name is there: variables, files, reasons, paths, versions."""
+"""What the documents name exists: variables, files, reasons, paths, versions."""
 
 import re
 from pathlib import Path

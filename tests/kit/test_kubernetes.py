@@ -23,17 +23,17 @@ def path(container: dict, probe: str) -> str:
     return container[probe]["httpGet"]["path"]
 
 
-def test_kubernetes_takes_it() -> None:
+def test_kubernetes_accepts_it() -> None:
     validate = Path(sys.executable).with_name("kubernetes-validate")
     printed = run(validate, "--strict", MANIFEST)
-    assert printed.count(" passed ") == 2 and "PodMonitor" in printed  # for which it has no schema
+    assert printed.count(" passed ") == 2 and "PodMonitor" in printed  # for which there is no schema
 
 
 def check_monitor(monitor: dict, node_modules: Path) -> None:
     run(tool("node"), "monitor.mjs", json.dumps(monitor), cwd=node_modules.parent)
 
 
-def test_the_operator_takes_the_monitor(node_modules: Path) -> None:
+def test_the_operator_accepts_the_monitor(node_modules: Path) -> None:
     check_monitor(POD_MONITOR, node_modules)
     misspelt = deepcopy(POD_MONITOR)
     misspelt["spec"]["podMetricsEndpoints"][0]["interval"] = "15 seconds"
@@ -45,7 +45,7 @@ def test_it_is_a_native_sidecar() -> None:
     assert SIDECAR["restartPolicy"] == "Always"
 
 
-def test_a_service_with_our_name_sets_nothing_and_would_do_no_harm(start: Callable[..., Program]) -> None:
+def test_a_service_with_our_name_sets_nothing_and_does_no_harm(start: Callable[..., Program]) -> None:
     assert POD["spec"]["enableServiceLinks"] is False
     # As kubelet writes them (pkg/kubelet/envvars) for the Services sidepulse and sidepulse-app.
     variables = {}
@@ -67,7 +67,7 @@ def test_a_service_with_our_name_sets_nothing_and_would_do_no_harm(start: Callab
     assert "SIDEPULSE_APP_PORT" in warning and "enableServiceLinks: false" in warning
 
 
-def test_the_parts_find_each_other() -> None:
+def test_the_parts_refer_to_each_other() -> None:
     labels = POD["metadata"]["labels"].items()
     for selector in (
         DEPLOYMENT["spec"]["selector"]["matchLabels"],
@@ -78,7 +78,7 @@ def test_the_parts_find_each_other() -> None:
     (port,) = SIDECAR["ports"]
     (endpoint,) = POD_MONITOR["spec"]["podMetricsEndpoints"]
     assert endpoint["port"] == port["name"]
-    # A name would be looked for among the app's own ports.
+    # A name would be looked up among the app's own ports.
     for probe in ("startupProbe", "readinessProbe"):
         assert APP[probe]["httpGet"]["port"] == port["containerPort"]
     reference = {"secretKeyRef": endpoint["authorization"]["credentials"]}

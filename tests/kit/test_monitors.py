@@ -1,4 +1,4 @@
-"""deploy/monitors.md: what it promises, asked of the real program, by a real blackbox_exporter too."""
+"""The promises of deploy/monitors.md, checked with the real program, and with a real blackbox_exporter."""
 
 import re
 import shutil
@@ -54,7 +54,7 @@ def test_the_keyword_is_in_no_failing_answer(well: Sidecar, red: Sidecar) -> Non
     assert [reason for reason in reasons if "ok" in reason] == []
 
 
-def test_the_keyword_to_avoid_is_a_trap_indeed(red: Sidecar) -> None:
+def test_the_keyword_to_avoid_is_indeed_a_trap(red: Sidecar) -> None:
     body = red.get("/health")
     assert body.status_code == 503 and '"status":"pass"' in body.text
     assert body.json()["status"] == "fail"
@@ -91,7 +91,7 @@ def test_blackbox_tells_the_sidecar_s_health_from_the_app_s_own(
     assert (probe["probe_success"], probe["probe_http_status_code"]) == (0, 200)
 
 
-def test_prometheus_takes_the_targets(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_targets(tmp_path: Path) -> None:
     (targets,) = re.findall(r"```yaml\n(- targets.*?)```", TEXT, re.DOTALL)
     shipped = ROOT / "deploy/prometheus"
     shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
@@ -107,7 +107,7 @@ def test_prometheus_takes_the_targets(tmp_path: Path) -> None:
 
 @pytest.fixture
 def kuma(node_modules: Path) -> Callable[[int, str], list[str]]:
-    """What Uptime Kuma, configured as in the table, decides from a status and a body."""
+    """What Uptime Kuma, configured as in the table, makes of a status and a body."""
     section = TEXT[TEXT.index("## Uptime Kuma") :]
     fields = dict(re.findall(r"^\| ([\w ,]+) \| (`.+`) \|$", section, re.MULTILINE))
     expression = fields["Json Query Expression"].strip("`")

@@ -1,4 +1,5 @@
-"""The load balancers' snippets in deploy/monitors.md: each real program before a real sidecar and app."""
+"""The load balancers' snippets in deploy/monitors.md: each real program in front of a real sidecar and
+app."""
 
 import csv
 import json
@@ -34,7 +35,7 @@ class Behind:
 
 @pytest.fixture(scope="module")
 def backend(postgres: Postgres) -> Iterator[App]:
-    """An app of this module's own: it is frozen in the middle of each test."""
+    """An app for this module alone: each test freezes it."""
     process = App({"DATABASE_URL": postgres.url(), "ENVIRONMENT": "test"})
     try:
         yield process
@@ -51,7 +52,7 @@ def behind(backend: App, start: Callable[..., Program], postgres: Postgres) -> B
 
 @pytest.fixture
 def hang(backend: App, behind: Behind) -> Iterator[Callable[[], None]]:
-    """Freezes the app until the sidecar says no; goes on at the test's end."""
+    """Freezes the app until the sidecar turns red; continues it at the end of the test."""
 
     def freeze() -> None:
         backend.process.send_signal(signal.SIGSTOP)
@@ -62,7 +63,7 @@ def hang(backend: App, behind: Behind) -> Iterator[Callable[[], None]]:
 
 
 def here(text: str, behind: Behind) -> str:
-    """The snippet with the addresses of this machine, asking more often."""
+    """The snippet with addresses on this machine and shorter intervals."""
     text = text.replace(APP, f"127.0.0.1:{behind.port}").replace(SIDECAR, f"127.0.0.1:{behind.sidecar_port}")
     text = re.sub(r"\bport 8080\b", f"port {behind.sidecar_port}", text)
     text = re.sub(r"\bhealth_port 8080\b", f"health_port {behind.sidecar_port}", text)
@@ -192,5 +193,5 @@ def status(port: int) -> int:
         return 0
 
 
-def test_every_snippet_is_tried() -> None:
+def test_every_snippet_is_tested() -> None:
     assert re.findall(r"^```(\w+)$", TEXT, re.MULTILINE) == ["yaml", "haproxy", "yaml", "caddy", "nginx"]

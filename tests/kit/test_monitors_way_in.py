@@ -1,4 +1,5 @@
-"""deploy/backend/sidecar.py: the sidecar through the app's own domain, and what cannot be reached through it."""
+"""deploy/backend/sidecar.py: the sidecar through the app's own domain, and what cannot be reached through
+it."""
 
 import os
 import re
@@ -41,12 +42,12 @@ class Service:
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
     def asked(self) -> dict[tuple[str, str], float]:
-        """How often the sidecar answered what until now, by path and code; without what this itself asks."""
+        """How often the sidecar has answered, by path and code, without the requests made here."""
         self.marks += 1
         httpx.get(f"{self.sidecar}/startupz")
         counts: dict[tuple[str, str], float] = {}
 
-        def counted() -> bool:  # /metrics is put together once a second
+        def counted() -> bool:  # /metrics is rebuilt once a second
             text = httpx.get(f"{self.sidecar}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
             for path, code, count in COUNTED.findall(text):
                 counts[path, code] = float(count)
@@ -93,7 +94,7 @@ def service(serve: Callable[..., Service]) -> Service:
 
 @pytest.fixture(scope="module")
 def open_to_all(serve: Callable[..., Service]) -> Service:
-    """Its sidecar has no token, and takes its time to drain."""
+    """Its sidecar has no token, and drains slowly."""
     return serve(SIDEPULSE_TOKEN="", SIDEPULSE_DRAIN_DELAY="3s")
 
 
@@ -104,7 +105,7 @@ def green(service: Service) -> bool:
         return False
 
 
-def test_it_hands_on_what_the_table_names_and_nothing_else(service: Service) -> None:
+def test_it_forwards_what_the_table_names_and_nothing_else(service: Service) -> None:
     health = service.get("/health")
     assert (health.status_code, health.json()["status"]) == (200, "pass")
     assert health.headers["content-type"] == "application/health+json"
@@ -155,7 +156,7 @@ def test_nothing_is_smuggled_through(service: Service) -> None:
 
 
 def raw(service: Service, request: str) -> tuple[int, bytes]:
-    """The status of the first answer, 0 without one, and everything that came within a second."""
+    """The status of the first answer, 0 without one, and everything that arrived within a second."""
     port = int(service.app.rsplit(":", 1)[1])
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
@@ -170,7 +171,7 @@ def raw(service: Service, request: str) -> tuple[int, bytes]:
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0, answer
 
 
-def test_without_a_token_the_metrics_are_not_there(open_to_all: Service) -> None:
+def test_without_a_token_the_metrics_are_404(open_to_all: Service) -> None:
     service = open_to_all
     assert httpx.get(f"{service.sidecar}/metrics").status_code == 200
     for headers in ({}, {"Authorization": "Bearer guessed-by-somebody"}):
@@ -178,7 +179,7 @@ def test_without_a_token_the_metrics_are_not_there(open_to_all: Service) -> None
         assert service.get("/", headers=headers).status_code in (401, 404)
 
 
-def test_the_database_s_reason_comes_through(service: Service, postgres: Postgres) -> None:
+def test_the_database_s_reason_is_passed_on(service: Service, postgres: Postgres) -> None:
     try:
         postgres.freeze()
         wait_until(lambda: service.get("/health").status_code == 503, SOON, "503")
@@ -190,7 +191,8 @@ def test_the_database_s_reason_comes_through(service: Service, postgres: Postgre
 
 
 def test_uvicorn_frozen_then_killed(service: Service) -> None:
-    """The price of this route: it hangs with uvicorn; the sidecar's own port says why. Its service's last."""
+    """The price of this route: it hangs with uvicorn, while the sidecar's own port says why. Last for its
+    service."""
     uvicorn = service.child()
     os.kill(uvicorn, signal.SIGSTOP)
     try:
@@ -208,7 +210,7 @@ def test_uvicorn_frozen_then_killed(service: Service) -> None:
 
 
 def test_a_drain_is_red_until_the_end(open_to_all: Service) -> None:
-    """Its service's last."""
+    """Last for its service."""
     service = open_to_all
     service.program.process.terminate()
     wait_until(lambda: service.get("/readyz").text == "fail: draining\n", 3, "draining")
@@ -218,7 +220,7 @@ def test_a_drain_is_red_until_the_end(open_to_all: Service) -> None:
 
 
 class Impostor:
-    """Something else on the sidecar's port: it answers with these bytes, or accepts and says nothing."""
+    """Something else on the sidecar's port: it answers with these bytes, or accepts and stays silent."""
 
     def __init__(self) -> None:
         self.answer: bytes | None = None
@@ -244,7 +246,7 @@ class Impostor:
             client.sendall(self.answer)
             client.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # who has read enough leaves
+            pass  # a client that has read enough disconnects
 
     def close(self) -> None:
         self.listener.close()
@@ -254,7 +256,7 @@ class Impostor:
 
 @pytest.fixture(scope="module")
 def beside(postgres: Postgres) -> Iterator[tuple[str, Impostor]]:
-    """The app's address, and what it takes for its sidecar."""
+    """The app's address, and what it believes to be its sidecar."""
     impostor = Impostor()
     app = App({"DATABASE_URL": postgres.url(), "ENVIRONMENT": "test", "SIDECAR_PORT": str(impostor.port)})
     try:
@@ -282,7 +284,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nServer: sidepulse\r\n"
     ],
     ids=["nothing", "closed", "ssh", "another", "redirect", "cut", "huge", "endless", "head"],
 )
-def test_a_sidecar_that_is_silent_or_another_is_one_fixed_word(
+def test_a_silent_or_false_sidecar_is_one_fixed_word(
     beside: tuple[str, Impostor], answer: bytes | None
 ) -> None:
     address, impostor = beside
@@ -317,7 +319,7 @@ def test_a_silent_sidecar_holds_no_more_than_its_share(beside: tuple[str, Impost
     assert httpx.get(f"{address}/", timeout=5).json() == {"status": "pass"}
 
 
-def test_unset_nothing_is_there_and_a_wrong_port_is_said(app: str, postgres: Postgres) -> None:
+def test_unset_the_paths_are_404_and_a_bad_port_is_reported(app: str, postgres: Postgres) -> None:
     assert httpx.get(f"{app}/sidepulse/health").status_code == 404
     wrong = App({"DATABASE_URL": postgres.url(), "ENVIRONMENT": "test", "SIDECAR_PORT": "eighty"})
     assert wrong.wait() == 3

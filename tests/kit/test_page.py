@@ -1,5 +1,5 @@
-"""The status page in a real browser: every state on a phone and on a desk, light and dark, by keyboard and for a
-screen reader.
+"""The status page in a real browser: every state on a phone and on a desk, light and dark, by keyboard and
+for a screen reader.
 
 SCREENSHOTS=directory keeps the pictures."""
 
@@ -22,7 +22,7 @@ QUERIES = "migrations: SELECT 1 = 1\nbacklog: SELECT count(*) < 0 FROM pg_class"
 
 
 class Files(Web):
-    """An app that is quickly there, and quickly gone."""
+    """An app that starts and stops quickly."""
 
     LISTENS = r"\(http://([0-9.:]+)/\)"
 
@@ -30,14 +30,14 @@ class Files(Web):
 @pytest.fixture(scope="module")
 def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser = Browser(tmp_path_factory.mktemp("chromium"))
-    browser.open("about:blank")  # Chromium's own first page asks for much
+    browser.open("about:blank")  # Chromium's own first page makes many requests
     yield browser
     browser.stop()
 
 
 @pytest.fixture
 def browser(one_browser: Browser) -> Iterator[Browser]:
-    """It must have sent requests to the page's own server alone, and logged no error."""
+    """It must have sent requests only to the page's own server, and logged no error."""
     one_browser.console(), one_browser.requests()
     yield one_browser
     assert one_browser.console() == []
@@ -57,7 +57,7 @@ def inspect(browser: Browser, node_modules: Path, tmp_path: Path) -> Callable[[s
             browser.screenshot(pictures / f"{name}-{scheme}-{size[0]}.png")
             assert browser.run("return document.documentElement.scrollWidth") <= size[0]
             if size == DESKTOP:
-                continue  # the same document, only wider
+                continue  # the same document, but wider
             found = browser.run("return axe.run({rules: {'target-size': {enabled: true}}})")
             assert [(rule["id"], rule["nodes"]) for rule in found["violations"]] == []
             assert len(found["passes"]) > 10
@@ -158,7 +158,7 @@ def test_it_follows_with_and_without_javascript(
         "document.activeElement.kept = document.querySelector('[role=status]').kept = true;"
         "getSelection().selectAllChildren(document.querySelector('h1'))"
     )
-    # A pinned tab is hidden, and its title and its icon are all that is seen of it.
+    # A pinned tab is hidden: only its title and its icon are visible.
     browser.run("Object.defineProperty(document, 'hidden', {get: () => true})")
     app.stop()
 
@@ -174,17 +174,17 @@ def test_it_follows_with_and_without_javascript(
     browser.ask("DELETE", "/window")
     browser.switch_to(window)
 
-    # No icon was requested, nor anything else that does not exist.
+    # Neither an icon nor anything else that does not exist was requested.
     metrics = sidecar.get("/metrics", auth=("any", TOKEN)).text
     assert re.findall(r'http_requests_total{code="(\d+)",path="other"} [1-9]', metrics) == []
     assert re.findall(r'http_requests_total{code="(\d+)",path="/"} [1-9]', metrics) == ["200", "401"]
 
     sidecar.stop()
-    browser.run("document.dispatchEvent(new Event('visibilitychange'))")  # as when one comes back to it
+    browser.run("document.dispatchEvent(new Event('visibilitychange'))")  # as when the user returns to it
     wait_until(lambda: "no answer from sidepulse" in shown(browser).replace("\n", " "), SOON)
     assert browser.run("return document.title") == "no answer · sidepulse"
     assert RED in browser.run("return document.querySelector('link[rel=icon]').href")
     inspect("gone")
-    # The failed requests are what it reports; there must be nothing else.
+    # It reports the failed requests; there must be nothing else.
     browser.open("about:blank")
     assert all("ERR_CONNECTION_REFUSED" in line for line in browser.console())

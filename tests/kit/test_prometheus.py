@@ -21,17 +21,17 @@ SHIPPED = ROOT / "deploy/prometheus"
 DASHBOARD = json.loads((ROOT / "deploy/grafana/sidepulse.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
-# What Grafana puts in, for a scrape every quarter of a second.
+# What Grafana inserts, for a scrape every quarter of a second.
 GRAFANA = {"$__rate_interval": "30s", "$__range": "2m", "$job": ".+", "$replica": ".*"}
-# Nothing to show: in steady mode the app's connections are not counted, nothing is worth a warning, and only Neon has a
-# limit to the size.
-EMPTY = {"The app's connections", "Warnings", "Size, and how large it may be"}
-# Asked once a minute: after the outage they come again with the next look.
+# Nothing to show: in steady mode the app's connections are not counted, there is no warning, and only Neon
+# limits the size.
+EMPTY = {"The app's connections", "Warnings", "Size and its limit"}
+# Read once a minute: after the outage they return with the next reading.
 ONCE_A_MINUTE = "sidepulse_database_(sessions|oldest_transaction|lock_waiters)"
 
 
 def configure(directory: Path, address: str) -> Path:
-    """The shipped configuration, but for the target and the pace."""
+    """The shipped configuration, except for the target and the intervals."""
     config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "250ms", "evaluation_interval": "500ms"}
     del config["alerting"]
@@ -50,13 +50,13 @@ def configure(directory: Path, address: str) -> Path:
 def prometheus(
     app: str, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    """It has seen the sidecar pass, then the database restarted, then everything pass again."""
+    """It has seen the checks pass, the database restart, and everything pass again."""
     sidecar = Sidecar(
         SIDEPULSE_APP_URL=f"{app}/",
         DATABASE_URL=postgres.url(),
         SIDEPULSE_TOKEN=TOKEN,
         SIDEPULSE_SQL_CHECKS="migrations: SELECT true",
-        SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT="2s",  # a look at the numbers wants half a second at least
+        SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT="2s",  # reading the numbers needs half a second at least
         RAILWAY_REPLICA_ID="replica-1",
     )
     prometheus = None
@@ -122,7 +122,7 @@ def test_every_metric_that_a_rule_names_exists(prometheus: Prometheus) -> None:
 
 
 def test_availability_agrees_with_the_time_down(prometheus: Prometheus) -> None:
-    """One replica, scraped all the time, down once: both count the same seconds, to a few scrapes."""
+    """One replica, always scraped, down once: both count the same seconds, to within a few scrapes."""
     unavailable = 'sum_over_time((1 - job_check:sidepulse_available:ratio{check="database"})[10m:500ms]) * 0.5'
     down = 'max_over_time(sidepulse_check_down_seconds_total{check="database"}[10m])'
     ((_, seconds),) = prometheus.query(down)
@@ -175,12 +175,12 @@ def test_the_dashboard_s_variables_and_annotations_are_queries_too(prometheus: P
 
     assert marks(database["expr"]) == [{}]
     assert {"check": "database", "to": "down"} in marks(changes["expr"])
-    # The start itself may be more than the minute ago: the mark stood at its time.
+    # The start may be more than a minute ago: the mark was there at its time.
     assert marks(starts["expr"].replace("< 60", "< 600")) == [{"job": "sidepulse"}]
 
 
 def test_grafana_knows_every_field() -> None:
-    """What its own types do not know is lost when passed through them."""
+    """A field that its own types do not know is lost when passed through them."""
     register_default_plugins()
     text = JSONEncoder(sort_keys=True).encode(Dashboard.from_json(DASHBOARD))
     assert list(lost(DASHBOARD, json.loads(text))) == []

@@ -1,4 +1,4 @@
-"""deploy/railway.ts, type-checked and evaluated with Railway's own package, and held against the image."""
+"""deploy/railway.ts, type-checked and evaluated with Railway's own package, and compared with the image."""
 
 import json
 import shlex
@@ -10,7 +10,7 @@ import pytest
 from programs import ROOT, run, run_json, tool
 
 SOURCE = (ROOT / "deploy/railway.ts").read_text()
-# What Node's own type stripping can read, since that is how Railway's CLI reads the file.
+# The syntax that Node's own type stripping accepts, since that is how Railway's CLI reads the file.
 COMPILE = "--strict --noUnusedLocals --erasableSyntaxOnly --target es2022 --module nodenext".split()
 
 
@@ -34,7 +34,7 @@ def service(described: dict) -> dict:
     return only
 
 
-def test_is_a_graph_that_railway_takes(described: dict) -> None:
+def test_is_a_graph_that_railway_accepts(described: dict) -> None:
     assert described["errors"] == []
     assert described["again"] == described["resources"]
 
@@ -54,7 +54,7 @@ def test_the_healthcheck_asks_the_sidecar_and_the_command_gives_the_app_another_
 def test_the_command_is_the_image_s_own(service: dict) -> None:
     dockerfile = ROOT / service["build"]["dockerfilePath"]
     command = [line for line in dockerfile.read_text().splitlines() if line.startswith("CMD ")][-1]
-    # A shell must see quotes round $PORT; where no shell reads it, the same words arrive.
+    # A shell must see quotes around $PORT; where no shell reads it, the same words arrive.
     assert shlex.split(service["deploy"]["startCommand"]) == json.loads(command.removeprefix("CMD "))
 
 

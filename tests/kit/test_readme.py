@@ -61,7 +61,7 @@ def test_the_sample_of_check_is_what_check_prints(app: str, postgres: Postgres) 
     )
 
     def shape(text: str) -> str:
-        """Without figures, the certificate's end, and the words of the remedy."""
+        """Without figures, the certificate's expiry, and the text of the remedy."""
         return re.sub(r"[0-9]+\.[0-9](?= |,|\))|  certificate .*\n|(?<=  what to do   ).*", "", text)
 
     assert (ran.returncode, shape(ran.stdout)) == (1, shape(sample)), ran

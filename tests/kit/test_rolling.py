@@ -18,7 +18,7 @@ KIT = ROOT / "tests/kit"
 REQUESTS = 1000
 CLIENTS = 10
 
-# No second try for a request, and no other server for it: each that a replica cuts is a failed one.
+# No retry of a request, and no other server for it: each one that a replica cuts off has failed.
 HAPROXY = """
 defaults
     mode http
@@ -41,7 +41,7 @@ backend replicas
 
 
 class Replica:
-    """`sidepulse run` with uvicorn, to be started again on the same ports as a new container would be."""
+    """`sidepulse run` with uvicorn, which can be restarted on the same ports as a new container would be."""
 
     def __init__(self, name: str, start: Callable[..., Program]) -> None:
         self.name, self.app, self.health = name, free_port(), free_port()
@@ -85,7 +85,7 @@ def test_a_rolling_restart_under_load_fails_no_request(start: Callable[..., Prog
     replicas = [Replica("one", start), Replica("two", start)]
     for replica in replicas:
         replica.start()
-    # HAProxy takes a server for up until it has checked it.
+    # HAProxy considers a server up until it has checked it.
     wait_until(lambda: all(replica.is_ready() for replica in replicas), SOON, "the replicas are ready")
     port = free_port()
     servers = "\n".join(f"    server {one.name} 127.0.0.1:{one.app} port {one.health}" for one in replicas)

@@ -1,4 +1,5 @@
-"""deploy/prometheus: valid for promtool, every alert tried both ways, and every alert says what to do."""
+"""deploy/prometheus: valid for promtool, every alert tested firing and silent, and every alert says what to
+do."""
 
 import re
 import shutil
@@ -62,7 +63,7 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent(
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do(alert: str) -> None:
+def test_every_alert_says_what_is_wrong_how_severe_it_is_and_what_to_do(alert: str) -> None:
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("critical", "warning") or alert == ALWAYS
     assert set(rule["annotations"]) == {"summary", "action"}
@@ -70,7 +71,7 @@ def test_every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do(alert: str)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_every_alert_names_the_reason_and_says_numbers_in_whole(alert: str) -> None:
+def test_every_alert_names_the_reason_and_shows_whole_numbers(alert: str) -> None:
     texts = [
         text["exp_annotations"]["summary"]
         for case in CASES
@@ -90,7 +91,7 @@ def test_no_rule_depends_on_which_replica_it_was(rule: dict) -> None:
     assert aggregated or not of_a_replica
 
 
-def test_a_reason_that_changes_is_no_new_alert() -> None:
+def test_a_reason_that_changes_is_not_a_new_alert() -> None:
     for alert, rule in ALERTS.items():
         for label in re.findall(r"group_left \(([\w, ]+)\)", rule["expr"]):
             assert {name: rule["labels"].get(name) for name in label.split(", ")} == {
@@ -98,7 +99,7 @@ def test_a_reason_that_changes_is_no_new_alert() -> None:
             }, alert
 
 
-def test_alertmanager_takes_its_configuration_and_sends_each_alert_where_it_belongs() -> None:
+def test_alertmanager_accepts_its_configuration_and_sends_each_alert_where_it_belongs() -> None:
     config = PROMETHEUS / "alertmanager.yml"
     assert "SUCCESS" in run(tool("amtool"), "check-config", config)
     known = "|".join(ALERTS)

@@ -1,6 +1,6 @@
-"""What happens to a request that is under way when a signal comes: each server as it is really started, each
-signal, and `sidepulse run` beside what it is compared with. A container's end is played: whoever is left when
-the program that was signalled has ended is killed at once.
+"""What happens to a request that is under way when a signal arrives: each server as it is really started,
+each signal, and `sidepulse run` beside what it is compared with. A container's end is simulated: whatever is
+left when the signalled program has ended is killed at once.
 
     SIGNALS_TABLE=FILE python -m pytest tests/kit/test_signals.py
 
@@ -28,7 +28,7 @@ from servers import free_port, wait_until
 KIT = ROOT / "tests/kit"
 TABLE = os.environ.get("SIGNALS_TABLE")
 SIGNALS = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]
-# A server that has not ended this long after its last request goes on.
+# A server that has not ended this long after its last request keeps running.
 GOES_ON = 1.5
 BUSY = 6
 
@@ -79,7 +79,7 @@ PROGRAMS = {
 
 @dataclass
 class End:
-    """How a run ended; `code` is None where the server goes on."""
+    """How a run ended; `code` is None where the server keeps running."""
 
     request: str
     code: int | None
@@ -100,7 +100,7 @@ def and_dies(stops: Expected, request: str) -> Expected:
 
 
 # The request, and the exit code. Where the server itself dies of a signal that is passed on, its request is
-# cut; where it is a shell or a reloader that dies, what it started is asked to stop, and answers first.
+# cut off; where a shell or a reloader dies, what it started is told to stop, and answers first.
 STOPS = {"TERM": ("200", 143), "INT": ("200", 0)}
 WAITS = {"TERM": ("200", 143), "INT": ("200", 130)}
 GOES_ON_SERVING: Expected = {name: ("200", None) for name in SIGNALS[2:]}
@@ -121,7 +121,7 @@ EXPECTED: dict[str, Expected] = {
 
 
 class Marked:
-    """The processes of one run: they carry its mark in their environment, whoever their parent is."""
+    """The processes of one run: they carry its mark in their environment, whatever their parent is."""
 
     def __init__(self) -> None:
         self.value = uuid.uuid4().hex
@@ -136,11 +136,11 @@ class Marked:
                     if mark in (entry / "environ").read_bytes().split(b"\0"):
                         found.append(int(entry.name))
                 except OSError:
-                    pass  # it has ended, or is none of ours
+                    pass  # it has ended, or is not ours
         return found
 
     def kill(self) -> int:
-        """Kills all, and says how many there were."""
+        """Kills all of them, and returns how many there were."""
         first = living = self.living()
         while living:
             for pid in living:
@@ -166,7 +166,7 @@ def standard_input(terminal: bool) -> Iterator[int]:
 
 
 def run(program: str, case: Case, name: str, directory: Path) -> End:
-    """Starts the case, sends the signal when its request is under way, and waits for what becomes of both."""
+    """Starts the case, sends the signal while its request is under way, and waits for the outcome of both."""
     port, mark, under_way = free_port(), Marked(), directory / uuid.uuid4().hex
     environment = {
         "PATH": os.environ["PATH"],
@@ -190,7 +190,7 @@ def run(program: str, case: Case, name: str, directory: Path) -> End:
             stdin=stdin,
             stdout=log,
             stderr=log,
-            # Where a terminal is wanted setsid does it.
+            # Where a terminal is needed, setsid provides it.
             start_new_session=not case.terminal,
         )
         try:
@@ -213,7 +213,7 @@ def observe(
     client.start()
     wait_until(under_way.exists, SOON, "the request is under way")
     if case.path == "/idle-pool":
-        # It is the idle workers that count.
+        # What counts is the idle workers.
         client.join()
         answers = ["none"]
     sent = time.monotonic()

@@ -1,4 +1,4 @@
-"""Every start command we ship, run for real: by honcho, by a shell, and as a list without one."""
+"""Every start command we ship, actually run: by honcho, by a shell, and as a list without a shell."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_the_image_s_command_needs_no_shell(start: Callable[..., Program], conta
         cwd=BACKEND,
     )
     expect_life_and_clean_end(program, container)
-    assert program.process.returncode in (0, 143)  # what Railway takes for a clean stop
+    assert program.process.returncode in (0, 143)  # what Railway considers a clean stop
 
 
 def test_railway_s_command_survives_a_shell(start: Callable[..., Program], container: dict[str, str]) -> None:

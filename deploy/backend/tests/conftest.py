@@ -51,7 +51,7 @@ def pooler(cluster: Postgres) -> Iterator[PgBouncer]:
 
 @pytest.fixture
 def postgres(cluster: Postgres) -> Iterator[Postgres]:
-    """The server, well again after whatever the test did to it."""
+    """The server, restored after whatever the test did to it."""
     yield cluster
     cluster.thaw()
     if cluster.process is None:

@@ -37,8 +37,8 @@ def free_port() -> int:
 
 
 class Server:
-    """A child process in a temporary directory. Servers of PostgreSQL refuse root, so root runs them as the
-    user that Debian's packages make."""
+    """A child process in a temporary directory. PostgreSQL's servers refuse to run as root, so root runs them
+    as the user that Debian's packages create."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="backend-tests-"))
@@ -144,9 +144,9 @@ class Postgres(Server):
             self.process = None
 
     def freeze(self) -> None:
-        """The machine of the database hangs: connections stay open and nothing answers."""
+        """Acts as a database machine that hangs: connections stay open and nothing answers."""
         assert self.process is not None
-        self._stop_process(self.process.pid)  # first, so that it makes no more children
+        self._stop_process(self.process.pid)  # first, so that it forks no more children
         for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             self._stop_process(int(child))
 
@@ -159,7 +159,7 @@ class Postgres(Server):
             try:
                 os.kill(self.frozen.pop(), signal.SIGCONT)
             except ProcessLookupError:
-                pass  # a session that ended since
+                pass  # a session that has ended since
 
     async def execute(self, sql: str, database: str = "postgres") -> list[asyncpg.Record]:
         connection = await asyncpg.connect(
@@ -245,7 +245,7 @@ class App:
         return f"http://127.0.0.1:{running[1]}"
 
     def wait(self, within: float = 15) -> int:
-        """The exit code; by then `output` is whole."""
+        """The exit code; by then `output` is complete."""
         code = self.process.wait(within)
         self._reader.join(within)
         return code

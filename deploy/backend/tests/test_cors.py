@@ -70,7 +70,7 @@ async def test_preflight_from_anywhere_else(client, origin):
 
 
 async def test_refusals_reach_the_front_end(client):
-    """Without its CORS headers an answer of any status looks like a CORS fault in the browser."""
+    """Without CORS headers an answer of any status looks like a CORS error in the browser."""
     answer = await client.get("/me", headers={"Origin": "https://shop.example.com"})
     assert answer.status_code == 401
     assert answer.headers["access-control-allow-origin"] == "https://shop.example.com"
@@ -101,7 +101,7 @@ def test_origins_as_written(written, read, warnings):
     assert len(origins.warnings) == warnings
 
 
-def test_a_pattern_that_ends_in_its_star_is_warned_of():
+def test_a_pattern_that_ends_in_its_star_causes_a_warning():
     assert len(parse_origins("https://shop-*.vercel.app").warnings) == 1
     assert len(parse_origins("https://shop-*-acme.vercel.app").warnings) == 0
 

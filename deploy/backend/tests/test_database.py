@@ -32,8 +32,8 @@ async def test_dropped_connections_are_replaced(postgres, database, make_app, cl
             assert (await client.get(path)).status_code == 200
 
 
-async def test_a_read_is_repeated_when_the_connection_drops_under_it(postgres, database, make_app):
-    """What the pre-ping cannot see: the connection goes between the ping and the statement."""
+async def test_a_read_is_repeated_when_the_connection_drops_meanwhile(postgres, database, make_app):
+    """What the pre-ping cannot see: the connection drops between the ping and the statement."""
     engine = make_app(postgres.url(database)).state.database
     pids = []
 
@@ -66,8 +66,8 @@ async def test_other_failures_are_not_repeated(postgres, database, make_app):
     assert len(attempts) == 1
 
 
-async def test_a_fault_of_the_statement_stays_one(postgres, database, make_app):
-    """503 would say: come back later. It will be no better then."""
+async def test_an_error_in_the_statement_stays_one(postgres, database, make_app):
+    """503 would say: try later. It will be no better then."""
     engine = make_app(postgres.url(database)).state.database
     async with engine.session() as session:
         with pytest.raises(Exception, match='"nothing" does not exist'):
@@ -107,7 +107,7 @@ async def test_the_pool_has_a_limit(postgres, database, make_app, client_of, mon
 
 
 async def test_the_connection_is_back_before_the_answer_leaves(postgres, database, make_app):
-    """However slow a client takes its answer, it holds no connection meanwhile."""
+    """However slowly a client reads its answer, it holds no connection meanwhile."""
     app = make_app(postgres.url(database))
     held = []
 
@@ -125,7 +125,7 @@ async def test_the_connection_is_back_before_the_answer_leaves(postgres, databas
     assert held == [0, 0]
 
 
-async def test_a_cancelled_request_gives_its_connection_back(postgres, database, make_app):
+async def test_a_cancelled_request_returns_its_connection(postgres, database, make_app):
     engine = make_app(postgres.url(database)).state.database
 
     async def work() -> None:
@@ -143,9 +143,7 @@ async def test_a_cancelled_request_gives_its_connection_back(postgres, database,
     assert engine.engine.pool.checkedout() == 0
 
 
-async def test_a_session_that_is_forgotten_in_a_transaction_is_ended(
-    postgres, database, make_app, client_of, monkeypatch
-):
+async def test_a_session_left_in_a_transaction_is_ended(postgres, database, make_app, client_of, monkeypatch):
     monkeypatch.setattr(database_module, "IDLE_IN_TRANSACTION_TIMEOUT_S", 0.2)
     app = make_app(postgres.url(database))
     async with client_of(app) as client, app.state.database.engine.connect() as forgotten:
@@ -166,7 +164,8 @@ async def test_the_limit_of_idle_transactions_is_a_minute(postgres, database, ma
 
 
 async def test_a_poolers_sessions_keep_their_settings(pooler, database, make_app):
-    """The name does not show the pooler: a setting would stay with a session that the next client gets."""
+    """The host name does not show the pooler: the setting would stay with a session that the next client
+    gets."""
     apps = [make_app(pooler.url(database, "?prepared_statement_cache_size=0")) for _ in range(6)]
     assert await asyncio.gather(*(idle_limit(app) for app in apps)) == ["0"] * 6
 
@@ -191,7 +190,7 @@ def spellings_of_passwords() -> list[dict]:
 
 
 async def test_every_spelling_of_a_password_logs_in(postgres, make_app):
-    """As user u, or whom the row says, with the password that the row says."""
+    """As the user (u by default) and with the password of the row."""
     rows = spellings_of_passwords()
     assert len(rows) > 20
     for name in {row.get("database", "d") for row in rows}:

@@ -1,4 +1,4 @@
-"""tests/urls.json: what each spelling of DATABASE_URL means, here and to the sidecar, and to asyncpg then.
+"""tests/urls.json: what each spelling of DATABASE_URL means here, to the sidecar, and then to asyncpg.
 
 The judges are libpq (its own PQconninfoParse) and SQLAlchemy: where one of them reads a URL differently, the
 row says so under its name.
@@ -78,7 +78,7 @@ def same_address(host: str | None) -> object:
 
 
 def meaning(parsed: DatabaseUrl, files: dict[ssl.SSLContext, list]) -> dict:
-    """In the table's words, out of what asyncpg would do."""
+    """What asyncpg would do, in the words of the table."""
     [address], parameters = asyncpg_connects(parsed)
     found = {
         "user": parameters.user,
@@ -136,11 +136,11 @@ def test_what_asyncpg_is_told(row, files):
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=by_url)
-def test_a_fault_has_the_sidecars_words_and_never_shows_the_url(row, files):
+def test_an_error_has_the_sidecars_words_and_never_shows_the_url(row, files):
     with pytest.raises(ValueError) as raised:
         parse_database_url(row["url"])
     assert row["refused"] in str(raised.value)
-    shown = "".join(traceback.format_exception(raised.value))  # with whatever caused it
+    shown = "".join(traceback.format_exception(raised.value))  # with its causes
     assert "s3cret" not in shown and "T0ken" not in shown
     assert "\n" not in str(raised.value)
 
@@ -201,7 +201,8 @@ def libpq_reads(libpq, text: str) -> dict[str, str] | None:
 
 
 def sqlalchemy_reads(text: str) -> dict[str, str] | None:
-    """What its asyncpg dialect hands to `asyncpg.connect` for the identity, whatever comes of other keys."""
+    """What SQLAlchemy's asyncpg dialect passes to `asyncpg.connect` as the identity, whatever other keys
+    say."""
     try:
         _, keywords = PGDialect_asyncpg().create_connect_args(make_url(text))
     except Exception:
@@ -221,7 +222,7 @@ def sqlalchemy_reads(text: str) -> dict[str, str] | None:
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=by_url)
 def test_libpq_and_sqlalchemy_read_the_same_or_the_row_says_how_not(row, libpq):
-    url = f"postgresql://{after_scheme(row['url'])}"  # neither knows quotes, psql and the other's schemes
+    url = f"postgresql://{after_scheme(row['url'])}"  # neither accepts quotes, psql or the other's schemes
     expected = DEFAULTS | row
     host, port = row.get("socket") or expected["host"], "" if "socket" in row else str(expected["port"])
     expected = {key: expected[key] for key in IDENTITY} | {"host": same_address(host), "port": port}
@@ -232,7 +233,7 @@ def test_libpq_and_sqlalchemy_read_the_same_or_the_row_says_how_not(row, libpq):
 
 
 async def test_no_variable_of_libpqs_changes_where_it_logs_in(monkeypatch, tmp_path):
-    """asyncpg fills in from the environment what it is not told."""
+    """asyncpg takes from the environment whatever it is not given."""
     passwords = tmp_path / "passwords"
     passwords.write_text("*:*:*:*:other\n")
     passwords.chmod(0o600)
@@ -264,7 +265,7 @@ async def test_no_variable_of_libpqs_changes_where_it_logs_in(monkeypatch, tmp_p
         ("sslcert=CERTIFICATE&sslkey=KEY", None),
     ],
 )
-def test_files_that_cannot_be_used_are_faults(tmp_path, query, key):
+def test_files_that_cannot_be_used_are_errors(tmp_path, query, key):
     authority = trustme.CA()
     mine, other = (authority.issue_cert("client.example") for _ in range(2))
     private = load_pem_private_key(mine.private_key_pem.bytes(), None)
@@ -291,7 +292,7 @@ def test_files_that_cannot_be_used_are_faults(tmp_path, query, key):
     assert str(tmp_path) not in str(raised.value) and "hunter2" not in str(raised.value)
 
 
-def test_a_system_without_roots_is_a_fault(monkeypatch, tmp_path):
+def test_a_system_without_roots_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     with pytest.raises(ValueError, match="ca-certificates"):
@@ -341,7 +342,7 @@ def test_warnings_name_keys_and_no_values(query, warnings):
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require"])
-def test_an_unverified_login_over_a_public_network_is_warned_of(mode):
+def test_an_unverified_login_over_a_public_network_causes_a_warning(mode):
     assert len(parse_database_url(f"postgres://u:p@db.example.com/app?sslmode={mode}").warnings) == 1
 
 

@@ -172,7 +172,7 @@ class Gate:
             raise
 
 
-async def test_those_who_ask_at_once_share_one_check():
+async def test_requests_at_the_same_time_share_one_check():
     gate = Gate()
     check = SharedCheck(gate)
     askers = [asyncio.create_task(check.reason()) for _ in range(30)]
@@ -184,7 +184,7 @@ async def test_those_who_ask_at_once_share_one_check():
     assert gate.runs == 2
 
 
-async def test_an_asker_who_leaves_takes_nothing_along():
+async def test_a_client_that_disconnects_cancels_nothing():
     gate = Gate()
     check = SharedCheck(gate)
     first, second = (asyncio.create_task(check.reason()) for _ in range(2))
@@ -197,7 +197,7 @@ async def test_an_asker_who_leaves_takes_nothing_along():
 
 
 async def test_the_verdict_does_not_wait_for_a_check_that_ends_slowly():
-    """Until that check has ended no other begins; requests that come meanwhile are answered at once."""
+    """Until that check has ended no other begins; requests that arrive meanwhile are answered at once."""
     done = asyncio.Event()
     runs = []
 
@@ -237,7 +237,7 @@ async def test_a_check_that_fails_can_pass_the_next_time(error, reason):
     assert await shared.reason() is None
 
 
-async def test_closing_answers_those_who_still_wait():
+async def test_closing_answers_the_requests_that_still_wait():
     check = SharedCheck(Gate())
     asker = asyncio.create_task(check.reason())
     await asyncio.wait([asker], timeout=0)

@@ -20,7 +20,7 @@ async def test_notes_are_kept(client, bearer):
     assert [note["text"] for note in listed] == ["zweite ☂", "first"]
 
 
-async def test_only_who_has_a_token_may_add(client):
+async def test_adding_takes_a_token(client):
     refused = await client.post("/notes", json={"text": "x"})
     assert refused.status_code == 401
     assert (await client.get("/notes")).json() == []
@@ -39,7 +39,7 @@ async def test_only_who_has_a_token_may_add(client):
         b'{"text": "' + b"x" * 2001 + b'"}',
     ],
 )
-async def test_what_is_no_note(client, bearer, body):
+async def test_bodies_that_are_not_notes(client, bearer, body):
     answer = await client.post("/notes", content=body, headers=bearer | {"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert "input" not in answer.text.lower().replace("input should be", "")

@@ -21,7 +21,7 @@ def encode(part: object) -> str:
 
 
 def signed(header: object, claims: object, secret: str = JWT_SECRET, digest: str = "sha256") -> str:
-    """A token signed by hand, so that it may hold what no library would sign."""
+    """A token signed by hand, so that it can hold what no library would sign."""
     content = f"{encode(header)}.{encode(claims)}"
     return f"{content}.{encode(hmac.new(secret.encode(), content.encode(), digest).digest())}"
 
@@ -60,7 +60,7 @@ def test_any_other_token(token):
         token_subject(token, JWT_SECRET)
 
 
-async def test_a_route_that_wants_a_token(make_app, client_of, bearer):
+async def test_a_route_that_requires_a_token(make_app, client_of, bearer):
     client = client_of(make_app("postgresql://user@localhost/app"))
     answer = await client.get("/me", headers=bearer)
     assert (answer.status_code, answer.json()) == (200, {"subject": "alice"})

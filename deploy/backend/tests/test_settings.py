@@ -20,7 +20,7 @@ GOOD = {
 MAIN = ("main.py",)
 
 
-def test_good_values_make_no_noise():
+def test_good_values_cause_no_warning():
     settings = decide_settings(**GOOD)
     assert settings.warnings == ()
     assert (settings.environment, settings.port) == ("production", 8080)
@@ -43,7 +43,7 @@ def test_development_has_defaults_and_says_so(empty):
 @pytest.mark.parametrize(
     ("name", "remedy"), [("database_url", "postgresql+asyncpg://"), ("jwt_secret", "token_urlsafe")]
 )
-def test_elsewhere_a_missing_variable_is_a_fault(environment, empty, name, remedy):
+def test_elsewhere_a_missing_variable_is_an_error(environment, empty, name, remedy):
     with pytest.raises(ConfigurationError) as raised:
         decide_settings(**GOOD | {"environment": environment, name: empty})
     assert len(raised.value.faults) == 1
@@ -52,7 +52,7 @@ def test_elsewhere_a_missing_variable_is_a_fault(environment, empty, name, remed
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "h" * 31, "hunter2" + " " * 40])
-def test_a_short_secret_is_a_fault_in_production_and_a_warning_in_development(secret):
+def test_a_short_secret_is_an_error_in_production_and_a_warning_in_development(secret):
     with pytest.raises(ConfigurationError, match="fewer than 32 characters") as raised:
         decide_settings(**GOOD | {"jwt_secret": secret})
     assert secret not in str(raised.value)
@@ -67,7 +67,7 @@ def test_a_port_is_a_number(port):
         decide_settings(**GOOD | {"port": port})
 
 
-def test_all_faults_are_told_together():
+def test_all_errors_are_reported_together():
     with pytest.raises(ConfigurationError) as raised:
         decide_settings(
             environment="production", database_url="mysql://u:hunter2@h/d", cors_origins="*", port="no"

@@ -20,16 +20,9 @@ const RELAXED: [&str; 2] = ["development", "test"];
 /// What decides on the ports of sidepulse and the app.
 pub(super) const DECIDE_PORTS: [&str; 4] = [PORT, LISTEN, "SIDEPULSE_APP_PORT", "SIDEPULSE_APP_URL"];
 
-/// Variables by which servers are told what else their options say.
-const SERVERS_READ: [&str; 7] = [
-    "UVICORN_HOST",
-    "UVICORN_PORT",
-    "WEB_CONCURRENCY",
-    "GUNICORN_CMD_ARGS",
-    "GRANIAN_HOST",
-    "GRANIAN_PORT",
-    "PYTHONPATH",
-];
+/// Variables by which servers are told what else their options say: these, and all that begin so.
+const SERVERS_READ: [&str; 3] = ["WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "PYTHONPATH"];
+const SERVERS_PREFIXES: [&str; 2] = ["UVICORN_", "GRANIAN_"];
 
 /// A deployment before it is one.
 pub(super) struct Deployment<'a> {
@@ -88,7 +81,7 @@ fn text(variables: Variables<'_>, variable: &str) -> Option<String> {
 impl<'a> Deployment<'a> {
     /// `names` are those of all environment variables.
     pub(super) fn read(variables: Variables<'a>, names: &'a [String], files: Option<Files>) -> Deployment<'a> {
-        let app = files.map(|files| App::read(files, &|name| text(variables, name)));
+        let app = files.map(|files| App::read(files, &|name| text(variables, name), names));
         let (told, untold) = app.as_ref().map(|app| app.told(variables)).unwrap_or_default();
         let lookup = |name: &str| match told.iter().rev().find(|(known, _)| known == name) {
             Some((_, value)) if value.is_empty() => None,
@@ -157,7 +150,7 @@ impl<'a> Deployment<'a> {
 }
 
 impl App {
-    fn read(files: Files, variable: start::Variable<'_>) -> App {
+    fn read(files: Files, variable: start::Variable<'_>, names: &[String]) -> App {
         let (installed, start) = (installed::read(&files), start::find(&files, variable));
         let steps = match &start {
             Found::Start(start) => {
@@ -167,7 +160,11 @@ impl App {
                         Lookup::Missing | Lookup::Unknown(_) => None,
                     };
                 // Railway's own variables win over the image's, PORT among them.
-                let given = SERVERS_READ.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
+                let is_read = |name: &&String| {
+                    SERVERS_READ.contains(&name.as_str())
+                        || SERVERS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                };
+                let given = names.iter().filter(is_read).filter_map(|name| Some((name.clone(), variable(name)?)));
                 let given = given.map(|(name, value)| (name, Word::literal(value)));
                 let mut all = start.layout.variables();
                 all.retain(|(name, _)| name != PORT && variable(name).is_none());

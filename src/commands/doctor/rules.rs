@@ -87,10 +87,10 @@ pub(super) const RULES: &[Rule] = &[
         id: "request-limit",
         subject: START,
         judge: start::request_limit,
-        why: "--limit-max-requests ends uvicorn after so many requests, sidepulse's own among them. With --workers above 1, \
-              as below gunicorn, a process of its own starts it again; alone it leaves with 0, which Railway's On Failure \
-              does not restart.",
-        source: "https://uvicorn.dev/settings/ (--limit-max-requests); https://docs.railway.com/deployments/restart-policy",
+        why: "--limit-max-requests ends uvicorn after so many requests, sidepulse's own among them, and so does the variable \
+              UVICORN_LIMIT_MAX_REQUESTS. With --workers above 1, as below gunicorn, a process of its own starts it again; \
+              alone it leaves with 0, which Railway's On Failure does not restart, and --reload waits for a file to change.",
+        source: "https://uvicorn.dev/settings/ (--limit-max-requests); uvicorn/supervisors/basereload.py; https://docs.railway.com/deployments/restart-policy",
     },
     Rule {
         id: "railway-file",

@@ -13,6 +13,35 @@ fn words(command: &[&str]) -> Vec<OsString> {
     command.iter().map(OsString::from).collect()
 }
 
+fn check_ports(command: &[OsString], config: &Config) -> Result<(), NotStarted> {
+    super::check_ports(command, config, &|_| None)
+}
+
+#[test]
+fn a_variable_that_the_server_reads_cannot_name_sidepulses_own_port() {
+    let on_8080 = config(&[("PORT", "8080")]);
+    let check = |command: &[&str], name: &str, value: &str| {
+        super::check_ports(&words(command), &on_8080, &|asked| (asked == name).then(|| value.to_owned()))
+    };
+    let uvicorn = ["uvicorn", "main:app"];
+    let gunicorn = ["gunicorn", "main:app"];
+    for (command, name, value) in [
+        (&uvicorn, "UVICORN_PORT", "8080"),
+        (&gunicorn, "GUNICORN_CMD_ARGS", "-w 2 --bind=0.0.0.0:8080"),
+        (&["granian", "main:app"], "GRANIAN_PORT", "8080"),
+        (&["sh", "-c exec uvicorn main:app"], "UVICORN_PORT", "8080"),
+    ] {
+        let (code, why) = check(command, name, value).unwrap_err();
+        assert_eq!(code, 2);
+        assert!(why.starts_with(name) && why.contains("8080") && why.contains("8000"), "{why}");
+    }
+    check(&uvicorn, "UVICORN_PORT", "8000").unwrap();
+    check(&gunicorn, "UVICORN_PORT", "8080").unwrap();
+    check(&["uvicorn", "main:app", "--port", "$PORT"], "UVICORN_PORT", "8080").unwrap();
+    check(&["uvicorn", "main:app", "--uds=/run/app.sock"], "UVICORN_PORT", "8080").unwrap();
+    check(&["gunicorn", "main:app", "-b", "0.0.0.0:$PORT"], "GUNICORN_CMD_ARGS", "-b :8080").unwrap();
+}
+
 #[test]
 fn both_cannot_take_the_same_port() {
     let uvicorn = words(&["uvicorn", "main:app", "--port", "$PORT"]);

@@ -15,11 +15,11 @@ use crate::support::process::open_files;
 use crate::support::sidecar::Sidecar;
 
 const THOUSANDS: usize = 3_000;
-/// So many connect between two requests of an active client: fewer than there is room for.
+/// How many connect between two requests of an active client: fewer than there is room for.
 const BATCH: usize = 100;
-/// What each of two flooders holds: together more than there is room for.
+/// How many connections each of two flooders holds: together more than there is room for.
 const HELD: usize = MOST_CLIENTS * 2 / 3;
-/// Clients that hold the longest answer that there is: some 230 KB with as many SQL checks as are allowed.
+/// Clients that hold the longest possible answer: some 230 KB with as many SQL checks as are allowed.
 const SCRAPERS: usize = 200;
 const SQL_CHECKS: usize = 32;
 /// Between two connections of a flooder.
@@ -33,7 +33,7 @@ fn thousands_of_idle_clients_keep_neither_a_new_nor_an_active_one_out() {
     for n in 0..affordable(THOUSANDS) {
         clients.push(connect(target.address()));
         if n % BATCH == 0 {
-            // Clients are let in as they come: this one's answer says that all before it are.
+            // Clients are accepted in order: this one's answer shows that all before it were accepted.
             assert_eq!(target.sidecar.get("/livez").status, 200);
             active.write_all(LIVEZ.as_bytes()).unwrap();
             let answer = read_answer(&mut active).unwrap_or_else(|error| panic!("{error} at client {n}"));
@@ -54,7 +54,7 @@ fn thousands_of_idle_clients_keep_neither_a_new_nor_an_active_one_out() {
 }
 
 #[test]
-fn who_scraped_and_stays_leaves_no_copy_of_the_answer_behind() {
+fn a_scraper_that_stays_connected_keeps_no_copy_of_the_answer_alive() {
     let fake = FakePostgres::start([Behaviour::good()]);
     let checks: String = (0..SQL_CHECKS).map(|n| format!("check_{n}: SELECT true\n")).collect();
     let target = Target::of(Sidecar::on(fake.url()).set("SIDEPULSE_SQL_CHECKS", checks), &["/livez"]);
@@ -71,7 +71,7 @@ fn who_scraped_and_stays_leaves_no_copy_of_the_answer_behind() {
     target.recovers(0);
 }
 
-/// Reads an answer to the end that its head announces.
+/// Reads an answer to the end announced by its head.
 fn read_whole(stream: &mut TcpStream) {
     let mut answer = Vec::new();
     let mut buffer = [0; 65_536];
@@ -89,7 +89,7 @@ fn read_whole(stream: &mut TcpStream) {
 }
 
 #[test]
-fn a_flood_that_comes_back_keeps_nobody_out() {
+fn a_flood_that_comes_back_keeps_no_client_out() {
     let target = Target::start();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -103,7 +103,7 @@ fn a_flood_that_comes_back_keeps_nobody_out() {
     target.recovers(0);
 }
 
-/// Connects again and again and asks half, nothing, or without reading the answer.
+/// Connects again and again, and sends half a request, none, or one whose answer it does not read.
 fn flood(address: SocketAddr, over: &AtomicBool) {
     let mut held = VecDeque::new();
     for request in ["", "GET /livez HTT", LIVEZ].iter().cycle() {
@@ -121,13 +121,13 @@ fn flood(address: SocketAddr, over: &AtomicBool) {
 }
 
 #[test]
-fn all_who_asked_while_it_could_not_run_are_answered() {
+fn requests_that_arrived_while_it_could_not_run_are_answered() {
     let backlog = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
-    // More than it serves at once, and no more than wait in the kernel.
+    // More than it serves at once, and no more than the kernel queues.
     for (open_files, asking) in [(1024, 900), (64, 100)] {
         let asking = affordable(asking).min(backlog);
         let target = Target::of(Sidecar::without_database().open_files(open_files), &["/livez"]);
-        // As a container is that has used up its share of the CPU.
+        // As in a container that has used up its share of the CPU.
         target.sidecar.signal(Signal::STOP);
         soon(&target, "it runs on", || state(target.sidecar.pid()) == 'T');
         let clients: Vec<TcpStream> = (0..asking)

@@ -1,4 +1,4 @@
-//! Bytes without sense, and requests that were damaged.
+//! Random bytes, and damaged requests.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -9,7 +9,7 @@ use crate::support::random::Random;
 
 const CLIENTS: u32 = 1_000;
 
-/// What a mutation starts from.
+/// What mutations start from.
 const REQUESTS: [&str; 5] = [
     LIVEZ,
     "HEAD /readyz?verbose&exclude=app HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nAccept: */*\r\n\r\n",

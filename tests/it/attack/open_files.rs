@@ -22,12 +22,12 @@ const PACE: Duration = Duration::from_millis(1);
 
 fn half_request(address: SocketAddr) -> TcpStream {
     let mut stream = connect(address);
-    // It may have had to go already.
+    // It may have been closed already.
     let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ");
     stream
 }
 
-/// Keeps many half requests open and replaces those that are closed, until it is over.
+/// Keeps many half requests open, and replaces those that are closed, until told to stop.
 fn flood(address: SocketAddr, over: &AtomicBool) {
     let mut clients = VecDeque::new();
     while !over.load(Ordering::Relaxed) {
@@ -65,7 +65,7 @@ fn where_no_file_can_be_opened_it_says_so_once_and_liveness_is_answered() {
     affordable(CLIENTS);
     let target = Target::of(Sidecar::without_database(), &["/livez"]);
     let pid = target.sidecar.pid();
-    // The system may have none left, whatever was allowed at the start.
+    // The system may have none left, whatever the limit was at the start.
     let limit = |most: u64| {
         let low = Rlimit { current: Some(most), maximum: getrlimit(Resource::Nofile).maximum };
         let process = Pid::from_raw(i32::try_from(pid).unwrap());
@@ -73,19 +73,19 @@ fn where_no_file_can_be_opened_it_says_so_once_and_liveness_is_answered() {
     };
     let before = limit(u64::from(FEW));
     let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| half_request(target.address())).collect();
-    // They stay, so that it is the sidecar that makes room.
+    // They stay open, so that the sidecar has to make room.
     target.wait_for_probes(50);
     target.is_at_ease();
     assert!(eventually(SOON, || !warnings(&target).is_empty()), "{}", target.sidecar.log_text());
     let files = open_files(pid);
-    // Some may have been inherited, and the list is not of one moment.
+    // Some may have been inherited, and the list does not show a single moment.
     assert!(files < 2 * FEW as usize, "{files} files\n{}", target.sidecar.log_text());
     drop(clients);
     limit(before.current.unwrap_or(u64::MAX));
     target.sidecar.wait_for_status("/health", 200);
     let warnings = warnings(&target);
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
-    // The app check may have failed, and come back.
+    // The app check may have failed and recovered.
     target.recovers(5);
 }
 

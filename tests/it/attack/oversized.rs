@@ -1,8 +1,8 @@
-//! Heads that are longer than any prober's.
+//! Heads longer than any prober's.
 
 use super::{Target, statuses, talk};
 
-/// Long enough to be seen in the memory, if it were kept.
+/// Long enough to show in the memory, if it were kept.
 const LONG: usize = 4 << 20;
 
 #[test]
@@ -17,7 +17,7 @@ fn a_head_beyond_all_bounds_is_refused_and_not_kept() {
         format!("GET http://{long}/livez HTTP/1.1\r\nHost: a\r\n\r\n"),
         format!("{long} /livez HTTP/1.1\r\nHost: a\r\n\r\n"),
         format!("GET /livez HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(5_000)),
-        // They would fit, but for their number.
+        // They would fit if there were not so many.
         format!("GET /livez HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200)),
         format!("GET /livez HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(8 * 1024)),
         // It never ends.

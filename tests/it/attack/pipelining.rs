@@ -1,4 +1,4 @@
-//! Clients that do not wait for an answer before they ask again.
+//! Clients that do not wait for an answer before their next request.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ const ROUNDS: usize = 300;
 const CLIENTS: usize = 20;
 /// Their answers are many times longer than all buffers.
 const PAGES: usize = 20_000;
-/// Answers that no client reads take the container's memory, too.
+/// Answers that no client reads take the container's memory as well.
 const MOST_QUEUED: u64 = 512 * 1024;
 
 #[test]
@@ -26,7 +26,7 @@ fn a_thousand_requests_in_one_piece_are_answered_in_order() {
     let mut writer = stream.try_clone().unwrap();
     let writing = std::thread::spawn(move || {
         writer.write_all(requests.as_bytes())?;
-        // A client that has no more to say may still listen.
+        // A client that sends no more may still read.
         writer.shutdown(Shutdown::Write)
     });
     let read = read_to_end(&mut stream).expect("closed after the last answer");
@@ -59,7 +59,7 @@ fn clients_that_never_read_hold_no_memory_and_no_cpu() {
     println!("the kernel holds {queue} bytes for one of them");
     assert!(queue > 0, "they are not stuck");
     assert!(queue < MOST_QUEUED, "the kernel holds {queue} bytes for one of them");
-    // They are stuck, and no others are.
+    // They are stuck, and nothing else is.
     target.wait_for_probes(20);
     drop(clients);
     target.recovers(0);

@@ -1,4 +1,4 @@
-//! Clients that take their time: heads that drip or stop, bodies that never end.
+//! Slow clients: heads that drip or stop, bodies that never end.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -6,12 +6,12 @@ use std::net::TcpStream;
 use super::target::soon;
 use super::{LIVEZ, Target, connect, is_closed, read_answer, statuses, talk};
 
-/// Whose heads drip; the sidecar's limit on clients is another test's.
+/// Clients whose heads drip. The sidecar's limit on clients has a test of its own.
 const DRIPPING: usize = 60;
 const HALF: usize = 300;
 
 #[test]
-fn a_head_that_drips_is_cut_however_often_a_byte_comes() {
+fn a_head_that_drips_is_cut_off_however_often_a_byte_arrives() {
     let target = Target::start();
     let mut clients: Vec<TcpStream> = (0..DRIPPING)
         .map(|n| {
@@ -34,7 +34,7 @@ fn a_head_that_drips_is_cut_however_often_a_byte_comes() {
 }
 
 #[test]
-fn half_a_request_and_then_silence_is_cut_and_costs_nothing_meanwhile() {
+fn half_a_request_and_then_silence_is_cut_off_and_costs_nothing_meanwhile() {
     let target = Target::start();
     let after_an_answer = format!("{LIVEZ}GET /readyz HT");
     let halves = ["\r\n", "G", "GET /livez HTTP/1.1", "GET /livez HTTP/1.1\r\nHost: a\r\n", &after_an_answer];
@@ -50,7 +50,7 @@ fn half_a_request_and_then_silence_is_cut_and_costs_nothing_meanwhile() {
         .collect();
     target.wait_for_probes(10);
     target.is_at_ease();
-    // A client that has only nothing to ask is not cut with them.
+    // A client that is merely idle is not cut off with them.
     let mut idle = connect(target.address());
     idle.write_all(LIVEZ.as_bytes()).unwrap();
     read_answer(&mut idle).unwrap();
@@ -63,7 +63,7 @@ fn half_a_request_and_then_silence_is_cut_and_costs_nothing_meanwhile() {
 }
 
 #[test]
-fn a_request_that_comes_a_byte_at_a_time_is_answered() {
+fn a_request_that_arrives_a_byte_at_a_time_is_answered() {
     let target = Target::start();
     let mut stream = connect(target.address());
     stream.set_nodelay(true).unwrap();

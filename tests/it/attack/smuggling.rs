@@ -1,13 +1,13 @@
-//! Requests that two readers may cut differently: never an answer to the part that hides in another, and nothing of a
-//! request in an answer.
+//! Requests that two readers may split differently: a request hidden in another is never answered, and no part of a
+//! request is echoed in an answer.
 
 use super::{Target, statuses, talk};
 
-/// In all that must not come back.
+/// A mark in everything that must not be echoed.
 const MARK: &str = "zmarkz";
-/// A request that hides in the body of another. Its answer would be 404.
+/// A request hidden in the body of another. Its answer would be 404.
 const HIDDEN: &str = "GET /zmarkz HTTP/1.1\r\nHost: zmarkz\r\nConnection: close\r\n\r\n";
-/// What follows a body that both readers cut at the same place.
+/// What follows a body that both readers end at the same place.
 const NEXT: &str = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const REFUSED: u16 = 400;
 
@@ -41,7 +41,7 @@ fn a_body_of_doubtful_length_hides_no_second_request() {
             (format!("Content-Length: {length}\r\nContent-Length: 0\r\n\r\n{HIDDEN}"), [REFUSED]),
             (format!("Content-Length: 0, {length}\r\n\r\n{HIDDEN}"), [REFUSED]),
             (format!("Content-Length: 0, 0\r\n\r\n{HIDDEN}"), [REFUSED]),
-            // No number.
+            // Not a number.
             (format!("Content-Length: +{length}\r\n\r\n{HIDDEN}"), [REFUSED]),
             (format!("Content-Length: -1\r\n\r\n{HIDDEN}"), [REFUSED]),
             (format!("Content-Length: 0x1\r\n\r\n{HIDDEN}"), [REFUSED]),
@@ -68,7 +68,7 @@ fn a_body_of_doubtful_length_hides_no_second_request() {
         ]
         .into_iter()
         .flat_map(|(rest, status)| {
-            // The endpoints take GET, with a body or without; the answer is another, the framing the same.
+            // The endpoints take GET, with or without a body; the answer differs, the framing does not.
             let got = if status == [405] { [200] } else { status };
             [
                 (format!("POST /livez HTTP/1.1\r\nHost: a\r\n{rest}"), status),
@@ -79,7 +79,7 @@ fn a_body_of_doubtful_length_hides_no_second_request() {
 }
 
 #[test]
-fn a_body_of_certain_length_is_cut_where_it_ends() {
+fn a_body_of_known_length_ends_where_it_says() {
     let length = HIDDEN.len();
     expect([
         (format!("POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{HIDDEN}{NEXT}"), [405, 200]),
@@ -98,7 +98,7 @@ fn a_body_of_certain_length_is_cut_where_it_ends() {
 }
 
 #[test]
-fn a_head_that_is_cut_in_doubtful_places_is_one_request_or_none() {
+fn a_head_with_doubtful_line_ends_is_one_request_or_none() {
     let close = "Connection: close\r\n\r\n";
     expect([
         // A bare LF ends a line, here as in most servers.

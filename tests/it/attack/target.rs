@@ -1,4 +1,4 @@
-//! The sidecar under attack, a kubelet that keeps asking it, and what the attack costs.
+//! The sidecar under attack, a kubelet that keeps probing it, and what the attack costs.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,9 +18,9 @@ use crate::support::web_app::WebApp;
 
 /// The sidecar serves this many clients at once.
 pub(super) const MOST_CLIENTS: usize = 512;
-/// What an attack may cost in memory, in KB: 512 connections of 10 KB each, and their buffers.
+/// How much memory an attack may cost, in KB: 512 connections of 10 KB each, and their buffers.
 const MOST_MEMORY: u64 = 16 * 1024;
-/// Descriptors that checks, look-ups and clients on their way out may have beside the clients.
+/// Descriptors that checks, look-ups and departing clients may hold in addition to the clients.
 const PASSING_FILES: usize = 16;
 /// Of one core, while no client sends anything.
 const MOST_IDLE_CPU: f64 = 0.3;
@@ -40,12 +40,12 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// A daemon without a database, asked for liveness and readiness.
+    /// A daemon without a database, probed for liveness and readiness.
     pub(super) fn start() -> Target {
         Target::of(Sidecar::without_database(), &["/livez", "/readyz"])
     }
 
-    /// This daemon, asked for these paths.
+    /// This daemon, probed on these paths.
     pub(super) fn of(builder: Builder, probes: &'static [&'static str]) -> Target {
         let app = WebApp::start();
         let sidecar = builder.app(app.port()).start();
@@ -53,14 +53,14 @@ impl Target {
         let checks = sidecar.get("/health").json()["checks"].as_object().unwrap().len();
         // One line for each, and one that it is ready.
         assert!(eventually(SOON, || sidecar.events("transition").len() == checks + 1), "{}", sidecar.log_text());
-        // Without a check under way or a client that is just leaving.
+        // Without a check under way or a client that is disconnecting.
         let begun = app.requests();
         let mut files = usize::MAX;
         assert!(eventually(SOON, || {
             files = files.min(open_files(sidecar.pid()));
             app.requests() >= begun + 2
         }));
-        // From now on the peak is the attack's.
+        // From now on the peak belongs to the attack.
         fs::write(format!("/proc/{}/clear_refs", sidecar.pid()), "5").expect("forget the peak of its memory");
         let memory = status(sidecar.pid(), "VmRSS");
         let lines = sidecar.log_text().lines().count();
@@ -72,29 +72,29 @@ impl Target {
         self.sidecar.address()
     }
 
-    /// Returns when the kubelet was answered this many times more.
+    /// Returns when the kubelet has got this many more answers.
     pub(super) fn wait_for_probes(&self, more: usize) {
         let until = self.kubelet.seen().asked + more;
         let came = eventually(2 * SOON, || self.kubelet.seen().asked >= until);
         assert!(came, "the kubelet waits: {:?}\n{}", self.kubelet.seen(), self.sidecar.log_text());
     }
 
-    /// No client sends anything: the sidecar has nothing to do but its checks.
+    /// No client sends anything: the sidecar has only its checks to do.
     pub(super) fn is_at_ease(&self) {
         let share = self.cpu_share();
         assert!(share < MOST_IDLE_CPU, "it uses {share} of a core");
     }
 
-    /// Waits until it has done what it can do for clients that have stopped sending.
+    /// Waits until it has done all it can for clients that have stopped sending.
     pub(super) fn comes_to_ease(&self) {
         assert!(eventually(SOON, || self.cpu_share() < MOST_IDLE_CPU), "it works on and on");
     }
 
-    /// Of one core, without the probes, over a second.
+    /// CPU use over a second, of one core, without the probes.
     fn cpu_share(&self) -> f64 {
         let _no_probes = self.kubelet.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (begun, before) = (Instant::now(), cpu_ticks(self.sidecar.pid()));
-        // There is one each 200 ms.
+        // There is one every 200 ms.
         let checks = self.app.requests();
         assert!(eventually(SOON, || self.app.requests() >= checks + 5), "it checks no more");
         let ticks = cpu_ticks(self.sidecar.pid()) - before;
@@ -103,15 +103,15 @@ impl Target {
         share
     }
 
-    /// Waits until it holds no connection but those of its own.
+    /// Waits until it holds only its own connections.
     pub(super) fn lets_all_go(&self) {
         let _no_probes = self.kubelet.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pid = self.sidecar.pid();
         assert!(eventually(SOON, || open_files(pid) <= self.files), "{} files, {} before", open_files(pid), self.files);
     }
 
-    /// The attackers have left: no client was kept out, the costs were bounded, all is as before, and the log says it in
-    /// no more lines than these.
+    /// The attackers have left: no client was kept out, the costs were bounded, all is as before, and the log has no
+    /// more lines about it than these.
     pub(super) fn recovers(self, lines: usize) {
         self.wait_for_probes(2);
         self.lets_all_go();
@@ -138,7 +138,7 @@ impl Target {
     }
 }
 
-/// Asks over a fresh connection every few milliseconds, as a kubelet does every few seconds.
+/// Probes over a fresh connection every few milliseconds, as a kubelet does every few seconds.
 struct Kubelet {
     seen: Arc<Mutex<Seen>>,
     /// Held during a probe: holding it stops the probes.
@@ -214,7 +214,7 @@ fn probe(address: SocketAddr, path: &str, seen: &Mutex<Seen>) {
     }
 }
 
-/// The most bytes that the kernel holds for one connection of this port: what was not read yet, and what was sent.
+/// The most bytes that the kernel buffers for one connection of this port, in both directions.
 pub(super) fn longest_queue(port: u16) -> u64 {
     let table = fs::read_to_string("/proc/net/tcp").expect("the connections of this machine");
     let queues = table.lines().filter_map(|line| {
@@ -236,19 +236,19 @@ pub(super) fn state(pid: u32) -> char {
 /// CPU time of a process so far.
 fn cpu_ticks(pid: u32) -> u32 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its CPU time");
-    // The name may hold anything; utime and stime are the 12th and 13th field after it.
+    // The name may contain anything; utime and stime are the 12th and 13th field after it.
     let fields = stat.rsplit(") ").next().expect("the fields").split(' ').skip(11).take(2);
     fields.map(|field| field.parse::<u32>().expect("ticks")).sum()
 }
 
-/// How many connections this process can open beside the other tests, up to `wanted`.
+/// How many connections this process can open alongside the other tests, up to `wanted`.
 pub(super) fn affordable(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("raise a limit");
     limit.maximum.map_or(wanted, |most| wanted.min(usize::try_from(most).unwrap_or(wanted) / 2))
 }
 
-/// Waits until a condition holds at an attacked sidecar, and shows its log when it does not.
+/// Waits until a condition holds for the attacked sidecar, and shows its log if it does not.
 pub(super) fn soon(target: &Target, what: &str, mut happened: impl FnMut() -> bool) {
     let came = poll(SOON, || happened().then_some(()));
     assert!(came.is_some(), "{what}\n{}", target.sidecar.log_text());

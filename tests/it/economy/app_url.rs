@@ -1,4 +1,4 @@
-//! An app URL that uses the database keeps it awake: that is found out, and said.
+//! An app URL that uses the database keeps it awake: sidepulse notices, and says so.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 
-/// An app that asks the database at each request, over a connection of its own or through a pool. Its port.
+/// An app that queries the database at each request, over a new connection or through a pool. Returns its port.
 fn app_with_database(url: &DatabaseUrl, pooled: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("its address").port();
@@ -45,7 +45,7 @@ fn found_out(pooled: bool) {
     assert!(sidecar.get("/").body.contains(NOTE), "{}", sidecar.get("/").body);
     assert!(stays(LOOKS, || said(&sidecar) == 1), "{}", sidecar.log_text());
     drop(sidecar);
-    // A command has less patience: where the machine is too busy to tell one moment from the next, it accuses nobody.
+    // A command has less time: on a machine too busy to tell one moment from the next, it accuses no app.
     let (check, mut shown) = (with_database.arg("check"), String::new());
     let found = eventually(SOON, || {
         let (code, stdout, _) = check.finish();

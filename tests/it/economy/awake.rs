@@ -1,6 +1,6 @@
-//! What economy costs: the time that the database is awake without a sidecar, with one in steady mode, and with one in
+//! What economy costs: how long the database is awake without a sidecar, with one in steady mode, and with one in
 //! economy mode, for the ways in which apps use databases. Scaled down: the database suspends after 2 s instead of 5
-//! min, and the sidecar looks every 300 ms instead of 15 s.
+//! min, and the sidecar's interval is 300 ms instead of 15 s.
 
 use std::thread;
 
@@ -8,21 +8,21 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_millis(300);
 const SLEEP: Sleep = Sleep { after: Duration::from_secs(2), waking: Duration::from_millis(100) };
-/// Long enough for one burst, the sleep after it, and some idle time.
+/// Long enough for a burst, the sleep after it, and some idle time.
 const WINDOW: Duration = Duration::from_secs(5);
-/// A busy machine may be this late with a check or with the suspend itself.
+/// How late a busy machine may be with a check or with the suspend itself.
 const LATE: Duration = Duration::from_millis(700);
 
-/// Told by early warnings alone.
+/// A metric that only early warnings set.
 const SESSIONS: &str = r#"sidepulse_database_sessions{state="idle"}"#;
 
 /// A way of using the database.
 struct Traffic {
     name: &'static str,
-    /// Times that it begins to use the database.
+    /// When it begins to use the database.
     bursts: u32,
     start: fn(Sleep) -> Sleepy,
-    /// What is held open from before the window to its end.
+    /// What is held open throughout the window.
     hold: fn(&DatabaseUrl) -> Vec<Session>,
     /// Returns what it holds open to the end.
     run: fn(&DatabaseUrl, Instant) -> Vec<Session>,
@@ -37,7 +37,7 @@ fn pool(url: &DatabaseUrl) -> Vec<Session> {
     pool
 }
 
-/// A new connection for each query, for most of a second.
+/// A new connection for each query, during most of a second.
 fn short_connections(url: &DatabaseUrl, start: Instant) -> Vec<Session> {
     while start.elapsed() < Duration::from_millis(800) {
         session(url).sql("SELECT 1").expect("a query");
@@ -55,7 +55,7 @@ fn wait_until(moment: Instant) {
 struct Run {
     /// How long the database was awake …
     awake: Duration,
-    /// … and how long the app alone would have kept it so.
+    /// … and how long the app alone would have kept it awake.
     explained: Duration,
     /// Logins of the sidecar.
     probes: usize,
@@ -124,7 +124,7 @@ fn compare(traffic: &Traffic) {
     }
 }
 
-/// The database is restarted at each wake-up, and asked for its numbers anew after it.
+/// The database is restarted at each wake-up, and its numbers are read again after it.
 #[test]
 fn early_warnings_keep_nothing_awake() {
     let traffic = Traffic { name: "early warnings", bursts: 1, run: short_connections, ..IDLE };

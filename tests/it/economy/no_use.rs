@@ -1,6 +1,6 @@
-//! What is no use of the database by the app, though from outside it looks like some: connections that never log in,
-//! traffic to another project behind the same address, a moment without a network. A deep query after each of them would
-//! wake a suspended compute for nothing, and keep it awake.
+//! What looks like use of the database by the app, but is not: connections that never log in, traffic to another
+//! project behind the same address, a moment without a network. A deep query after each of them would wake a suspended
+//! compute for nothing, and keep it awake.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,7 +10,7 @@ use native_tls::TlsConnector;
 use super::*;
 use crate::support::certificates::{Authority, Claims};
 
-/// Protocol documentation, "SSLRequest".
+/// The protocol's documentation, "SSLRequest".
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -29,7 +29,7 @@ fn shake_hands(port: u16) {
     drop(connector().connect("localhost", stream).expect("a handshake"));
 }
 
-/// Does it again and again for a while, then waits for the looks that follow. Returns how often.
+/// Does it again and again for a while, then waits for the readings that follow. Returns how often it did it.
 fn for_a_while(mut disturb: impl FnMut()) -> usize {
     let (started, mut times) = (Instant::now(), 0);
     while started.elapsed() < LOOKS {
@@ -80,7 +80,7 @@ fn never_logged_in(tls: bool) {
         }
     }
     assert!(causes.is_empty(), "{causes:?}: {}", sidecar.log_text());
-    // A login is use, though nothing is asked over it, and held open or not.
+    // A login is use, even without a query, whether it stays open or not.
     let first = newest(&sidecar);
     drop(log_in(&url).expect("log in"));
     assert!(eventually(SOON, || newest(&sidecar) > first), "{}", sidecar.log_text());
@@ -124,7 +124,7 @@ fn another_project_behind_the_same_address() {
     assert!(probes <= 6, "{probes} deep checks");
     assert_eq!(sidecar.check(CHECK)["state"], "idle");
 
-    // The app's own use is believed as soon as a look finds that it keeps the database awake.
+    // The app's own use counts as soon as a query finds that it keeps the database awake.
     let session = session(&database.url());
     let believed = eventually(SOON, || {
         let before = database.counts().probes;
@@ -153,7 +153,7 @@ fn one_handshake_that_fails() {
         database.close_connections(true);
         let failed = sidecar.wait_for_check(CHECK, |check| check["consecutiveFailures"] == 1);
         assert_eq!((&failed["state"], &failed["status"]), (&"up".into(), &"pass".into()));
-        // The next one is under way, and gets through: then two in a row they were not.
+        // The next one is under way and passes, so that no two in a row failed.
         database.close_connections(false);
         sidecar.wait_for_check(CHECK, |check| idle(check) && check["consecutiveFailures"] == 0);
     }

@@ -35,7 +35,7 @@ fn packets() -> u64 {
     table.lines().filter_map(sent).sum()
 }
 
-/// Wherever it runs: no connection to the database while the app is idle, though the app holds one open.
+/// Runs anywhere: no connection to the database while the app is idle, though the app holds one open.
 fn is_silent(counts_packets: bool) {
     let home = Scratch::new("silence");
     let database = Sleepy::start(WAKEFUL);
@@ -55,7 +55,7 @@ fn is_silent(counts_packets: bool) {
         stays(2 * LOOKS, || database.counts().connections == connections && (!counts_packets || packets() == sent));
     assert!(silent, "{:?}, {} packets\n{}", database.counts(), packets() - sent, sidecar.log_text());
     assert_eq!(sidecar.check(CHECK)["status"], "pass");
-    // It looked all the while: one query through the connection that was held open is seen.
+    // It has been watching: a query through the connection that was held open is noticed.
     let first = newest(&sidecar);
     held.sql("SELECT 1").expect("a query");
     assert!(eventually(SOON, || newest(&sidecar) > first), "{}", sidecar.log_text());

@@ -1,4 +1,4 @@
-//! One reason, several causes: what a person is told to do is the cure of the cause, as `check` shows it.
+//! One reason, several causes: the remedy that `check` shows is the cure for the cause.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -15,12 +15,12 @@ use crate::support::sidecar::Sidecar;
 use crate::support::uvicorn::Uvicorn;
 use crate::support::web_app::WebApp;
 
-/// What the database check of this URL comes to.
+/// The result of the database check of this URL.
 fn database(url: impl ToString) -> Value {
     Sidecar::on(url).check_database().1
 }
 
-/// What the app check of this URL comes to.
+/// The result of the app check of this URL.
 fn app(url: &str) -> Value {
     let run = Sidecar::without_database().set("SIDEPULSE_APP_URL", url).arg("check").arg("--json");
     let (_, output, log) = run.finish();
@@ -57,7 +57,7 @@ fn an_app_that_closes_without_an_answer_and_has_no_tls_is_not_told_to_use_it() {
 }
 
 #[test]
-fn a_unix_socket_that_is_not_there() {
+fn a_unix_socket_that_does_not_exist() {
     let directory = Scratch::new("sockets");
     let path = directory.path().display();
     told(&database(format!("postgresql://u:p@/d?host={path}")), "connect_refused", "no such Unix socket");
@@ -85,8 +85,8 @@ fn a_url_without_a_password() {
 fn a_certificate_that_is_not_trusted() {
     let authority = Authority::new();
     for (certificate, remedy) in [
-        (authority.issue(&Claims::expired()), "has expired or is not valid yet"),
-        (authority.issue(&Claims::not_yet_valid()), "has expired or is not valid yet"),
+        (authority.issue(&Claims::expired()), "has expired, or is not valid yet"),
+        (authority.issue(&Claims::not_yet_valid()), "has expired, or is not valid yet"),
         (authority.issue(&Claims::wrong_name()), "made for another name"),
         (Authority::new().issue(&Claims::right()), "No CA that is trusted"),
         (ServerCertificate::self_signed(&Claims::right()), "No CA that is trusted"),
@@ -97,7 +97,7 @@ fn a_certificate_that_is_not_trusted() {
     }
 }
 
-/// A TLS proxy in front of a database that is not there: it closes the connection after the handshake.
+/// A TLS proxy without a database behind it: it closes the connection after the handshake.
 struct TlsProxy {
     port: u16,
 }
@@ -134,7 +134,7 @@ impl TlsProxy {
 }
 
 /// As Go's crypto/tls does it (golang/go: `negotiateALPN` in `src/crypto/tls/handshake_server.go`), and so Traefik and
-/// Caddy: a client that offers protocols of which none fits is sent away.
+/// Caddy: a client that offers only other protocols is refused.
 #[test]
 fn a_proxy_that_does_not_know_the_alpn() {
     const KNOWN: &[u8] = b"\x02h2\x08http/1.1";
@@ -150,7 +150,7 @@ fn a_proxy_that_does_not_know_the_alpn() {
 }
 
 #[test]
-fn a_server_that_wants_a_client_certificate() {
+fn a_server_that_requires_a_client_certificate() {
     let wants_certificate = |version| {
         TlsProxy::start(move |builder| {
             builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);

@@ -1,4 +1,4 @@
-//! A server that means harm: whatever it sends, and however often, costs little memory and no answer of the endpoints.
+//! A hostile server: whatever it sends, and however often, it costs little memory and delays no endpoint.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::support::fake_postgres::{At, Auth, Behaviour, Fault};
 use crate::support::process::status;
 use crate::support::sidecar::Sidecar;
 
-/// The most that a hostile server may add to what an honest one costs, in KiB: a check takes 256 KiB of its bytes at
-/// most, and what the driver makes of them may be several times as much.
+/// The most memory that a hostile server may cost beyond an honest one, in KiB: a check reads at most 256 KiB from it,
+/// and what the driver makes of that may be several times as much.
 const ROOM: u64 = 8 * 1024;
 /// From memory, on a machine that is busy with other tests.
 const PROMPT: Duration = Duration::from_secs(3);
@@ -18,7 +18,7 @@ struct Case {
     name: &'static str,
     channel: Channel,
     behaviour: Behaviour,
-    /// Neon's cached answers are not asked again within 30 s.
+    /// What Neon caches is not asked again within 30 s.
     checks: f64,
 }
 
@@ -27,7 +27,7 @@ fn case(name: &'static str, channel: Channel, behaviour: Behaviour) -> Case {
 }
 
 #[test]
-fn a_hostile_server_costs_little_memory_and_holds_nobody_up() {
+fn a_hostile_server_costs_little_memory_and_delays_no_endpoint() {
     use Channel::{Plain, Tls};
     let at = |point, fault| Behaviour::fault(point, fault);
     let with = |auth| Behaviour::good().auth(auth);

@@ -1,4 +1,4 @@
-//! What looks like a fault and is none: slow, chatty or old-fashioned servers, and those that come round in time.
+//! What looks like a fault but is not: slow, chatty or old-fashioned servers, and those that recover in time.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn a_slow_chatty_or_late_server_passes() {
         let check = sidecar.wait_for_check("database:query", |check| check["state"] != "starting");
         let told = (check["state"].as_str(), check["reason"].as_str().unwrap_or("-"), check["attempts"].as_u64());
         assert_eq!(told, (Some("up"), case.warning, Some(case.attempts)), "{}", case.name);
-        // The certificate's handshake follows the login and is none; a session is ended with Terminate.
+        // The handshake for the certificate follows, and is not a login; a session is ended with Terminate.
         let connections = case.script.len() + 1;
         let settled = || fake.counts().accepted == connections && fake.counts().terminates == 1;
         assert!(eventually(SOON, || settled() && fake.connections_now() == 0), "{}: {:?}", case.name, fake.counts());

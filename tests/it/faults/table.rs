@@ -18,7 +18,7 @@ pub(super) fn case(
     Case { name, channel, behaviour, password: None, reason, phase, class, logins, remedy: "" }
 }
 
-/// The row with what its page says is to be done.
+/// The row, with a piece of the remedy on its page.
 fn cured(remedy: &'static str, case: Case) -> Case {
     Case { remedy, ..case }
 }
@@ -152,7 +152,7 @@ fn before_ready() -> Vec<Case> {
     ]
 }
 
-/// Every complaint that a server, a pooler or Neon's proxy makes of a login: severity, SQLSTATE, text, reason, class.
+/// Every error with which a server, a pooler or Neon's proxy answers a login: severity, SQLSTATE, text, reason, class.
 const REFUSALS: &[(&str, &str, &str, &str, char)] = &[
     ("FATAL", "28P01", "password authentication failed for user \"probe\"", "auth_failed", 'P'),
     ("ERROR", "XX000", "password authentication failed for user 'probe'", "auth_failed", 'P'),

@@ -1,5 +1,5 @@
 //! The fault table's rows for the words of proxies, poolers and other servers, each from its source (named in
-//! `src/probe/diagnosis/messages.rs`), where it is said, and with the cure that a person is shown.
+//! `src/probe/diagnosis/messages.rs`), where it is sent, and with the cure that users see.
 
 use super::table::case;
 use super::{Case, Channel};
@@ -8,8 +8,8 @@ use crate::support::fake_postgres::{At, Behaviour, Fault};
 /// Every row.
 pub(super) fn cases() -> Vec<Case> {
     let tables = [
-        // Access comes in place of authentication; what the wake-up says, after AuthenticationOk, as on
-        // the real proxy: SASLFinal, AuthenticationOk and the error come in one flight.
+        // Refusals of access come in place of authentication; errors of the wake-up after AuthenticationOk, as on the
+        // real proxy: SASLFinal, AuthenticationOk and the error come in one flight.
         (NEON_ACCESS, Channel::Tls, At::Startup),
         (NEON_WAKE_UP, Channel::Tls, At::Login),
         (SUPAVISOR_TENANT, Channel::Tls, At::Startup),

@@ -1,4 +1,4 @@
-//! When CMD ends, sidepulse ends with its code at once.
+//! When CMD ends, sidepulse ends at once, with CMD's code.
 
 use crate::support::run_child::{run, run_script};
 
@@ -33,7 +33,7 @@ fn a_zero_that_nobody_asked_for_is_a_failure_with_one_error_line_unless_it_may_p
 }
 
 #[test]
-fn a_command_that_ends_after_so_many_requests_is_warned_of() {
+fn a_command_that_ends_after_so_many_requests_causes_a_warning() {
     let text = run(&["sh", "-c", "exit 3", "uvicorn", "--limit-max-requests", "10000"]).finish().1;
     let warnings: Vec<_> = text.lines().filter(|line| line.contains("--limit-max-requests")).collect();
     assert!(matches!(warnings[..], [warning] if warning.contains("13h 53m 20s")), "{text}");
@@ -68,7 +68,7 @@ fn a_command_that_cannot_be_executed_is_126() {
         (write("plain", "exit 0\n", 0o644), "Permission denied"),
         (dir.path().to_str().unwrap().to_owned(), "Permission denied"),
         (write("no-interpreter", "exit 0\n", 0o755), "#!"),
-        // A virtual environment that was moved.
+        // As in a virtual environment that was moved.
         (write("moved", "#!/nowhere/.venv/bin/python\n", 0o755), "interpreter"),
         (write("foreign", "\x7fELF\x01", 0o755), "no program of this machine"),
     ] {
@@ -88,7 +88,7 @@ fn a_child_that_floods_stdout_loses_nothing() {
 }
 
 #[test]
-fn nobody_reads_what_child_and_sidecar_write() {
+fn output_that_nobody_reads_blocks_only_the_child() {
     let mut run =
         run_script("while :; do echo flood; echo flood >&2; done").env("SIDEPULSE_LOG", "debug").deaf().start();
     run.child();

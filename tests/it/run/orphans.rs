@@ -11,8 +11,8 @@ use crate::support::sidecar::Sidecar;
 const AS_ROOT: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const AS_USER: [&str; 7] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
-/// What makes the next word PID 1 of a namespace. The network stays this machine's, so that the test can ask for
-/// `/livez`. `None`, with the reason printed, where the kernel forbids it.
+/// A command prefix that makes what follows PID 1 of a namespace. The network stays this machine's, so that the test
+/// can ask for `/livez`. `None`, with the reason printed, where the kernel forbids it.
 fn namespace() -> Option<&'static [&'static str]> {
     let before: &[&str] = if geteuid().is_root() { &AS_ROOT } else { &AS_USER };
     let tried = std::process::Command::new(before[0]).args(&before[1..]).arg("true").output();
@@ -28,7 +28,7 @@ fn children(pid: i32) -> Vec<i32> {
     text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
-/// The number of sidepulse as seen from here, where it runs under `unshare`.
+/// sidepulse's process ID as seen from here, where it runs under `unshare`.
 fn inner(run: &Run) -> i32 {
     let outer = i32::try_from(run.pid()).expect("a number of a process");
     poll(SOON, || children(outer).first().copied()).expect("a child of unshare")
@@ -40,7 +40,7 @@ const ORPHANS: &str =
 
 fn leaves_no_zombie(mut run: Run, pid: i32) {
     run.wait_for("forked");
-    // Only CMD is left: the orphans came to us, ended, and were taken in.
+    // Only CMD is left: the orphans came to us, ended, and were reaped.
     let only_cmd = || (children(pid).len() == 1).then_some(());
     assert!(poll(SOON, only_cmd).is_some(), "{:?}\n{}", children(pid), run.text());
     run.wait_for_status("/livez", 200);
@@ -49,9 +49,9 @@ fn leaves_no_zombie(mut run: Run, pid: i32) {
 }
 
 #[test]
-fn orphans_are_taken_in_where_pid_1_does_not() {
+fn orphans_are_reaped_where_pid_1_does_not() {
     let Some(before) = namespace() else { return };
-    // It waits for its own child alone, as a shell may.
+    // It waits only for its own child, as a shell may.
     let careless = ["python3", "-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"];
     let run = run_script(ORPHANS).under(&[before, &careless].concat()).start();
     run.wait_for("forked");
@@ -63,7 +63,7 @@ fn orphans_are_taken_in_where_pid_1_does_not() {
 }
 
 #[test]
-fn orphans_are_taken_in_as_pid_1() {
+fn orphans_are_reaped_as_pid_1() {
     let Some(before) = namespace() else { return };
     let run = run_script(ORPHANS).under(before).start();
     run.wait_for("forked");
@@ -109,7 +109,7 @@ fn what_cmd_leaves_in_its_group_is_ended() {
     }
 }
 
-/// A server with an idle worker that it forked: the worker has the server's handler, which is none that ends it.
+/// A server with an idle worker that it forked: the worker inherited the server's handler, which does not end it.
 const POOL: &str = "
 import os, signal, time
 def handle(signal, frame):
@@ -138,7 +138,7 @@ fn what_a_server_left_behind_does_not_cost_the_stop_timeout() {
 }
 
 #[test]
-fn each_of_several_shells_ends_and_the_server_behind_them_is_asked_once() {
+fn each_of_several_shells_ends_and_the_server_behind_them_is_signalled_once() {
     let script = "sh -c 'python3 -c \"$APP\" app <&3; exit 8' 3<&0; exit 9";
     let mut run = run_script(script).env("APP", PATIENT).start();
     run.wait_for("app ready");
@@ -150,8 +150,8 @@ fn each_of_several_shells_ends_and_the_server_behind_them_is_asked_once() {
 }
 
 #[test]
-fn a_shell_that_waits_for_its_command_does_not_keep_it_from_being_asked() {
-    // A shell with a trap, and dash with any SIGINT, go on only when the command has ended.
+fn a_shell_that_waits_for_its_command_does_not_keep_the_signal_from_it() {
+    // A shell with a trap, and dash at any SIGINT, go on only when the command has ended.
     let trapped = "trap 'echo trapped' TERM; python3 -c \"$APP\" app; exit 9";
     let nested = "sh -c 'python3 -c \"$APP\" app; exit 8'; exit 9";
     for (script, signal, code) in [(trapped, Signal::TERM, 9), (nested, Signal::INT, 130)] {
@@ -166,12 +166,12 @@ fn a_shell_that_waits_for_its_command_does_not_keep_it_from_being_asked() {
 }
 
 #[test]
-fn a_shell_that_handles_the_signal_tells_its_server_when_it_wants_to() {
-    // `wait` ends at the signal, and the trap runs: its own command goes on, and nobody is asked over its head.
+fn a_shell_that_handles_the_signal_decides_when_to_pass_it_on() {
+    // `wait` ends at the signal, and the trap runs: its own command goes on, and sidepulse signals nothing behind it.
     let trap = "echo trapped; sleep 1 && echo slept; kill -TERM $c; wait $c; exit 9";
     let direct = format!("exec 3<&0; python3 -c \"$APP\" app <&3 & c=$!; trap '{trap}' TERM; wait $c");
     let short = direct.replace("sleep 1 && echo slept; ", "");
-    // At SIGINT dash waits for its command, the script that is asked then.
+    // At SIGINT dash waits for its command: the script, which then gets the signal.
     let nested = "sh -c \"$SCRIPT\"; exit 8";
     for (script, signal, code) in
         [(direct.as_str(), Signal::TERM, 9), (short.as_str(), Signal::TERM, 9), (nested, Signal::INT, 130)]
@@ -186,7 +186,7 @@ fn a_shell_that_handles_the_signal_tells_its_server_when_it_wants_to() {
         let text = run.text();
         assert!(script == short || text.find("slept") < text.find("app got"), "{script}: {text}");
         if script == short {
-            // Nothing to see tells that a shell was waited for, and that what is behind it was left alone.
+            // Nothing visible shows that sidepulse waited for the shell and left alone what is behind it.
             std::thread::sleep(Duration::from_millis(500));
         }
         run.say("leave");
@@ -196,12 +196,12 @@ fn a_shell_that_handles_the_signal_tells_its_server_when_it_wants_to() {
 }
 
 #[test]
-fn serve_as_pid_1_takes_in_what_exec_probes_leave_behind() {
+fn serve_as_pid_1_reaps_what_exec_probes_leave_behind() {
     let Some(before) = namespace() else { return };
     let mut sidecar = Sidecar::without_database().app(1).under(before).start();
     let outer = i32::try_from(sidecar.pid()).expect("a number of a process");
     let pid = children(outer)[0];
-    // As a probe that `kubectl exec` or a kubelet starts, and whose time is over before its child's.
+    // As a probe that `kubectl exec` or a kubelet starts, and that ends before its child does.
     let orphans = "for n in 1 2 3; do sh -c 'sleep 0.1 & exit 0'; done";
     let enter = ["--target", &pid.to_string(), "--pid", "--mount", "--user", "--preserve-credentials"];
     let enter = if geteuid().is_root() { &enter[..4] } else { &enter[..] };

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::run_child::{SOON, poll, run, run_script};
 
-/// Prints each signal that it gets; stays.
+/// Prints each signal that it gets, and keeps running.
 const LISTENER: &str = "
 import signal
 wanted = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGWINCH]
@@ -47,7 +47,7 @@ fn nohup_still_means_what_it_says() {
     assert_eq!(run.exit_code(), 3);
 }
 
-/// Whether a process with this word among its arguments is there.
+/// Whether there is a process with this word among its arguments.
 fn is_running(word: &str) -> bool {
     let wanted = format!("\0{word}\0");
     std::fs::read_dir("/proc").expect("/proc").flatten().any(|entry| {
@@ -57,7 +57,7 @@ fn is_running(word: &str) -> bool {
 }
 
 #[test]
-fn a_stop_in_the_first_milliseconds_is_not_lost_and_leaves_nobody() {
+fn a_stop_in_the_first_milliseconds_is_not_lost_and_leaves_no_process() {
     // From before the first instruction to after CMD's start, in steps of a third of a millisecond.
     for step in 0..40 {
         let marker = format!("99{}.{step}", std::process::id());
@@ -65,7 +65,7 @@ fn a_stop_in_the_first_milliseconds_is_not_lost_and_leaves_nobody() {
         std::thread::park_timeout(step * Duration::from_micros(333));
         run.signal(Signal::TERM);
         let status = run.end();
-        // By the kernel before there was a handler, else by our own code.
+        // Ended by the kernel before there was a handler, else by our own code.
         let as_expected = status.signal() == Some(15) || status.code() == Some(143);
         assert!(as_expected, "step {step}: {status:?}\n{}", run.text());
         assert!(poll(SOON, || (!is_running(&marker)).then_some(())).is_some(), "step {step}: CMD was left behind");
@@ -82,7 +82,7 @@ fn a_stop_while_cmd_is_being_started_reaches_it() {
     }
 }
 
-/// The same signal within a quarter of a second is the first one's echo.
+/// The same signal within a quarter of a second is an echo of the first.
 fn outlast_the_echo() {
     let since = Instant::now();
     assert!(poll(SOON, || (since.elapsed() > Duration::from_millis(300)).then_some(())).is_some());
@@ -102,7 +102,7 @@ fn the_same_signal_to_the_process_and_to_its_group_is_one() {
 }
 
 #[test]
-fn a_second_one_kills_at_once() {
+fn a_second_signal_kills_at_once() {
     for (first, second, code) in
         [(Signal::TERM, Signal::TERM, 143), (Signal::INT, Signal::INT, 130), (Signal::TERM, Signal::INT, 130)]
     {

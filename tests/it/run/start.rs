@@ -18,7 +18,7 @@ fn the_environment_is_scrubbed_and_port_is_the_apps() {
 }
 
 #[test]
-fn the_port_is_filled_into_the_arguments() {
+fn the_port_is_put_into_the_arguments() {
     let (_, text) = run(&["echo", "$PORT", "--port=${PORT}", "$PORTAL"]).env("SIDEPULSE_APP_PORT", "8123").finish();
     assert!(text.lines().any(|line| line == "8123 --port=8123 $PORTAL"), "{text}");
     let (_, text) = run_script("echo a$PORT ${PORT}b").env("SIDEPULSE_APP_PORT", "8123").finish();
@@ -28,7 +28,7 @@ fn the_port_is_filled_into_the_arguments() {
 #[test]
 fn the_child_inherits_no_descriptor_of_ours() {
     let script = "import os; print('fds', os.listdir('/proc/self/fd'))";
-    // The test runner's parent may leave some open.
+    // The test runner's parent may leave descriptors open.
     let without = std::process::Command::new("python3").args(["-c", script]).output().unwrap();
     let without = String::from_utf8(without.stdout).unwrap();
     let (status, text) = run(&["python3", "-c", script]).env("SIDEPULSE_ON_CLEAN_EXIT", "pass").finish();
@@ -69,6 +69,20 @@ fn a_port_that_both_would_take_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn what_the_server_reads_of_its_environment_is_looked_at_before_it_runs() {
+    // A shell that only mentions it: where uvicorn would look is in its own source (main.py, `auto_envvar_prefix`).
+    let uvicorn = || run_script(": uvicorn; exit 3").env("SIDEPULSE_LISTEN", "127.0.0.1:8123");
+    let text = refused(uvicorn().env("UVICORN_PORT", "8123"));
+    assert!(text.contains("UVICORN_PORT: it names port 8123"), "{text}");
+    let listens = || run_script(": uvicorn; exit 3");
+    let (status, text) = listens().env("UVICORN_LIMIT_MAX_REQUESTS", "10000").finish();
+    assert_eq!(status.code(), Some(3), "{text}");
+    assert!(text.contains("UVICORN_LIMIT_MAX_REQUESTS 10000 ends the app"), "{text}");
+    let (_, text) = listens().env("UVICORN_LIMIT_MAX_REQUESTS", "10000").env("WEB_CONCURRENCY", "2").finish();
+    assert!(!text.contains("ends the app"), "{text}");
+}
+
+#[test]
 fn a_bad_setting_or_a_taken_port_keeps_the_child_from_being_started() {
     let text = refused(run_script("echo ran").env("SIDEPULSE_STOP_TIMEOUT", "10"));
     assert!(text.contains("SIDEPULSE_STOP_TIMEOUT"), "{text}");
@@ -79,7 +93,7 @@ fn a_bad_setting_or_a_taken_port_keeps_the_child_from_being_started() {
 }
 
 #[test]
-fn railway_is_warned_of_a_short_draining_time() {
+fn on_railway_a_short_draining_time_causes_a_warning() {
     let warned = |draining: Option<&str>| {
         let mut builder =
             run_script("exit 3").env("RAILWAY_ENVIRONMENT_ID", "x").env("SIDEPULSE_DRAIN_DELAY", "1500ms");
@@ -94,7 +108,7 @@ fn railway_is_warned_of_a_short_draining_time() {
 }
 
 #[test]
-fn visitors_of_the_app_that_come_here_are_told_of_once() {
+fn visitors_of_the_app_that_reach_sidepulse_cause_one_warning() {
     let run = run_script("read line")
         .env("RAILWAY_ENVIRONMENT_ID", "x")
         .env("RAILWAY_PUBLIC_DOMAIN", "app.up.railway.app")
@@ -114,7 +128,7 @@ fn visitors_of_the_app_that_come_here_are_told_of_once() {
     assert!(!run.text().contains("hunter2"));
 }
 
-/// Through a shell that takes something away first.
+/// Through a shell that first takes something away.
 fn under_shell(script: &str) -> Builder {
     run_script("exit 3").under(&["sh", "-c", script, "sh"])
 }

@@ -1,5 +1,5 @@
-//! SIGTERM, in order: readiness red, still serving, the delay, the signal to CMD alone, CMD's end, the signal to what is
-//! left of its group, our end.
+//! SIGTERM, in order: readiness turns red while everything is still served, the delay, the signal to CMD alone, CMD's
+//! end, the signal to what is left of its group, our end.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use crate::support::run_app::App;
 use crate::support::run_child::{SOON, poll, run, run_script};
 
-/// Reports that the signal came, and runs until told to exit. (A thread waits for signals: a handler of Python's
-/// does not run while the main thread sits in a read that it entered just after the signal.)
+/// Reports that the signal came, and runs until told to exit. (A thread waits for signals: a Python handler does not
+/// run while the main thread is in a read that it entered just after the signal.)
 pub(super) const PATIENT: &str = "
 import os, signal, sys, threading
 wanted = [signal.SIGTERM, signal.SIGINT]
@@ -30,7 +30,7 @@ for line in sys.stdin:
 fn the_drain_has_its_order() {
     let delay = Duration::from_millis(1500);
     let app = App::start();
-    // A server, and a subprocess of it for which one of its requests may wait.
+    // A server, and a subprocess that one of its requests may wait for.
     let subprocess =
         "trap 'echo subprocess got SIGTERM; exit' TERM; echo subprocess ready; while :; do sleep 0.1; done";
     let script = format!("sh -c \"{subprocess}\" </dev/null & exec python3 -c \"$APP\" server");
@@ -69,7 +69,7 @@ fn the_drain_has_its_order() {
 }
 
 #[test]
-fn sigint_goes_on_as_sigint() {
+fn sigint_is_passed_on_as_sigint() {
     let mut run = run(&["python3", "-c", PATIENT, "app"]).start();
     run.wait_for("ready");
     run.signal(Signal::INT);
@@ -79,14 +79,14 @@ fn sigint_goes_on_as_sigint() {
 }
 
 #[test]
-fn a_clean_stop_is_no_error() {
+fn a_clean_stop_is_not_an_error() {
     let mut run = run(&["sleep", "1000"]).start();
     run.child();
     run.signal(Signal::TERM);
     assert_eq!(run.exit_code(), 143);
     assert_eq!(run.wait_for_event("child_exited")["level"], "info");
     assert_eq!(run.count(r#""level":"error""#) + run.count(r#""level":"warn""#), 0, "{}", run.text());
-    // A server that leaves with 0 when asked, as older uvicorns do.
+    // A server that exits with 0 when asked to stop, as older uvicorns do.
     let mut run = run_script("trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait; done").start();
     run.wait_for("ready");
     run.signal(Signal::TERM);
@@ -108,7 +108,7 @@ fn what_ignores_sigterm_is_killed_after_the_stop_timeout() {
 
 #[test]
 fn what_a_shell_leaves_behind_may_drain_too() {
-    // The shell dies of SIGTERM at once; the server that it started wants its time.
+    // The shell dies of SIGTERM at once; the server that it started needs time.
     let mut run = run_script("exec 3<&0; python3 -c \"$APP\" app <&3 & wait").env("APP", PATIENT).start();
     run.wait_for("app ready");
     run.signal(Signal::TERM);
@@ -129,7 +129,7 @@ fn an_end_during_the_drain_delay_ends_us_at_once() {
     assert_eq!(run.exit_code(), 4);
 }
 
-/// A server that stops listening when it is asked to, and takes its time to end: a lifespan's.
+/// A server that stops listening when asked to stop, and takes time to end, as for a lifespan.
 const SLOW_END: &str = "
 import os, signal, socket, sys, threading
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -151,7 +151,7 @@ os._exit(0)
 ";
 
 #[test]
-fn an_app_that_ends_as_it_was_asked_to_is_no_outage() {
+fn an_app_that_ends_as_asked_is_not_an_outage() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("app.sock");
     let mut run = run(&["python3", "-c", SLOW_END, socket.to_str().unwrap()])
@@ -173,7 +173,7 @@ fn an_app_that_ends_as_it_was_asked_to_is_no_outage() {
     assert!(before.0.contains(&"sidepulse_transitions_total{check=\"app\",to=\"up\"} 1".to_owned()), "{before:?}");
     run.signal(Signal::TERM);
     run.wait_for("closed");
-    // Each of these is a check without an answer.
+    // Each of these is a check that got no answer.
     let closed = Instant::now();
     assert!(poll(SOON, || (closed.elapsed() > Duration::from_secs(1)).then_some(())).is_some());
     assert_eq!((counted(), told()), before, "{}", run.text());

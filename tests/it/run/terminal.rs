@@ -1,13 +1,13 @@
-//! On a terminal: CMD stays in our group, and Ctrl-C reaches it once.
+//! On a terminal: CMD stays in our process group, and Ctrl-C reaches it once.
 
 use std::process::Command;
 
 use super::stopping::PATIENT;
 use crate::support::run_child::search_path;
 
-/// A person at a terminal: waits for each text, types the key that goes with it, and shows the screen and the exit code.
-/// The key `stop` or `go` freezes and thaws sidepulse instead, `term`, `int` and `quit` send it
-/// a signal from elsewhere, as `docker stop` does.
+/// A user at a terminal: waits for each text, types the key that goes with it, and shows the screen and the exit code.
+/// Instead of typing, the keys `stop` and `go` freeze and thaw sidepulse, and `term`, `int` and `quit` send it a signal
+/// from elsewhere, as `docker stop` does.
 const PERSON: &str = "
 import os, pty, select, signal, sys
 keys, texts, words = sys.argv[1].split(','), sys.argv[2].encode().split(b','), sys.argv[3:]
@@ -58,12 +58,12 @@ while got:
     got = signal.sigtimedwait(wanted, 0.5)
 ";
 
-/// Freezes sidepulse while the key is typed: a second signal from it would come later, and not melt into the first.
+/// Freezes sidepulse while the key is typed: a second signal from it would come later, and not merge with the first.
 fn pressed_once(key: &str) -> String {
     screen(&format!("stop,{key},go"), "ready,ready,got", &["python3", "-c", COUNTER])
 }
 
-/// `texts`: one a key, separated by commas as the keys are.
+/// `texts`: one for each key, separated by commas like the keys.
 fn screen(keys: &str, texts: &str, command: &[&str]) -> String {
     let output = Command::new("python3")
         .args(["-c", PERSON, keys, texts, env!("CARGO_BIN_EXE_sidepulse"), "run", "--"])
@@ -92,7 +92,7 @@ fn ctrl_backslash_reaches_the_child_once_and_does_not_end_us() {
 }
 
 #[test]
-fn what_somebody_sends_to_us_alone_is_passed_on_there_too() {
+fn a_signal_to_us_alone_is_passed_on_there_too() {
     for (key, name) in [("int", "SIGINT"), ("quit", "SIGQUIT")] {
         let screen = screen(key, "ready", &["python3", "-c", COUNTER]);
         assert!(screen.contains("held: 0\n"), "{screen}");
@@ -104,7 +104,7 @@ fn what_somebody_sends_to_us_alone_is_passed_on_there_too() {
 
 #[test]
 fn a_second_ctrl_c_kills() {
-    // The second comes when the first one's echo is over.
+    // The second comes after the time in which it would be an echo of the first.
     let script = "trap 'sleep 0.4; echo still here' INT; echo ready; while :; do sleep 0.1; done";
     let screen = screen("\x03,\x03", "ready,still here", &["sh", "-c", script]);
     assert!(screen.ends_with("exit code 130\n"), "{screen}");
@@ -112,7 +112,7 @@ fn a_second_ctrl_c_kills() {
 
 #[test]
 fn what_a_shell_leaves_behind_is_waited_for_there_too() {
-    // The shell ends at once; what it started gets the signal then, and has its time.
+    // The shell ends at once; then what it started gets the signal, and time to end.
     let script = format!("cd / && python3 -c \"{PATIENT}\" app; exit 9");
     let screen = screen("term,leave\r", "app ready,app got SIGTERM", &["sh", "-c", &script]);
     let at = |text: &str| screen.find(text).unwrap_or_else(|| panic!("no {text:?} in {screen}"));

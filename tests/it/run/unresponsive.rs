@@ -17,7 +17,7 @@ fn quick(builder: Builder, url: &str, policy: &str) -> Builder {
         .env("SIDEPULSE_UNRESPONSIVE_AFTER", "500ms")
         .env("SIDEPULSE_STOP_TIMEOUT", "300ms")
         .env("SIDEPULSE_ON_UNRESPONSIVE", policy)
-        // Not for this: no drain delay here.
+        // It must not apply here.
         .env("SIDEPULSE_DRAIN_DELAY", "1h")
 }
 
@@ -94,7 +94,7 @@ fn busy_failing_and_starting_are_not_unresponsive() {
 }
 
 #[test]
-fn by_default_it_is_reported_once_a_silence() {
+fn by_default_each_silence_is_reported_once() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("app.sock");
     let url = format!("http://unix:{}:/", socket.display());
@@ -123,7 +123,7 @@ fn by_default_it_is_reported_once_a_silence() {
         std::io::Write::write_all(&mut last, b"x").unwrap();
         server.join().unwrap();
         assert!(told(times), "{}", run.text());
-        // Still silent: nothing more is said of it.
+        // Still silent: nothing more is reported.
         let since = Instant::now();
         assert!(poll(SOON, || (since.elapsed() > Duration::from_millis(1500)).then_some(())).is_some());
         assert!(told(times), "{}", run.text());

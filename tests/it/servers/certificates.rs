@@ -1,4 +1,4 @@
-//! The certificates are what they say, as a verifying client sees them.
+//! The certificates are what they claim to be, to a client that verifies them.
 
 use x509_cert::Certificate;
 use x509_cert::der::Decode;

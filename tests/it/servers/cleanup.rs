@@ -1,11 +1,11 @@
-//! Nothing of the servers is left, even when the test process is killed.
+//! Nothing is left of the servers, even when the test process is killed.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::eventually::{SOON, eventually, poll};
+use crate::support::eventually::{SOON, eventually};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::Postgres;
 use crate::support::scratch::{Scratch, root};
@@ -13,7 +13,7 @@ use crate::support::scratch::{Scratch, root};
 /// Where the victim says which ports and directory it uses.
 const REPORT: &str = "SIDEPULSE_TEST_VICTIM_REPORT";
 
-/// Not a test of its own, and empty without a place for the report: the process that the next test kills.
+/// Not a test by itself, and empty where it has nowhere to report to: the process that the next test kills.
 #[test]
 fn victim() {
     let Some(report) = std::env::var_os(REPORT).map(PathBuf::from) else { return };
@@ -37,10 +37,12 @@ fn a_killed_process_leaves_nothing() {
         .stderr(Stdio::null())
         .spawn()
         .expect("start ourselves");
-    let text = poll(SOON, || fs::read_to_string(&report).ok());
+    // It starts three servers and makes a template for them, each with a deadline of its own: it reports, or it ends.
+    let reported = eventually(10 * SOON, || report.exists() || !matches!(victim.try_wait(), Ok(None)));
     victim.kill().expect("kill the victim");
     victim.wait().expect("the victim's end");
-    let text = text.expect("a report");
+    assert!(reported, "the victim neither reports nor ends");
+    let text = fs::read_to_string(&report).expect("a report");
     let mut words = text.split(' ');
     let ports: Vec<u16> = words.by_ref().take(3).map(|port| port.parse().expect("a port")).collect();
     let directory = PathBuf::from(words.next().expect("a directory"));

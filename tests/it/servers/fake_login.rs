@@ -1,4 +1,4 @@
-//! The fake up to ReadyForQuery: everything that can go wrong before a query, as a client sees it.
+//! The fake server up to ReadyForQuery: everything that can go wrong before a query, as a client sees it.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -138,7 +138,7 @@ fn errors_during_the_login() {
         plain(Behaviour::fault(at, Fault::Close)).expect_err("an end");
         plain(Behaviour::fault(at, Fault::Reset)).expect_err("a reset");
     }
-    // A driver would wait for the rest of a message of 1.4 GB, for so it reads `TTP/`.
+    // A driver would wait for the rest of a message of 1.4 GB, since that is what `TTP/` means to it.
     let fake = FakePostgres::start([Behaviour::fault(At::Startup, Fault::garbage())]);
     let mut raw = Raw::connect(fake.port());
     raw.startup();

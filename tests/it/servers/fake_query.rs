@@ -1,4 +1,4 @@
-//! The fake after the login: what a query can meet.
+//! The fake server after the login: what can happen to a query.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::session::{Rows, Session};
 
 const STARTED: &str = "2026-01-02 03:04:05.678901+00";
 
-/// What the deep check gets.
+/// The answer to the deep check.
 fn deep(behaviour: Behaviour) -> Result<Rows, String> {
     let fake = FakePostgres::start([behaviour]);
     ask(&fake.url().config(), DEEP_CHECK)

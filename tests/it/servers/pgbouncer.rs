@@ -53,7 +53,7 @@ fn lets_in_without_its_server_and_recovers_with_it() {
     let mut postgres = Postgres::start_plain();
     let pooler = PgBouncer::in_front_of(&postgres).server_login_retry(1).query_wait_timeout(2).start();
     let config = pooler.url().config();
-    // So that PgBouncer knows the server's parameters, without which it refuses every login.
+    // So that PgBouncer learns the server's parameters, without which it refuses every login.
     assert_eq!(ask(&config, "SELECT 1"), Ok(rows([&["1"]])));
     postgres.stop(Stop::Immediate);
     let session = Session::open(&config).expect("a login that proves nothing");

@@ -66,7 +66,7 @@ fn takes_lines_for_its_configuration() {
     let refused = ask(&postgres.url().user("guest").config(), "SELECT 1").expect_err("a guest");
     assert!(refused.starts_with("28000 ") && refused.contains("pg_hba.conf rejects"), "{refused}");
 
-    // Three of the seven are the superuser's.
+    // Three of the seven connections are reserved for the superuser.
     let _crowd: Vec<_> = (0..4).map(|_| Session::open(&config).expect("a place left")).collect();
     let refused = ask(&config, "SELECT 1").expect_err("one too many");
     assert!(refused.starts_with("53300 "), "{refused}");

@@ -1,4 +1,4 @@
-//! At the end: what the log, the metrics, the clients and the fault log say of one run is the same.
+//! At the end: the log, the metrics, the clients and the fault log say the same about the run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use super::load::{Tally, value_of};
 /// The tick in which the program counts the time that a check is down.
 const TICK: f64 = 1.0;
 
-/// What was said of a run.
+/// What was reported about a run.
 pub(super) struct Account<'a> {
     pub(super) faults: &'a [Entry],
     /// The log's lines with these events.
@@ -31,7 +31,7 @@ impl<'a> Account<'a> {
         *self.metrics.get(series).unwrap_or_else(|| panic!("{series} is missing"))
     }
 
-    /// The series whose names begin like this: what follows, and the value.
+    /// The series whose names begin like this: the rest of the name, and the value.
     fn starting_with<'b>(&'b self, start: &'b str) -> impl Iterator<Item = (&'b str, f64)> {
         self.metrics.iter().filter_map(move |(series, value)| Some((series.strip_prefix(start)?, *value)))
     }
@@ -42,7 +42,7 @@ impl<'a> Account<'a> {
         faults
     }
 
-    /// Up once; then down and up for each fault, each while it lasted and for its reason; and nothing else.
+    /// Up once, then down and up for each fault, each while the fault lasted and for its reason, and nothing else.
     pub(super) fn transitions_agree(&self, check: Check) {
         let (name, faults) = (check.name(), self.faults_of(check));
         let lines: Vec<&Value> = self.transitions.iter().filter(|line| line["check"] == name).collect();
@@ -64,20 +64,20 @@ impl<'a> Account<'a> {
         assert!(rest.is_empty(), "invented: {rest:?}");
         let to = |to: &str| self.metric(&format!("sidepulse_transitions_total{{check=\"{name}\",to=\"{to}\"}}"));
         assert_eq!((to("down"), to("up")), (faults.len() as f64, faults.len() as f64 + 1.0), "{name}");
-        // Each time it goes down or up, the tick under way is counted or not.
+        // Each time it goes down or up, the tick under way may count or not.
         let counted = self.metric(&format!("sidepulse_check_down_seconds_total{{check=\"{name}\"}}"));
         let off = (counted - down_seconds).abs();
         assert!(off <= TICK * (1.0 + faults.len() as f64), "{name}: {counted} s down, {down_seconds} by the log");
     }
 
-    /// Every failure in the log belongs to a fault of its check, and the metrics count just those.
+    /// Every failure in the log belongs to a fault of its check, and the metrics count exactly those.
     pub(super) fn failures_agree(&self, check: Check) {
         let (name, faults) = (check.name(), self.faults_of(check));
         let mut by_reason = BTreeMap::<&str, f64>::new();
         for line in self.warnings.iter().filter(|line| line["check"] == name) {
             let (at, reason) = (time(line), text(line, "reason"));
             let mut there = faults.iter().filter(|fault| fault.covers(at));
-            // One with a remedy is no failure: it says that there was one, and that a retry helped.
+            // A line with a remedy is not a failure: it says that there was one, and that a retry helped.
             let explained = if line["remedy"].is_null() {
                 *by_reason.entry(reason).or_default() += 1.0;
                 there.any(|fault| fault.signs.explain(name, reason))
@@ -100,7 +100,8 @@ impl<'a> Account<'a> {
         assert_eq!((state("up"), state("down")), (1.0, 0.0), "{name}");
     }
 
-    /// The server counted what the clients sent; the scrape that says so as well, which is counted before it is written.
+    /// The server counted what the clients sent, including the scrape that says so, which is counted before it is
+    /// written.
     pub(super) fn requests_agree(&self, tally: &Tally) {
         let sent = tally.by_path_and_code();
         let mut counted = BTreeMap::new();
@@ -113,7 +114,7 @@ impl<'a> Account<'a> {
         assert_eq!(counted, sent, "requests counted and sent");
     }
 
-    /// The rest.
+    /// Everything else.
     pub(super) fn nothing_else_happened(&self, restarts: usize) {
         assert_eq!(self.metric("sidepulse_database_restarts_total"), restarts as f64, "restarts");
         assert_eq!(self.metric("sidepulse_log_lines_dropped_total"), 0.0, "lines dropped");
@@ -123,7 +124,7 @@ impl<'a> Account<'a> {
     }
 }
 
-/// How often each fault was, and how soon it was found.
+/// How often each fault occurred, and how quickly it was found.
 pub(super) fn table(faults: &[Entry]) -> String {
     let mut kinds = BTreeMap::<&str, (Vec<Duration>, Vec<Duration>)>::new();
     for fault in faults {

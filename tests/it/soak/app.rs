@@ -1,4 +1,4 @@
-//! The app's faults: what it answers, and the network before it.
+//! The app's faults: what it answers, and the network in front of it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::ledger::{Check, Signs};
 use crate::support::random::Random;
 use crate::support::web_app::{Mode, WebApp};
 
-/// An app behind a door.
+/// An app behind a proxy (see `door.rs`).
 pub(super) struct App {
     app: WebApp,
     pub(super) door: Door,

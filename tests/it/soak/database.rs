@@ -1,4 +1,4 @@
-//! The database's faults: the server, what it is asked for, and the network before it.
+//! The database's faults: the server, the queries, and the network in front of it.
 
 use std::thread;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const TABLES: &str = "CREATE TABLE heartbeat AS SELECT 1 AS beat; CREATE TABLE s
 const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'sidepulse' AND wait_event_type = 'Lock'";
 
-/// A PostgreSQL with TLS behind a door.
+/// A PostgreSQL with TLS behind a proxy (see `door.rs`).
 pub(super) struct Database {
     postgres: Postgres,
     pub(super) door: Door,
@@ -38,9 +38,9 @@ pub(super) enum Deed {
     Network(Trouble),
     /// Somewhere in the first half of the server's bytes: in the handshake, the login or the query.
     Cut(fn(usize) -> Trouble),
-    /// To do it, and to undo it.
+    /// SQL to cause it, and SQL to undo it.
     Sql(&'static str, String),
-    /// In the maintenance database, since the other is not to be in use.
+    /// In the maintenance database, since the other must not be in use.
     SqlElsewhere(&'static str, &'static str),
     Lock,
     TerminateInLock,
@@ -57,13 +57,13 @@ impl Database {
         Database { postgres, door, authority, holder: None, executioner: None, restarts: 0 }
     }
 
-    /// Through the door, and verified in full.
+    /// Through the proxy, and verified in full.
     pub(super) fn url(&self) -> String {
         let url = DatabaseUrl::new(ROLE, PASSWORD, self.door.port(), DATABASE);
         url.param("sslmode", "verify-full").param("sslrootcert", self.authority.root_file()).to_string()
     }
 
-    /// How the superuser logs in without being in the way of anything done to the app's database.
+    /// How the superuser logs in without hindering anything done to the app's database.
     pub(super) fn maintenance(&self) -> tokio_postgres::Config {
         let mut config = self.postgres.admin_config();
         config.dbname("postgres");
@@ -86,8 +86,8 @@ impl Stage for Database {
         use Deed::{Cut, Freeze, Lock, Network, Sql, SqlElsewhere, TerminateInLock};
         const SILENCE: &[&str] = &["tls_timeout", "auth_timeout", "query_timeout"];
         const LOST: &[&str] = &["connection_lost", "tls_failed"];
-        // Where a check tries again, its last attempt may begin when the fault is over, with too little time left. The
-        // others are of connections that a fault meets half-way.
+        // Where a check retries, its last attempt may begin after the fault is over, with too little time left. The
+        // other reasons belong to connections that the fault meets half-way.
         const RUSHED: &[&str] = SILENCE;
         const CUT: &[&str] = &["connection_lost", "tls_failed", "tls_timeout", "auth_timeout", "query_timeout"];
         const CLOSING: &[&str] = &["connection_lost", "shutting_down", "starting_up"];
@@ -209,7 +209,7 @@ impl Stage for Database {
     }
 }
 
-/// Runs what fails while anybody uses the app's database: a check is in it for an instant at a time.
+/// Runs SQL that fails while the app's database is in use: a check uses it for an instant at a time.
 fn alone(maintenance: &tokio_postgres::Config, sql: &str) {
     let session = Session::open(maintenance).expect("a session");
     let mut last = None;
@@ -230,7 +230,7 @@ struct Executioner {
 }
 
 impl Executioner {
-    /// Between two looks.
+    /// Between two tries.
     const PAUSE: Duration = Duration::from_millis(10);
 
     fn start(maintenance: tokio_postgres::Config) -> Executioner {

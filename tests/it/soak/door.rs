@@ -1,4 +1,4 @@
-//! A door in front of a server: it passes bytes on, until it is told to be a bad network.
+//! A proxy in front of a server, called a door: it passes bytes on until it is told to act as a bad network.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::support::port::{connections_to, free_port};
 
 /// Between two bytes of a dripping answer: the shortest answer (an HTTP head of 60 bytes) takes over 2 s.
 const DRIP: Duration = Duration::from_millis(40);
-/// What `Late` waits: longer than the timeouts of the checks.
+/// How long `Late` waits: longer than the timeouts of the checks.
 const LATE: Duration = Duration::from_secs(3);
-/// So often the runtime looks for events before a new connection counts: one would do.
+/// How often the runtime polls for events before a new connection counts; once would do.
 const TURNS: usize = 3;
-/// Before a port that another program took meanwhile is tried again.
+/// Before a port that another program has taken meanwhile is tried again.
 const REBIND_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the network does to connections from now on.
@@ -31,32 +31,32 @@ pub(super) enum Trouble {
     None,
     /// There is no listener.
     Refuse,
-    /// Accepts, and says nothing.
+    /// Accepts, and stays silent.
     Hang,
     /// Accepts and closes at once.
     Close,
     /// Accepts and resets at once.
     Reset,
-    /// Answers the first bytes with these and closes: another program has the port.
+    /// Answers the first bytes with these and closes, as if another program had the port.
     Say(&'static [u8]),
-    /// Resets after so many bytes of the server.
+    /// Resets after this many bytes from the server.
     ResetAfter(usize),
-    /// Falls silent after so many bytes of the server.
+    /// Falls silent after this many bytes from the server.
     StallAfter(usize),
     /// Passes the server's bytes on one by one.
     Drip,
-    /// Passes the server's bytes on, long after they came.
+    /// Passes the server's bytes on long after they arrived.
     Late,
 }
 
 /// What the door has seen.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Connections that neither side has ended.
+    /// Connections that neither side has closed.
     held: AtomicUsize,
-    /// Most of them at one moment.
+    /// The most of them at one moment.
     most: AtomicUsize,
-    /// The server's bytes in the newest connection that was left alone.
+    /// The server's bytes in the newest connection without a fault.
     bytes: AtomicUsize,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Door {
 impl Door {
     /// In front of a server on this machine.
     pub(super) fn before(server: u16) -> Door {
-        // Not the kernel's choice: the door must find its port free when it opens again.
+        // Not a port of the kernel's choice: the door must find its port free when it opens again.
         let port = free_port();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         listener.set_nonblocking(true).expect("a listener for a runtime");
@@ -89,7 +89,7 @@ impl Door {
         Door { port, trouble: Some(trouble), seen, thread: Some(thread) }
     }
 
-    /// Where it is, on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
@@ -106,7 +106,7 @@ impl Door {
         self.seen.most.load(Ordering::Relaxed)
     }
 
-    /// How many bytes the server sent in the newest connection that was left alone.
+    /// How many bytes the server sent in the newest connection without a fault.
     pub(super) fn usual_bytes(&self) -> usize {
         self.seen.bytes.load(Ordering::Relaxed)
     }
@@ -159,10 +159,10 @@ async fn bind(address: SocketAddr) -> TcpListener {
     }
 }
 
-/// Counts a connection while it is served, which is until one side ends it. (To read the kernel's table each time would
-/// make the door slow where other tests have left thousands of connections in it.)
+/// Counts a connection while it is served, which is until one side closes it. (Reading the kernel's table each time
+/// would be slow where other tests have left thousands of connections in it.)
 async fn count(served: impl Future<Output = ()>, seen: Arc<Seen>) {
-    // The end of the connection before came earlier than this one, but maybe in the same bunch of events.
+    // The previous connection ended before this one began, but maybe in the same batch of events.
     for _ in 0..TURNS {
         yield_now().await;
     }
@@ -179,14 +179,14 @@ async fn serve(mut client: TcpStream, server: u16, trouble: Trouble, seen: Arc<S
         Trouble::Close => {}
         Trouble::Reset => reset_when_dropped(&client),
         Trouble::Say(words) => {
-            // What is unread when a socket is closed makes it a reset.
+            // Unread bytes turn the close of a socket into a reset.
             let _ = client.read(&mut [0; 4096]).await;
             let _ = client.write_all(words).await;
             let _ = client.shutdown().await;
             until_it_leaves(&mut client).await;
         }
         _ => {
-            // A server that is down: the client sees a connection that ends.
+            // The server is down: the client sees a connection that ends.
             let Ok(mut upstream) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else { return };
             let _ = upstream.set_nodelay(true);
             let _ = client.set_nodelay(true);
@@ -216,7 +216,7 @@ async fn converse(client: &mut TcpStream, upstream: &mut TcpStream, trouble: Tro
     let up = async {
         let mut part = [0; 4096];
         while let Ok(length @ 1..) = from_client.read(&mut part).await {
-            // A server that ended may still have said something: the client is to read it.
+            // A server may have sent something before it ended, and the client must be able to read it.
             let _ = to_server.write_all(&part[..length]).await;
         }
     };
@@ -229,7 +229,7 @@ async fn converse(client: &mut TcpStream, upstream: &mut TcpStream, trouble: Tro
     }
 }
 
-/// The server's bytes on their way to the client. False: it stopped before the server's end.
+/// Passes the server's bytes on to the client. False if it stopped before the server's end.
 async fn pass_down(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),

@@ -1,4 +1,4 @@
-//! One fault after the other: each lasts until it was seen, and the next comes once its checks have passed for a while.
+//! One fault after another: each lasts until it is seen, and the next begins once its checks have passed for a while.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,15 +11,15 @@ use super::load::Line;
 use crate::support::eventually::poll;
 use crate::support::random::Random;
 
-/// How long the checks are left alone, and must pass all the time.
+/// How long the checks are left alone, and must pass throughout.
 const HEALTHY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2500));
-/// How much longer a fault may last than it takes to be seen.
+/// How much longer a fault may last than it takes to see it.
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
-/// Over what docs/reference.md allows: what a busy machine may add.
+/// What a busy machine may add to the limits in docs/reference.md.
 const SLACK: Duration = Duration::from_secs(5);
-/// For these the next check comes this late (docs/reference.md, the rhythm: Neon caches its answer that long).
+/// After these the next check comes this late (docs/reference.md, Timing: Neon caches its answer for as long).
 const CACHED: ([&str; 2], Duration) = (["auth_failed", "access_denied"], Duration::from_secs(30));
-/// A run shorter than this has no time for those.
+/// A shorter run has no time for those.
 const LONG: Duration = Duration::from_secs(300);
 
 /// One fault of a deck.
@@ -28,11 +28,11 @@ pub(super) struct Fault<D> {
     pub(super) deed: D,
 }
 
-/// What faults can be inflicted on.
+/// What can be made to fail.
 pub(super) trait Stage {
     /// How.
     type Deed;
-    /// What is seen of it when everything passes.
+    /// Its checks when everything passes.
     const CHECKS: &'static [Check];
     /// A whole check's timeout.
     const TIMEOUT: Duration;
@@ -45,7 +45,7 @@ pub(super) trait Stage {
     fn heal(&mut self, deed: &Self::Deed);
 }
 
-/// Draws faults until the time is over: every one of the deck, in any order, then all of them again.
+/// Draws faults until the time is over: every one in the deck, in random order, then all of them again.
 pub(super) fn draw_faults<S: Stage>(run: &Run<'_>, stage: &mut S, name: &str) {
     let mut random = Random::new(run.seed, name);
     let mut deck = S::deck();
@@ -75,12 +75,12 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// What `/health` says of the checks.
+    /// What `/health` says about the checks.
     fn health(&mut self) -> Value {
         self.line.get("/health").json()["checks"].take()
     }
 
-    /// Nothing may be invented.
+    /// No failure may be invented.
     fn watch_it_being_well(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until && !self.run.has_failed() {
@@ -94,12 +94,12 @@ impl Lane<'_> {
 
     fn live_through<S: Stage>(&mut self, stage: &mut S, fault: &Fault<S::Deed>, hold: Duration, random: &mut Random) {
         let signs = fault.signs;
-        // Both before the fault, so that nothing it does comes too early.
+        // Both before the fault, so that none of its effects come too early.
         let begun = SystemTime::now();
         self.run.ledger.begin(&signs);
         stage.inflict(&fault.deed, random);
         let inflicted = Instant::now();
-        // The worst case to red, as docs/reference.md has it.
+        // The worst case to red in docs/reference.md.
         let limit = super::INTERVAL + 2 * S::TIMEOUT + Duration::from_secs(1) + SLACK;
         self.wait(limit, &signs, "is not seen", |health, check| {
             let reason = health[check.key()][0]["reason"].as_str().unwrap_or_default();
@@ -109,12 +109,12 @@ impl Lane<'_> {
         super::load::wait_until(Instant::now() + hold);
         stage.heal(&fault.deed);
         let healed = Instant::now();
-        // The rest of a check, the wait after it, and a check that passes; another one if that took a retry.
+        // The rest of a check, the wait after it, and a check that passes; one more if that took a retry.
         let wait = if is_cached(&signs) { CACHED.1 } else { super::INTERVAL };
         let limit = wait + super::INTERVAL + 2 * S::TIMEOUT + SLACK;
         let passed = self.wait(limit, &signs, "does not end", is_well);
         let recovered_after = healed.elapsed();
-        // The result after that is in the log after the line that says `up`: then nothing more belongs to the fault.
+        // The next result is in the log after the line that says `up`: from then on nothing belongs to the fault.
         self.wait(super::INTERVAL + S::TIMEOUT + SLACK, &signs, "comes back", |health, check| {
             assert!(is_well(health, check), "{} comes back: {}", signs.fault, health[check.key()]);
             health[check.key()][0]["time"] != passed[check.key()][0]["time"]

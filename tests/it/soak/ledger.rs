@@ -1,4 +1,4 @@
-//! The fault log: what was done to which check and when, and what was seen of it.
+//! The fault log: what was done to which check and when, and how it was seen.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ pub(super) enum Check {
 impl Check {
     pub(super) const ALL: [Check; 3] = [Check::App, Check::Database, Check::Sql];
 
-    /// In the log, the metrics and the texts.
+    /// Its name in the log, the metrics and the texts.
     pub(super) fn name(self) -> &'static str {
         match self {
             Check::App => "app",
@@ -24,7 +24,7 @@ impl Check {
         }
     }
 
-    /// In `/health`.
+    /// Its key in `/health`.
     pub(super) fn key(self) -> &'static str {
         match self {
             Check::App => "app:http",
@@ -34,21 +34,21 @@ impl Check {
     }
 }
 
-/// What a fault is to look like.
+/// What a fault must look like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signs {
     /// What was done.
     pub(super) fault: &'static str,
     /// The checks that it turns down; no other may fail for it.
     pub(super) checks: &'static [Check],
-    /// The reasons that prove it: it lasts until all of its checks are down for one of these.
+    /// The reasons that show it: it lasts until all of its checks are down for one of these.
     pub(super) proof: &'static [&'static str],
-    /// What a check may say that was under way when it began or ended.
+    /// The reasons of a check that was under way when the fault began or ended.
     pub(super) edge: &'static [&'static str],
 }
 
 impl Signs {
-    /// Whether this fault is why a check fails like that.
+    /// Whether this fault explains such a failure of the check.
     pub(super) fn explain(&self, check: &str, reason: &str) -> bool {
         self.checks.iter().any(|own| own.name() == check)
             && self.proof.iter().chain(self.edge).any(|own| *own == reason)
@@ -76,7 +76,7 @@ impl Entry {
     }
 }
 
-/// How many faults of each check have begun, and how many of them last.
+/// How many faults of each check have begun, and how many of them still last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
     begun: [usize; 3],
@@ -92,7 +92,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// To be called before the fault is inflicted.
+    /// To be called before the fault begins.
     pub(super) fn begin(&self, signs: &Signs) {
         for check in signs.checks {
             self.begun[*check as usize].fetch_add(1, Ordering::SeqCst);
@@ -115,13 +115,13 @@ impl Ledger {
         Moment { begun: read(&self.begun), ended }
     }
 
-    /// Whether a fault of this check lasted, if only for an instant, since that moment.
+    /// Whether a fault of this check lasted since that moment, if only for an instant.
     pub(super) fn lasted_since(&self, before: Moment, check: Check) -> bool {
         let check = check as usize;
         before.begun[check] > before.ended[check] || self.moment().begun[check] > before.begun[check]
     }
 
-    /// The faults that are over, in the order of their ends.
+    /// The faults that are over, in the order in which they ended.
     pub(super) fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! Clients: requests over kept connections, each answer looked at and counted.
+//! Clients: requests over keep-alive connections, each answer checked and counted.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use super::Run;
 use super::ledger::{Check, Moment};
 use crate::support::http::Answer;
 
-/// An answer from memory takes less than a millisecond; this is for a machine that stands still.
+/// An answer from memory takes less than a millisecond; this is for a machine that stalls.
 const LIMIT: Duration = Duration::from_secs(10);
 /// What the clients ask for, in turn.
 const PATHS: [&str; 9] = [
@@ -58,12 +58,12 @@ impl Tally {
         self.read().by_path_and_code
     }
 
-    /// All of them.
+    /// The number of all requests.
     pub(super) fn total(&self) -> u64 {
         self.read().by_path_and_code.values().sum()
     }
 
-    /// Those of `/metrics`.
+    /// The number of requests of `/metrics`.
     pub(super) fn scrapes(&self) -> u64 {
         self.read().by_path_and_code.get(&("/metrics".to_owned(), 200)).copied().unwrap_or(0)
     }
@@ -80,7 +80,7 @@ impl Tally {
     }
 }
 
-/// A kept connection.
+/// A keep-alive connection.
 pub(super) struct Line<'a> {
     stream: BufReader<TcpStream>,
     tally: &'a Tally,
@@ -94,7 +94,7 @@ impl<'a> Line<'a> {
         Line { stream: BufReader::new(stream), tally }
     }
 
-    /// GETs a path; panics unless an answer comes in time.
+    /// GETs a path; panics unless an answer arrives in time.
     pub(super) fn get(&mut self, path: &str) -> Answer {
         let started = Instant::now();
         let answer = self.try_get(path).unwrap_or_else(|error| panic!("{path}: {error} after {:?}", started.elapsed()));
@@ -132,7 +132,7 @@ pub(super) fn wait_until(due: Instant) {
     }
 }
 
-/// One client of several: asks for one path after the other at its pace, late ones at once, until the run is over and
+/// One of several clients: requests one path after another at its pace, late ones at once, until the run is over and
 /// its share is done.
 pub(super) fn ask_for_health(run: &Run<'_>, share: u64) {
     let mut line = Line::open(run.address, &run.tally);
@@ -150,7 +150,7 @@ pub(super) fn ask_for_health(run: &Run<'_>, share: u64) {
     }
 }
 
-/// Scrapes at its pace, each over a connection of its own, as a Prometheus with a long interval would.
+/// Scrapes at its pace, each time over a new connection, as a Prometheus with a long interval would.
 pub(super) fn scrape(run: &Run<'_>, share: u64) {
     let pause = run.length.div_f64(share.max(1) as f64);
     let mut sent = 0;
@@ -171,7 +171,7 @@ pub(super) fn value_of(line: &str) -> Option<(&str, f64)> {
     Some((series, value.parse().ok()?))
 }
 
-/// Whether an answer fits its path, its own status, and the faults since `before`.
+/// Whether an answer is consistent with its path, its status, and the faults since `before`.
 fn judge(run: &Run<'_>, path: &str, answer: &Answer, before: Moment) -> Result<(), &'static str> {
     let (green, body) = (answer.status == 200, answer.body.as_str());
     let plain = body.strip_suffix('\n').ok_or("no line's end")?;

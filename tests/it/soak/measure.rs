@@ -1,4 +1,4 @@
-//! What the process and its sessions take, second by second, and whether it grows.
+//! The resources of the process and its sessions, second by second, and whether they grow.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,19 +13,19 @@ use crate::support::eventually::{SOON, eventually};
 use crate::support::process::{open_files, status};
 use crate::support::session::Session;
 
-/// Between two samples: often enough to meet a moment at which no check is under way.
+/// Between two samples: short enough to catch a moment at which no check is under way.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Between two looks at the server.
+/// Between two queries to the server.
 const LOOK: Duration = Duration::from_millis(50);
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sidepulse'";
-/// A session that the client has left is listed until its process has noticed: longer than this is a leak.
+/// A session whose client has left is listed until its process has noticed: longer than this is a leak.
 const BURIAL: Duration = Duration::from_secs(3);
 /// This part of a run is for allocators and caches to settle.
 const WARM_UP: f64 = 1.0 / 6.0;
 /// The heap is never quite the same: a leak of a byte per request is more in the long form.
 const RSS_MARGIN_KB: usize = 1024;
 
-/// What one look found.
+/// One sample.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Duration,
@@ -92,7 +92,7 @@ impl Curve {
         let (first, last) = (&warm[..quarter], &warm[warm.len() - quarter..]);
         let (before, after) = (median(first, |sample| sample.rss_kb), median(last, |sample| sample.rss_kb));
         assert!(after <= before + RSS_MARGIN_KB, "RSS has grown from {before} to {after} KB");
-        // What is open at rest: checks and clients come and go above it.
+        // What is open at rest; checks and clients come and go above it.
         let (before, after) = (least(first, |sample| sample.files), least(last, |sample| sample.files));
         assert!(after <= before, "open files have grown from {before} to {after}");
         let (before, after) = (most(first, |sample| sample.threads), most(last, |sample| sample.threads));

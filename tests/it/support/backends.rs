@@ -1,4 +1,4 @@
-//! How many sessions of the sidecar a server has at one moment: watched from the server itself, all the time.
+//! How many sessions of the sidecar a server has at any moment, watched from the server itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

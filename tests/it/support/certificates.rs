@@ -1,4 +1,4 @@
-//! Certificates made at test time: an authority and servers' certificates with every fault a client should notice.
+//! Certificates made at test time: an authority, and server certificates with every fault that a client should notice.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,7 +21,7 @@ use super::scratch::Scratch;
 const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What a server's certificate says of itself.
+/// What a server's certificate claims.
 #[derive(Clone, Debug)]
 pub(crate) struct Claims {
     dns: Vec<String>,
@@ -37,34 +37,34 @@ impl Claims {
         Claims { dns: Vec::new(), ip: Vec::new(), not_before: now - HOUR, not_after: now + 365 * DAY }
     }
 
-    /// What a good server has: `localhost`, 127.0.0.1 and ::1.
+    /// The names of a good server: `localhost`, 127.0.0.1 and ::1.
     pub(crate) fn right() -> Claims {
         Claims::nameless().dns("localhost").ip(Ipv4Addr::LOCALHOST).ip(Ipv6Addr::LOCALHOST)
     }
 
-    /// A name that leads elsewhere, and nothing else.
+    /// Only a name that leads elsewhere.
     pub(crate) fn wrong_name() -> Claims {
         Claims::nameless().dns("db.elsewhere.example")
     }
 
-    /// 127.0.0.1 alone: right for the address, wrong for `localhost`.
+    /// Only 127.0.0.1: right for the address, wrong for `localhost`.
     pub(crate) fn ip_only() -> Claims {
         Claims::nameless().ip(Ipv4Addr::LOCALHOST)
     }
 
-    /// Right, but over since yesterday.
+    /// Right, but expired since yesterday.
     pub(crate) fn expired() -> Claims {
         let now = SystemTime::now();
         Claims::right().valid(now - 30 * DAY, now - DAY)
     }
 
-    /// Right, but from tomorrow on.
+    /// Right, but valid only from tomorrow.
     pub(crate) fn not_yet_valid() -> Claims {
         let now = SystemTime::now();
         Claims::right().valid(now + DAY, now + 30 * DAY)
     }
 
-    /// Right for so many days more, and an hour: whole days left are `days`.
+    /// Valid for this many days and an hour, so that the whole days left are `days`.
     pub(crate) fn expiring_in_days(days: u32) -> Claims {
         let now = SystemTime::now();
         Claims::right().valid(now - HOUR, now + days * DAY + HOUR)
@@ -89,7 +89,7 @@ impl Claims {
     }
 }
 
-/// A certificate authority of the tests' own. A second one is the unknown authority.
+/// A certificate authority for the tests. A second one is an unknown authority.
 ///
 /// ```ignore
 /// let authority = Authority::new();
@@ -110,7 +110,7 @@ impl Authority {
         let claims = Claims::nameless().valid(now - 60 * DAY, now + 3650 * DAY);
         let key = new_key().expect("make a key");
         let directory = Scratch::new("authority");
-        // A name of its own: of two authorities with one name a client would say that the signature is wrong.
+        // A unique name: with two authorities of the same name a client would say that the signature is wrong.
         let number = directory.path().file_name().expect("a directory's name").to_string_lossy();
         let name = format!("sidepulse test {number}");
         let certificate = make(&claims, &name, &key, None, true).expect("make a root certificate");
@@ -124,7 +124,7 @@ impl Authority {
         ServerCertificate::new(claims, Some((&self.certificate, &self.key)))
     }
 
-    /// The root's PEM file, for `sslrootcert=` or `SSL_CERT_FILE`; it goes with the authority.
+    /// The root's PEM file, for `sslrootcert=` or `SSL_CERT_FILE`; removed with the authority.
     pub(crate) fn root_file(&self) -> &str {
         self.file.to_str().expect("a path of our own")
     }
@@ -135,7 +135,7 @@ impl Authority {
     }
 }
 
-/// A server's certificate with its key, in memory and as PEM files that go with it.
+/// A server's certificate with its key, in memory and as PEM files that are removed with it.
 pub(crate) struct ServerCertificate {
     certificate: X509,
     key: PKey<Private>,
@@ -144,12 +144,13 @@ pub(crate) struct ServerCertificate {
 }
 
 impl ServerCertificate {
-    /// A certificate that vouches for itself.
+    /// A self-signed certificate.
     pub(crate) fn self_signed(claims: &Claims) -> ServerCertificate {
         ServerCertificate::new(claims, None)
     }
 
-    /// The same, signed with Ed25519: like RSA-PSS an algorithm that names no digest, so that nothing can be bound to it.
+    /// The same, signed with Ed25519: like RSA-PSS an algorithm without a named digest, so channel binding is
+    /// impossible.
     pub(crate) fn ed25519(claims: &Claims) -> ServerCertificate {
         ServerCertificate::with_key(claims, PKey::generate_ed25519().expect("make a key"), None)
     }
@@ -188,14 +189,14 @@ impl ServerCertificate {
         (file("server.crt"), file("server.key"))
     }
 
-    /// The same with the key locked by this passphrase.
+    /// The same with the key encrypted by this passphrase.
     pub(crate) fn files_locked(&self, passphrase: &str) -> (PathBuf, PathBuf) {
         let locked = self.key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), passphrase.as_bytes());
         let key = self.directory.write("locked.key", &text(locked));
         (self.files().0, key)
     }
 
-    /// The end of its validity in seconds since 1970, as `/metrics` should show it.
+    /// When it expires, in seconds since 1970, as `/metrics` should show it.
     pub(crate) fn not_after_unix(&self) -> u64 {
         unix(self.not_after)
     }
@@ -205,7 +206,7 @@ fn new_key() -> Result<PKey<Private>, ErrorStack> {
     PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)
 }
 
-/// Signed with SHA-256 (Ed25519 has a digest of its own): by `issuer`, or by its own key without one.
+/// Signed with SHA-256 (Ed25519 has its own digest) by `issuer`, or without one by its own key.
 fn make(
     claims: &Claims,
     name: &str,

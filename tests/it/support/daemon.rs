@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use super::eventually::{SOON, eventually, poll};
 use super::scratch::Scratch;
 
-/// How long a dropped server may take for the polite signal before it is killed.
+/// How long a dropped server may take to end after the polite signal, before it is killed.
 const LAST_GRACE: Duration = Duration::from_secs(5);
 
 /// A running server. Dropping it ends it, frozen or not.
@@ -27,8 +27,8 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `command` inside `home`, its output appended to `log` there. `parting` is the signal that ends it at
-    /// once and lets it clean up behind itself.
+    /// Starts `command` inside `home`, with its output appended to `log` there. `parting` is the signal that ends it at
+    /// once and lets it clean up after itself.
     pub(crate) fn spawn(mut command: Command, home: &Scratch, log: &str, parting: Signal) -> Daemon {
         let log = home.path().join(log);
         let output = OpenOptions::new().create(true).append(true).open(&log).expect("open a test server's log");
@@ -38,12 +38,12 @@ impl Daemon {
         Daemon { child, log, parting }
     }
 
-    /// All it wrote so far, over restarts.
+    /// Everything it has written so far, across restarts.
     pub(crate) fn log_text(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// How it ended, if it did.
+    /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("ask for a test server's state")
     }
@@ -53,15 +53,15 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).expect("send a signal to a test server");
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         poll(SOON, || self.ended()).unwrap_or_else(|| panic!("a test server does not end:\n{}", self.log_text()))
     }
 
-    /// Stops the process and its children where they are: the kernel goes on accepting connections for them, and
-    /// nobody answers. Returns when all of them stand still.
+    /// Stops the process and its children where they are: the kernel still accepts connections for them, and nothing
+    /// answers. Returns when all of them have stopped.
     pub(crate) fn freeze(&self) {
-        // The parent first: then no more children appear.
+        // The parent first, so that no more children appear.
         self.signal(Signal::STOP);
         assert!(
             eventually(SOON, || {
@@ -75,7 +75,7 @@ impl Daemon {
         );
     }
 
-    /// Lets everything that [`freeze`](Daemon::freeze) stopped go on.
+    /// Continues everything that [`freeze`](Daemon::freeze) stopped.
     pub(crate) fn thaw(&self) {
         for process in self.family().iter().rev() {
             process.send(Signal::CONT);
@@ -136,20 +136,20 @@ fn processes() -> Vec<Process> {
     ids.filter_map(|entry| {
         let id = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name stands in parentheses and may hold anything: the fields begin after the last one.
+        // The name is in parentheses and may contain anything: the fields begin after the last parenthesis.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         Some(Process { id, state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
     })
     .collect()
 }
 
-/// A command that runs as the servers' user, and that none of our own PostgreSQL settings reach.
+/// A command that runs as the servers' user, without our own PostgreSQL settings in its environment.
 pub(crate) fn unprivileged(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGOPTIONS", "PGSERVICE", "PGTZ"] {
         command.env_remove(name);
     }
-    // A signal from the terminal is for the tests; they end their servers themselves.
+    // A signal from the terminal is meant for the tests; they end their servers themselves.
     command.env("LC_ALL", "C").env("TZ", "UTC").process_group(0);
     if let Some((uid, gid)) = servers_user() {
         command.uid(uid).gid(gid);
@@ -157,7 +157,7 @@ pub(crate) fn unprivileged(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs a preparing command to its end inside `home`; panics with what it said unless it succeeds.
+/// Runs a preparatory command to its end inside `home`; panics with its output unless it succeeds.
 pub(crate) fn run(mut command: Command, home: &Path, input: Option<File>) {
     command.current_dir(home).stdin(input.map_or_else(Stdio::null, Stdio::from));
     let output = command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
@@ -177,7 +177,7 @@ pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// The servers' user when the tests run as root: `postgres`, or `nobody` where PostgreSQL is no package.
+/// The servers' user when the tests run as root: `postgres`, or `nobody` where PostgreSQL did not come as a package.
 fn servers_user() -> Option<(u32, u32)> {
     static USER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *USER.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A database URL put together from its parts, as a user would have it in `DATABASE_URL`.
+//! A database URL built from its parts, as a user would write it in `DATABASE_URL`.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ impl DatabaseUrl {
         DatabaseUrl { scheme, user, password, host, port, database, params }
     }
 
-    /// `postgresql+asyncpg`, for instance.
+    /// Another scheme, such as `postgresql+asyncpg`.
     pub(crate) fn scheme(mut self, scheme: &str) -> DatabaseUrl {
         scheme.clone_into(&mut self.scheme);
         self
@@ -64,7 +64,7 @@ impl DatabaseUrl {
         self
     }
 
-    /// The same for tokio-postgres, which knows no other scheme and no parameters but its own.
+    /// The same for tokio-postgres, which accepts no other scheme and only its own parameters.
     pub(crate) fn config(&self) -> tokio_postgres::Config {
         self.to_string().parse().expect("a URL that tokio-postgres understands")
     }

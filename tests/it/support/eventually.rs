@@ -1,4 +1,4 @@
-//! Waiting for an event with a deadline: the only pause in the tests is the one between two tries.
+//! Waiting for an event with a deadline. The only pause in the tests is the one between two tries.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 /// Long enough for anything that ought to happen at once, on a machine that is busy with other builds.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Between two tries: short beside everything that is waited for (a server's start takes 100 ms).
+/// Between two tries: short compared with everything that is waited for (a server's start takes 100 ms).
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Looks until `look` finds something, or until `limit` is over.
+/// Calls `look` until it finds something, or until `limit` is over.
 pub(crate) fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {

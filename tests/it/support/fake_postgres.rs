@@ -1,4 +1,4 @@
-//! A scripted PostgreSQL server that fails on cue, for what no real server can be brought to do at will.
+//! A scripted PostgreSQL server that fails on cue, for what no real server can be made to do at will.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,15 +27,15 @@ pub(crate) use dialect::Dialect;
 
 /// The one password it accepts, from any user.
 pub(crate) const PASSWORD: &str = "fake p@ssword";
-/// What [`FakePostgres::url`] logs in as.
+/// The user that [`FakePostgres::url`] logs in as.
 pub(crate) const USER: &str = "probe";
 
-/// What the clients did so far.
+/// What the clients have done so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     /// TCP connections accepted.
     pub(crate) accepted: usize,
-    /// The most connections that clients held at one moment, by the kernel, looked at on every accept.
+    /// The most connections that clients held at one moment, as the kernel says at every accept.
     pub(crate) max_concurrent: usize,
     /// SSLRequests received.
     pub(crate) ssl_requests: usize,
@@ -66,13 +66,13 @@ struct House {
     counts: Mutex<Counts>,
     script: Mutex<Script>,
     tls: Option<Tls>,
-    /// A handle to each connection for as long as its conversation goes on.
+    /// A handle to each connection while its conversation goes on.
     open: Mutex<Vec<Weak<Socket>>>,
 }
 
 impl House {
-    /// Connections whose client has not closed its end. The kernel is asked, not our tasks: they learn of a close later
-    /// than the client's next connection. (`/proc/net/tcp` would be as good, but takes 20 ms to read.)
+    /// Connections whose client has not closed its end. The kernel is asked, not our tasks, which learn of a close
+    /// later than of the client's next connection. (`/proc/net/tcp` would be as good, but takes 20 ms to read.)
     fn connections_now(&self) -> usize {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|socket| socket.strong_count() > 0);
@@ -103,7 +103,7 @@ impl Tls {
     }
 }
 
-/// One behaviour a connection; the last one stays.
+/// One behaviour for each connection; the last one stays.
 struct Script {
     behaviours: Vec<Arc<Behaviour>>,
     next: usize,
@@ -123,7 +123,7 @@ impl Script {
     }
 }
 
-/// The fake, serving on its own thread until dropped; then every connection to it is closed.
+/// The fake server, on its own thread until dropped; then every connection to it is closed.
 ///
 /// ```ignore
 /// let fake = FakePostgres::start([Behaviour::fault(At::Login, Fault::Close), Behaviour::good()]);
@@ -181,7 +181,7 @@ impl FakePostgres {
         DatabaseUrl::new(USER, PASSWORD, self.port, "appdb")
     }
 
-    /// What happened so far.
+    /// What has happened so far.
     pub(crate) fn counts(&self) -> Counts {
         self.house.counts().clone()
     }

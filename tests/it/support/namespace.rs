@@ -1,9 +1,9 @@
-//! A machine within the machine: namespaces of the kernel, for tests that need another network or other files in `/etc`.
+//! Kernel namespaces, for tests that need another network or other files in `/etc`.
 
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Whether this process may make mount and network namespaces of its own; else why not.
+/// Whether this process may create mount and network namespaces; else why not.
 pub(crate) fn allowed() -> Result<(), &'static str> {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
     let allowed = ALLOWED.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A real PgBouncer in transaction mode in front of a PostgreSQL of ours.
+//! A real PgBouncer in transaction mode in front of one of the tests' PostgreSQL servers.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::postgres::{DATABASE, PASSWORD, Postgres, ROLE};
 use super::scratch::Scratch;
 use super::session::{Rows, Session};
 
-/// Where Debian puts it, out of a plain user's PATH.
+/// Where Debian puts it, outside a plain user's PATH.
 const DEBIANS: &str = "/usr/sbin/pgbouncer";
 /// The user of the console (the database `pgbouncer`).
 const CONSOLE_USER: &str = "console";
@@ -52,7 +52,7 @@ impl Builder {
         self.setting("server_login_retry", &seconds.to_string())
     }
 
-    /// Any other line of the section `[pgbouncer]`; the last one of a name counts.
+    /// Any other line of the section `[pgbouncer]`; of several with one name the last counts.
     pub(crate) fn setting(mut self, name: &str, value: &str) -> Builder {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
@@ -64,13 +64,13 @@ impl Builder {
         self
     }
 
-    /// TLS towards the clients, offered beside plaintext.
+    /// TLS towards the clients, offered in addition to plaintext.
     pub(crate) fn tls(mut self, certificate: &ServerCertificate) -> Builder {
         self.tls = Some((certificate.certificate_pem(), certificate.key_pem()));
         self
     }
 
-    /// A client without a certificate of this authority ends the handshake.
+    /// A client needs a certificate of this authority, else the handshake fails.
     pub(crate) fn client_certificates_of(mut self, authority: &Authority) -> Builder {
         self.client_root = Some(authority.root_pem());
         self
@@ -99,7 +99,7 @@ impl Builder {
                 Some(_) => Some(false),
                 None => daemon.log_text().contains("process up").then_some(true),
             });
-            // It goes on without a port that it cannot have, as long as it has its Unix socket.
+            // Without its port it still runs, as long as it has its Unix socket.
             last = daemon.log_text();
             if up == Some(true) && last.contains(&format!("listening on 127.0.0.1:{port}")) {
                 return PgBouncer { daemon, _home: home, port };
@@ -146,7 +146,7 @@ pub(crate) struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// One that leads to this server, now and after its restarts.
+    /// A pooler for this server, now and after its restarts.
     pub(crate) fn in_front_of(postgres: &Postgres) -> Builder {
         Builder { server_port: postgres.port(), settings: Vec::new(), users: Vec::new(), tls: None, client_root: None }
             .user(ROLE, PASSWORD)
@@ -185,19 +185,19 @@ impl PgBouncer {
         self.daemon.freeze();
     }
 
-    /// Lets a frozen one go on.
+    /// Continues a frozen one.
     pub(crate) fn thaw(&self) {
         self.daemon.thaw();
     }
 
-    /// Kills it, as Neon does on suspend: clients see a bare end of their connections.
+    /// Kills it, as Neon does on suspend: clients see their connections end without a message.
     pub(crate) fn kill(&mut self) {
         self.daemon.signal(Signal::KILL);
         self.daemon.wait_for_end();
     }
 }
 
-/// As `userlist.txt` wants it.
+/// A line in the form of `userlist.txt`.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }

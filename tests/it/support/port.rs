@@ -1,4 +1,5 @@
-//! TCP ports of this machine: free ones for the test servers, and the connections that a port really has.
+//! TCP ports of this machine: free ones for the test servers, and the connections that a port has according to the
+//! kernel.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,8 +12,8 @@ const SPAN: u16 = 10_000;
 
 /// A port of 127.0.0.1 without a listener, used only once in this process.
 ///
-/// It lies below the ephemeral range: a server that is stopped and started again finds its port free, because no
-/// outgoing connection and no `bind` to port 0 can have taken it meanwhile.
+/// It is below the ephemeral range: a server that is stopped and started again finds its port free, because no outgoing
+/// connection and no `bind` to port 0 can have taken it meanwhile.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,14 +31,14 @@ pub(crate) fn free_port() -> u16 {
 
 /// Connections that clients hold to `port` of this machine: ESTABLISHED as the kernel sees them, accepted or not.
 ///
-/// A client's close counts at once here, while the server may not have noticed it yet: so this is the figure for
-/// "never more than one connection at a time".
+/// A client's close counts at once, even if the server has not noticed it yet, so this is the figure for "never more
+/// than one connection at a time".
 pub(crate) fn connections_to(port: u16) -> usize {
     const ESTABLISHED: &str = "01";
     let local = format!(":{port:04X}");
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
     let rows = tables.iter().flat_map(|table| table.lines().skip(1)).map(|row| row.split_ascii_whitespace().skip(1));
-    // The kernel gives a long table out in pieces, and after a change between two of them a row may come twice.
+    // The kernel returns a long table in pieces, and after a change between two of them a row may appear twice.
     let peers: HashSet<&str> = rows
         .filter_map(|mut fields| Some((fields.next()?, fields.next()?, fields.next()?)))
         .filter(|(here, _, state)| here.ends_with(&local) && *state == ESTABLISHED)
@@ -46,7 +47,7 @@ pub(crate) fn connections_to(port: u16) -> usize {
     peers.len()
 }
 
-/// The first port that the kernel itself hands out.
+/// The first port that the kernel itself assigns.
 fn ephemeral_start() -> u16 {
     fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

@@ -19,22 +19,22 @@ mod template;
 
 pub(crate) use builder::Builder;
 
-/// The superuser, let in without a password over the Unix socket alone (which only the servers' user can reach).
+/// The superuser, who needs no password, but only over the Unix socket (which only the servers' user can reach).
 pub(crate) const ADMIN: &str = "postgres";
 /// The superuser's password over TCP.
 pub(crate) const ADMIN_PASSWORD: &str = "admin password";
 /// The role an app would use.
 pub(crate) const ROLE: &str = "probe";
-/// Its password: all that a URL, a shell, PgBouncer's files or SQL could trip over.
+/// Its password: everything that a URL, a shell, PgBouncer's files or SQL could trip over.
 pub(crate) const PASSWORD: &str = r#"p@ss:w/rd?#%41&=+ "q" 'é\$x"#;
 /// The database that [`ROLE`] owns.
 pub(crate) const DATABASE: &str = "appdb";
 
 /// What the admin's sessions call themselves in `pg_stat_activity` and the log.
 const ADMIN_APPLICATION: &str = "test-admin";
-/// Another process may take a free port first; twice in a row is bad luck, five times a fault.
+/// Another process may take a free port first; twice in a row is bad luck, five times a bug.
 const PORTS_TO_TRY: usize = 5;
-/// How a server is asked to stop.
+/// How a server is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// No new sessions (57P03), and wait for the old ones to end.
@@ -66,7 +66,7 @@ impl Postgres {
         Postgres::builder().start()
     }
 
-    /// A server with something special to it.
+    /// A server that differs from the plain one.
     pub(crate) fn builder() -> Builder {
         Builder::default()
     }
@@ -76,7 +76,7 @@ impl Postgres {
         self.port
     }
 
-    /// As [`ROLE`] to [`DATABASE`] over TCP; change what you like.
+    /// As [`ROLE`] to [`DATABASE`] over TCP; callers may change any part.
     pub(crate) fn url(&self) -> DatabaseUrl {
         DatabaseUrl::new(ROLE, PASSWORD, self.port, DATABASE)
     }
@@ -89,7 +89,7 @@ impl Postgres {
             .param("port", &self.port.to_string())
     }
 
-    /// What libpq would take as `host`.
+    /// What libpq accepts as `host`.
     pub(crate) fn socket_directory(&self) -> &Path {
         self.home.path()
     }
@@ -125,7 +125,7 @@ impl Postgres {
         self.admin_value(&format!("{count} {}", quoted(application))).parse().expect("a count")
     }
 
-    /// Logins of an application that succeeded, from the log: none is missed, however short.
+    /// Successful logins of an application, from the log, which misses none, however short.
     pub(crate) fn logins_of(&self, application: &str) -> usize {
         let name = format!("application_name={application}");
         let logins = self.log_text();
@@ -140,7 +140,7 @@ impl Postgres {
         self.log_text().lines().filter(|line| line.contains("connection received: host=127.0.0.1 ")).count()
     }
 
-    /// TCP connections that clients hold now, as the kernel sees them: right even of a frozen server.
+    /// TCP connections that clients hold now, as the kernel sees them: right even for a frozen server.
     pub(crate) fn connections_now(&self) -> usize {
         connections_to(self.port)
     }
@@ -157,13 +157,13 @@ impl Postgres {
         command.output().is_ok_and(|output| output.status.success())
     }
 
-    /// Stops it and waits for its end.
+    /// Stops it and waits until it has ended.
     pub(crate) fn stop(&mut self, how: Stop) {
         self.begin_stop(how);
         self.wait_for_end();
     }
 
-    /// Asks it to stop and does not wait: with [`Stop::Smart`] and a session open it refuses logins from now on.
+    /// Tells it to stop and does not wait: with [`Stop::Smart`] and an open session it refuses logins from now on.
     pub(crate) fn begin_stop(&self, how: Stop) {
         self.daemon().signal(match how {
             Stop::Smart => Signal::TERM,
@@ -172,7 +172,7 @@ impl Postgres {
         });
     }
 
-    /// Waits for the end of a server that was asked to stop.
+    /// Waits for the end of a server that was told to stop.
     pub(crate) fn wait_for_end(&mut self) {
         self.daemon.take().expect("a running server").wait_for_end();
     }
@@ -205,7 +205,7 @@ impl Postgres {
         self.daemon().freeze();
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a frozen server.
     pub(crate) fn thaw(&self) {
         self.daemon().thaw();
     }
@@ -241,7 +241,7 @@ impl Postgres {
         panic!("PostgreSQL does not start:\n{}", postgres.log_text());
     }
 
-    /// Starts and waits until sessions are let in; false when it ends because another process has its port.
+    /// Starts and waits until logins work; false when it ends because another process has its port.
     fn try_start(&mut self) -> bool {
         let mut command = postgres_command("postgres");
         command.arg("-D").arg(self.home.path().join("data"));
@@ -288,7 +288,7 @@ fn binaries() -> PathBuf {
     newest.expect("no PostgreSQL server: install the package `postgresql`, or set SIDEPULSE_TEST_PG_BIN").1
 }
 
-/// Under the names that PostgreSQL looks for, among the data: a standby gets them too.
+/// Under the names that PostgreSQL looks for, in the data directory: a standby gets them too.
 fn write_certificate(home: &Scratch, certificate: &str, key: &str) {
     home.write("data/server.crt", certificate);
     home.write("data/server.key", key);
@@ -296,6 +296,6 @@ fn write_certificate(home: &Scratch, certificate: &str, key: &str) {
 
 /// A string literal.
 fn quoted(text: &str) -> String {
-    // The backslash needs no care: standard_conforming_strings is on.
+    // A backslash needs no escape: standard_conforming_strings is on.
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -1,4 +1,4 @@
-//! Chance that can be repeated: the same seed draws the same faults in the same order.
+//! Repeatable randomness: the same seed draws the same faults in the same order.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// A stream of its own for each name.
+    /// A separate stream for each name.
     pub(crate) fn new(seed: u64, name: &str) -> Random {
         Random(name.bytes().fold(seed, |state, byte| state.wrapping_mul(31).wrapping_add(byte.into())))
     }

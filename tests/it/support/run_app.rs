@@ -1,4 +1,4 @@
-//! An app beside the child that behaves as it is told.
+//! An app beside the child that behaves as the test says.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -38,7 +38,7 @@ impl App {
         App { port, state }
     }
 
-    /// What `SIDEPULSE_APP_URL` is to be.
+    /// The value for `SIDEPULSE_APP_URL`.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
     }
@@ -61,7 +61,7 @@ fn serve(mut stream: TcpStream, mode: Mode) {
         Mode::Status(status) => status,
         Mode::Slow(time) => {
             let _ = stream.set_read_timeout(Some(time));
-            // The client may leave before.
+            // The client may disconnect first.
             let _ = stream.read(&mut request);
             200
         }

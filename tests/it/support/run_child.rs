@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub(crate) use super::eventually::{SOON, poll};
 
-/// Says why a test did nothing, past the test harness, which would hide it.
+/// Says why a test did nothing, bypassing the test harness, which would hide it.
 pub(crate) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }
@@ -26,7 +26,7 @@ pub(crate) fn search_path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
-/// A start that has not happened yet.
+/// A sidepulse that is not started yet.
 pub(crate) struct Builder {
     environment: BTreeMap<String, String>,
     before: Vec<String>,
@@ -55,13 +55,13 @@ impl Builder {
         self
     }
 
-    /// What starts sidepulse: `unshare …`, for instance.
+    /// What starts sidepulse, such as `unshare …`.
     pub(crate) fn under(mut self, before: &[&str]) -> Builder {
         self.before = before.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
-    /// Stdout and stderr are no longer read once CMD was started.
+    /// Stdout and stderr are no longer read once CMD has started.
     pub(crate) fn deaf(mut self) -> Builder {
         self.deaf = true;
         self
@@ -102,7 +102,7 @@ impl Builder {
         (status, run.lines.text())
     }
 
-    /// The exit code, where it ends by itself.
+    /// The exit code, if it ends by itself.
     pub(crate) fn exit_code(self) -> Option<i32> {
         self.finish().0.code()
     }
@@ -136,7 +136,7 @@ impl Lines {
             while !line.contains(last) && stream.read_line(&mut line).is_ok_and(|read| read > 0) {
                 lines.with(|(all, _)| all.extend(line.lines().last().map(str::to_owned)));
             }
-            // Open, but never read again.
+            // Kept open, but never read again.
             std::mem::forget(stream);
         });
     }
@@ -155,7 +155,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Its number, or that of what it was started under.
+    /// Its process ID, or that of the program it was started under.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -171,17 +171,17 @@ impl Run {
         writeln!(input, "{line}").and_then(|()| input.flush()).expect("write to the child");
     }
 
-    /// Everything that came from it and its child so far.
+    /// Everything that it and its child have written so far.
     pub(crate) fn text(&self) -> String {
         self.lines.text()
     }
 
-    /// How many lines hold this text so far.
+    /// How many lines contain this text so far.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.lines.with(|(all, _)| all.iter().filter(|line| line.contains(text)).count())
     }
 
-    /// Waits for a line that holds this text.
+    /// Waits for a line that contains this text.
     pub(crate) fn wait_for(&self, text: &str) -> String {
         let found = || self.lines.with(|(all, _)| all.iter().find(|line| line.contains(text)).cloned());
         poll(SOON, found).unwrap_or_else(|| panic!("no line with {text:?} in\n{}", self.text()))
@@ -193,7 +193,7 @@ impl Run {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     }
 
-    /// Waits until CMD was started; returns its process ID.
+    /// Waits until CMD has started; returns its process ID.
     pub(crate) fn child(&self) -> i32 {
         let started = self.wait_for_event("child_started");
         let message = started["message"].as_str().expect("a message");
@@ -205,18 +205,18 @@ impl Run {
     pub(crate) fn end(&mut self) -> ExitStatus {
         let ended = poll(SOON + SOON, || self.process.try_wait().expect("ask for its state"));
         let status = ended.unwrap_or_else(|| panic!("it does not end:\n{}", self.text()));
-        // What was left in the pipes; somebody else may hold them open, which is the test's business.
+        // What is left in the pipes. Another process may hold them open, which is the test's business.
         let _ = poll(SOON, || self.lines.with(|(_, open)| *open == 0).then_some(()));
         status
     }
 
-    /// Waits for its end by itself; returns the exit code.
+    /// Waits until it ends by itself; returns the exit code.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let status = self.end();
         status.code().unwrap_or_else(|| panic!("ended by signal {:?}:\n{}", status.signal(), self.text()))
     }
 
-    /// GETs a path. `None` without an answer.
+    /// GETs a path; `None` without an answer.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         self.get_as("sidepulse.test", path)
     }
@@ -246,7 +246,7 @@ impl Drop for Run {
         if std::thread::panicking() {
             let _ = writeln!(std::io::stderr(), "--- sidepulse and its child ---\n{}", self.text());
         }
-        // Twice: at once, with the child.
+        // The second signal kills it at once, together with the child.
         for _ in 0..2 {
             if matches!(self.process.try_wait(), Ok(None)) {
                 self.signal(Signal::INT);

@@ -18,8 +18,8 @@ const LONGEST_BASE: usize = 50;
 /// A server's 1300 files take 40 MB, and on a slow disk half a second. (Docker's own `/dev/shm` has 64 MB.)
 const PLENTY: u64 = 4 << 30;
 
-/// Outlives the test process by an instant: at the end of its input it stops the servers that still run inside the
-/// directory (it is their working directory) and removes it. So a killed test process leaves nothing behind either.
+/// Outlives the test process by an instant: at the end of its input it stops the servers that still run in the
+/// directory (their working directory) and removes it. So even a killed test process leaves nothing behind.
 /// `PR_SET_PDEATHSIG` is no substitute: it fires when the *thread* ends that started the server.
 const WATCHER: &str = r#"
 cat >/dev/null
@@ -44,12 +44,12 @@ done 2>/dev/null
 rm -rf "$1"
 "#;
 
-/// A directory of one server, open to that server's user only, removed when dropped.
+/// The directory of one server, accessible only to that server's user, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes an empty directory; `name` is for people who look into `/tmp` during a test.
+    /// Creates an empty directory; `name` is for people who look into `/tmp` during a test.
     pub(crate) fn new(name: &str) -> Scratch {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let path = root().join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -75,12 +75,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What fails to go here is the watcher's.
+        // The watcher removes what cannot be removed here.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// This process's directory, made at first use together with its watcher.
+/// This process's directory, created at first use together with its watcher.
 pub(crate) fn root() -> &'static Path {
     static ROOT: OnceLock<(PathBuf, Child)> = OnceLock::new();
     let (path, _watcher) = ROOT.get_or_init(|| {
@@ -97,7 +97,7 @@ pub(crate) fn root() -> &'static Path {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Not in the tests' group, or it would be killed with them.
+            // Not in the tests' process group, or it would be killed with them.
             .process_group(0)
             .spawn()
             .expect("start the watcher of the test servers");
@@ -106,10 +106,10 @@ pub(crate) fn root() -> &'static Path {
     path
 }
 
-/// A user's TMPDIR, else memory where there is plenty, else `/tmp`.
+/// TMPDIR, else memory where there is plenty, else `/tmp`.
 fn base() -> PathBuf {
     let wanted = std::env::var_os("TMPDIR").filter(|path| path.len() <= LONGEST_BASE);
-    // The servers' user must be able to walk there, which a directory of root's own may not allow.
+    // The servers' user must be able to enter it, which a directory of root's may not allow.
     if let Some(path) = wanted.filter(|_| !is_root()) {
         return path.into();
     }

@@ -1,4 +1,4 @@
-//! A database session for tests without a runtime of their own: it lives on its own thread until dropped.
+//! A database session for tests that have no runtime: it runs on its own thread until dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,14 +11,14 @@ use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
 use super::eventually::SOON;
 
-/// What a simple query returned: every value as text, the rows of all its statements in one list.
+/// What a simple query returned: every value as text, and the rows of all its statements in one list.
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
 type Order = (String, replies::Sender<Result<Rows, Error>>);
 type Opening = Pin<Box<dyn Future<Output = Result<(Client, Pumping), Error>>>>;
 type Pumping = Pin<Box<dyn Future<Output = ()>>>;
 
-/// An open session; it keeps its transaction and its locks between two calls.
+/// An open session, which keeps its transaction and its locks between calls.
 ///
 /// ```ignore
 /// let holder = Session::open(&postgres.url().config())?;
@@ -42,7 +42,7 @@ impl Session {
         })
     }
 
-    /// Logs in as the config's sslmode says, with what `tls` trusts.
+    /// Logs in as the config's sslmode says, with the roots that `tls` trusts.
     pub(crate) fn open_tls(config: &Config, tls: native_tls::TlsConnector) -> Result<Session, Error> {
         let config = config.clone();
         Session::run(move || {
@@ -61,7 +61,7 @@ impl Session {
         answer.recv_timeout(SOON).unwrap_or_else(|_| panic!("no answer within {SOON:?} to: {sql}"))
     }
 
-    /// Starts the thread and waits until the login is decided.
+    /// Starts the thread and waits until the login has succeeded or failed.
     fn run(open: impl FnOnce() -> Opening + Send + 'static) -> Result<Session, Error> {
         let (opened, outcome) = replies::channel();
         let (sender, mut orders) = orders::unbounded_channel::<Order>();
@@ -78,7 +78,7 @@ impl Session {
                         let _ = reply.send(client.simple_query(&sql).await.map(|messages| rows(&messages)));
                     }
                 };
-                // The client is dropped with the last order, which makes the connection say goodbye and end.
+                // The client is dropped with the last order, which makes the connection send Terminate and end.
                 tokio::join!(serving, pumping);
             });
         });

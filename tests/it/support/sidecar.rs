@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::eventually::{SOON, eventually, poll};
 use super::http::{self, Answer};
 
-/// Settings that make a test short; each can be set anew.
+/// Settings that make a test short; each can be overridden.
 const QUICK: [(&str, &str); 8] = [
     ("SIDEPULSE_LISTEN", "127.0.0.1:0"),
     ("SIDEPULSE_APP_INTERVAL", "200ms"),
@@ -23,11 +23,11 @@ const QUICK: [(&str, &str); 8] = [
     ("SIDEPULSE_DATABASE_TIMEOUT", "2s"),
     ("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", "1s"),
     ("SIDEPULSE_DATABASE_MODE", "steady"),
-    // The system's own roots, of which no test server's is one, take 60 ms to load.
+    // Loading the system's roots takes 60 ms, and no test server's root is among them.
     ("SSL_CERT_FILE", "/dev/null"),
 ];
 
-/// A start that has not happened yet.
+/// A sidepulse that is not started yet.
 #[derive(Debug)]
 pub(crate) struct Builder {
     environment: BTreeMap<String, String>,
@@ -36,7 +36,7 @@ pub(crate) struct Builder {
     preparation: Option<String>,
     /// `ulimit -n`.
     open_files: Option<u32>,
-    /// What runs it, such as `unshare --pid`.
+    /// The program that runs it, such as `unshare --pid`.
     under: &'static [&'static str],
 }
 
@@ -80,7 +80,7 @@ impl Builder {
         self
     }
 
-    /// Runs it under another program, whose arguments end where sidepulse's name follows.
+    /// Runs it under another program, whose arguments sidepulse's path follows.
     pub(crate) fn under(mut self, program: &'static [&'static str]) -> Self {
         self.under = program;
         self
@@ -115,11 +115,18 @@ impl Builder {
         command
     }
 
-    /// Runs a command that ends by itself: exit code, stdout, stderr.
+    /// Runs a command that ends by itself; returns exit code, stdout and stderr.
     pub(crate) fn finish(&self) -> (Option<i32>, String, String) {
         let output = self.command().output().expect("run sidepulse");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// The same with its stdout in another place: exit code and stderr.
+    pub(crate) fn finish_into(&self, output: impl Into<Stdio>) -> (Option<i32>, String) {
+        let child = self.command().stdout(output).stderr(Stdio::piped()).spawn().expect("start sidepulse");
+        let output = child.wait_with_output().expect("wait for sidepulse");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// `sidepulse check --only database --json`: its exit code and the object of the database check.
@@ -157,7 +164,7 @@ impl Sidecar {
         Sidecar::bare().set("SIDEPULSE_DATABASE", "off")
     }
 
-    /// Nothing but the settings that make a test short.
+    /// Only the settings that make a test short.
     pub(crate) fn bare() -> Builder {
         let environment = QUICK.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Builder { environment, arguments: Vec::new(), preparation: None, open_files: None, under: &[] }
@@ -183,7 +190,7 @@ impl Sidecar {
         self.try_ask(request).unwrap_or_else(|error| panic!("{error} for {request:?}\n{}", self.log_text()))
     }
 
-    /// The same, where an error is part of the test.
+    /// The same, for tests in which an error may occur.
     pub(crate) fn try_ask(&self, request: &str) -> std::io::Result<Answer> {
         http::ask(self.address, request)
     }
@@ -200,7 +207,7 @@ impl Sidecar {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// Waits until `/health` says this of a check; panics with the log if it does not.
+    /// Waits until `/health` says this about a check; panics with the log if it does not.
     pub(crate) fn wait_for_check(&self, key: &str, what: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let found = poll(SOON, || {
@@ -227,12 +234,12 @@ impl Sidecar {
         parsed.filter(|line| line["event"] == event).collect()
     }
 
-    /// All it logged.
+    /// Everything it logged.
     pub(crate) fn log_text(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    /// All it printed: a daemon has nothing to say on stdout.
+    /// Everything it printed: a daemon writes nothing to stdout.
     pub(crate) fn output_text(&self) -> String {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }

@@ -1,8 +1,8 @@
-//! A database that suspends as Neon's do: a proxy in front of a real PostgreSQL that it stops after a while without
-//! use, and starts again at the next login. It counts the time awake, which is what Neon bills.
+//! A database that suspends as Neon's do: a proxy in front of a real PostgreSQL, which it stops after a while without
+//! use and starts again at the next login. It counts the time awake, which is what Neon bills.
 //!
-//! As at Neon, an open connection over which nothing comes is no use, nor is a connection that never logs in; a login
-//! is, and so is every message of a client. On suspend the server ends every connection with 57P01.
+//! As at Neon, neither an open connection over which nothing is sent nor a connection that never logs in counts as use;
+//! a login does, and so does every message of a client. On suspend the server ends every connection with 57P01.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ use super::eventually::{SOON, poll};
 use super::pgbouncer::PgBouncer;
 use super::postgres::{DATABASE, PASSWORD, Postgres, ROLE, Stop};
 
-/// How often it looks whether it may suspend; Neon's monitor does it every 500 ms.
+/// How often it checks whether it may suspend; Neon's monitor does so every 500 ms.
 const WATCH: Duration = Duration::from_millis(20);
 /// The request codes of a first message (protocol documentation, "SSLRequest" and "StartupMessage").
 const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
@@ -26,12 +26,12 @@ const OTHER: &str = "other-project";
 /// The type byte of Terminate.
 const TERMINATE: u8 = b'X';
 
-/// How it sleeps and wakes.
+/// When it suspends and how long it takes to wake.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sleep {
     /// Without use for this long it suspends.
     pub(crate) after: Duration,
-    /// Waking takes this long, and the server's start.
+    /// Waking takes this long, in addition to the server's start.
     pub(crate) waking: Duration,
 }
 
@@ -48,7 +48,7 @@ struct State {
     awake_since: Option<Instant>,
     awake: Duration,
     last_use: Instant,
-    /// How long it would have been awake for the app alone, and until when.
+    /// How long the app alone would have kept it awake, and until when.
     explained: Duration,
     explained_until: Instant,
     /// The clients' connections, to be closed on suspend.
@@ -59,7 +59,7 @@ struct State {
 }
 
 impl State {
-    /// It is being used, by the app or by sidepulse.
+    /// Notes that it is being used, by the app or by sidepulse.
     fn use_it(&mut self, by_app: bool, sleep: Sleep) {
         self.last_use = Instant::now();
         if by_app {
@@ -77,7 +77,7 @@ pub(crate) struct Counts {
     pub(crate) connections: usize,
     /// Logins of sidepulse.
     pub(crate) probes: usize,
-    /// Logins of everybody else.
+    /// Logins of all others.
     pub(crate) logins: usize,
     /// Times it was woken.
     pub(crate) wakes: usize,
@@ -93,7 +93,7 @@ struct Inner {
     backend: u16,
 }
 
-/// The database. Awake at first, if only for the usual time.
+/// The database, awake at first for the usual time.
 pub(crate) struct Sleepy {
     inner: Arc<Inner>,
     port: u16,
@@ -112,8 +112,8 @@ impl Sleepy {
         Sleepy::launch(postgres, Some(pooler), None, sleep)
     }
 
-    /// Beside another project's database, which never sleeps, behind the same address: as at Neon the proxy tells them
-    /// apart by what the client says.
+    /// Beside another project's database, which never sleeps, behind the same address: as at Neon, the proxy tells them
+    /// apart by what the client sends.
     pub(crate) fn start_beside_another(sleep: Sleep) -> Sleepy {
         Sleepy::launch(Postgres::start_plain(), None, Some(Postgres::start_plain()), sleep)
     }
@@ -156,7 +156,7 @@ impl Sleepy {
         Sleepy { inner, port }
     }
 
-    /// What an app would connect with.
+    /// The URL that an app would use.
     pub(crate) fn url(&self) -> DatabaseUrl {
         DatabaseUrl::new(ROLE, PASSWORD, self.port, DATABASE)
     }
@@ -230,7 +230,7 @@ impl Inner {
             drop(state);
             self.postgres().stop(Stop::Fast);
             for client in clients {
-                // What the server said last is on its way; PgBouncer is killed without a word.
+                // The server's last message is on its way; PgBouncer is killed without one.
                 let _ = client.shutdown(Shutdown::Write);
             }
             self.state().phase = Phase::Asleep;
@@ -238,7 +238,7 @@ impl Inner {
         }
     }
 
-    /// Wakes it, or waits until somebody else has. A login is use.
+    /// Wakes it, or waits until another login has. A login is use.
     fn wake(&self) {
         let mut state = self.state();
         while state.phase != Phase::Awake {
@@ -286,7 +286,7 @@ impl Inner {
     }
 }
 
-/// Between a client and the server on this port, to the end of either.
+/// Relays between a client and the server on this port until either ends.
 fn converse(client: TcpStream, startup: &[u8], port: u16, keep: impl FnOnce(TcpStream), used: impl FnMut()) {
     let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
     if server.write_all(startup).is_err() {
@@ -318,7 +318,7 @@ fn first_message(client: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// Passes bytes on until one side ends; a message that is not a goodbye is use.
+/// Passes bytes on until one side ends; any message but Terminate is use.
 fn pass_on(mut from: TcpStream, mut to: TcpStream, mut used: impl FnMut()) {
     let mut part = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut part) {

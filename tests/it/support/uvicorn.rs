@@ -21,7 +21,7 @@ pub(crate) struct Uvicorn {
     directory: tempfile::TempDir,
 }
 
-/// The interpreter that has the backend's requirements: `tests/run` makes it.
+/// The interpreter that has the backend's requirements; `tests/run` creates it.
 pub(crate) fn python() -> PathBuf {
     let given: Option<OsString> = std::env::var_os("SIDEPULSE_TEST_PYTHON");
     given
@@ -79,7 +79,7 @@ impl Uvicorn {
         self.port
     }
 
-    /// What it wrote.
+    /// What it has written.
     pub(crate) fn log_text(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }

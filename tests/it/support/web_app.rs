@@ -1,4 +1,4 @@
-//! An app that behaves as it is told: answers, stays silent, sends what is not HTTP.
+//! An app that behaves as the test says: it answers, stays silent, or sends what is not HTTP.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) enum Mode {
     /// Answers with this status.
     Answer(u16),
-    /// Accepts and says nothing: a blocked event loop.
+    /// Accepts and stays silent: a blocked event loop.
     Silent,
     /// Answers with these bytes and closes.
     Bytes(&'static [u8]),
@@ -84,7 +84,7 @@ fn serve(mut stream: TcpStream, mode: &Mode) {
         Mode::Answer(status) => {
             write!(stream, "HTTP/1.1 {status} Told\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
         }
-        // Until the client leaves.
+        // Until the client disconnects.
         Mode::Silent => stream.read(&mut byte).map(drop),
         Mode::Bytes(bytes) => stream.write_all(bytes),
     };

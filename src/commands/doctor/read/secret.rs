@@ -24,8 +24,13 @@ const SIGNING: [&str; 5] = ["JWT_SECRET", "JWT_SECRET_KEY", "JWT_SIGNING_KEY", "
 const ASKING: [&str; 8] = ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "PWD", "KEY", "APIKEY", "CREDENTIALS"];
 /// Those among them that ask for what a person thinks up.
 const PASSWORDS: [&str; 3] = ["PASSWORD", "PASSWD", "PWD"];
-/// What is asked for a variable, with a default as the second argument: os's, a dictionary's, decouple's, environs'.
-const LOOKUPS: [&str; 6] = ["getenv", "get", "setdefault", "config", "env", "str"];
+/// What is asked for a variable, with a default as the second argument, besides all whose names say so (`getenv`,
+/// `environ.get`, `get_secret`): a dictionary's, decouple's, environs'.
+const LOOKUPS: [&str; 4] = ["setdefault", "config", "str", "pop"];
+/// What is put around a value and leaves it as it is: pydantic's (a field's first argument is its default), Starlette's.
+const WRAPPERS: [&str; 6] = ["Field", "SecretStr", "SecretBytes", "Secret", "str", "bytes"];
+/// As deep as they are looked into.
+const DEEPEST: usize = 3;
 
 /// A key that a machine made; a person's password is shorter.
 const SHORTEST_KEY: usize = 16;
@@ -63,6 +68,7 @@ pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, Sec
     let mut found = Vec::new();
     // Brackets that an example has opened: what is shown in an API's documentation is no secret.
     let mut example = 0;
+    let mut before = String::new();
     for (number, line) in (1..).zip(text.lines()) {
         let is_example = example > 0 || line.as_bytes().windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
         example = if is_example { open_brackets(line, example) } else { 0 };
@@ -70,14 +76,19 @@ pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, Sec
             Some(Secret::Known)
         } else if has_url_password(line) {
             Some(Secret::Url)
+        } else if has_keyword_password(line) {
+            Some(Secret::Assigned)
         } else if has_token(line) {
             Some(Secret::Token)
         } else if is_example {
             None
         } else {
-            assigned(line, python)
+            assigned(&before, line, python)
         };
         found.extend(kind.map(|kind| (number, kind)));
+        if python {
+            before = left_open(&before, line);
+        }
     }
     found
 }
@@ -88,8 +99,17 @@ fn open_brackets(line: &str, before: usize) -> usize {
     (before + opened).saturating_sub(line.matches(['}', ']', ')']).count())
 }
 
-/// The first value in a line that its name makes a secret.
-fn assigned(line: &str, python: bool) -> Option<Secret> {
+/// The end of a call or a bracket that this line leaves open, with what stood before it; empty where it leaves none open.
+fn left_open(before: &str, line: &str) -> String {
+    let code = line.split(" #").next().unwrap_or(line).trim_end();
+    if !code.ends_with(['(', ',']) {
+        return String::new();
+    }
+    tail(&format!("{before}\n{}", tail(code))).to_owned()
+}
+
+/// The first value in a line that its name makes a secret. `before` is what the lines before it leave open.
+fn assigned(before: &str, line: &str, python: bool) -> Option<Secret> {
     let dockerfile = line.trim_start().strip_prefix("ENV ").and_then(|rest| rest.trim_start().split_once(' '));
     if let Some((name, rest)) = dockerfile
         && let Some((value, _)) = value(rest.trim_start(), false)
@@ -97,22 +117,44 @@ fn assigned(line: &str, python: bool) -> Option<Secret> {
     {
         return Some(kind);
     }
+    let joined = format!("{before}\n{line}");
+    let (text, begins) = if before.is_empty() { (line, 0) } else { (joined.as_str(), before.len() + 1) };
     let mut from = 0;
-    while let Some(at) = line[from..].find(['=', ':', ',']).map(|at| from + at) {
+    while let Some(at) = text[from..].find(['=', ':', ',']).map(|at| from + at) {
         from = at + 1;
-        let Some((name, default)) = name_before(line, at, python) else { continue };
-        let rest = line[from..].trim_start();
+        let Some((name, default)) = name_before(text, at, python) else { continue };
+        let rest = if python { unwrapped(&text[from..]) } else { text[from..].trim_start() };
         let Some((value, end)) = value(rest, python) else { continue };
-        if let Some(kind) = given(name, value, default) {
+        let is_here = text.len() - rest.len() >= begins;
+        if let Some(kind) = given(name, value, default).filter(|_| is_here) {
             return Some(kind);
         }
         // What stands within a value is part of it.
-        from = line.len() - rest.len() + end;
+        from = text.len() - rest.len() + end;
     }
-    // `os.getenv("JWT_SECRET") or "…"`.
-    let (before, after) = line.split_once(") or ")?;
-    let name = identifiers(tail(before)).next()?;
-    given(name, value(after.trim_start(), python)?.0, true)
+    if !python {
+        return None;
+    }
+    // `os.getenv("JWT_SECRET") or "…"`, `os.environ["JWT_SECRET"] if … else "…"`.
+    [") or ", " else "].into_iter().find_map(|word| {
+        let (before, after) = line.split_once(word)?;
+        let name = identifiers(tail(before)).find(|name| asks(name).is_some())?;
+        given(name, value(unwrapped(after), python)?.0, true)
+    })
+}
+
+/// What stands in brackets alone, or in a call that leaves it as it is.
+fn unwrapped(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    for _ in 0..DEEPEST {
+        let Some(open) = rest.bytes().take(FARTHEST).position(|byte| byte == b'(') else { break };
+        let callee = rest[..open].rsplit('.').next().unwrap_or_default();
+        if !callee.is_empty() && !WRAPPERS.contains(&callee) {
+            break;
+        }
+        rest = rest[open + 1..].trim_start();
+    }
+    rest
 }
 
 /// The name that asks for what follows the sign at `at`, and whether what follows is its default alone.
@@ -125,14 +167,16 @@ fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
         // `getenv("NAME", "…")`.
         let (call, name) = before.trim_end().strip_suffix(['"', '\''])?.rsplit_once(['"', '\''])?;
         let callee = identifiers(call.trim_end().strip_suffix('(')?).next()?;
-        return (LOOKUPS.contains(&callee) && asks(name).is_some()).then_some((name, true));
+        let lower = callee.to_ascii_lowercase();
+        let is_lookup = LOOKUPS.contains(&callee) || lower.contains("get") || lower.contains("env");
+        return (is_lookup && asks(name).is_some()).then_some((name, true));
     }
     let statement = before.rsplit(['(', ',', ';', '{', '}']).next().unwrap_or(before);
     // `NAME: str | None = "…"`.
     let target = if python { statement.split(':').next().unwrap_or(statement) } else { statement };
     let name = identifiers(target).next()?;
     let found = match name {
-        "default" => identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true)),
+        "default" | "fallback" => identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true)),
         _ => asks(name).map(|_| (name, false)),
     };
     // `${NAME:-default}` is a shell's: the name is read there, not written.
@@ -221,6 +265,20 @@ fn is_password_before_host(rest: &str) -> bool {
     is_real || looks_random(password, SHORTEST_RANDOM_PASSWORD)
 }
 
+/// libpq's other form, `host=… user=… password=…`, carries a password that looks real.
+fn has_keyword_password(line: &str) -> bool {
+    let mut pieces = line.split("password=");
+    let mut before = pieces.next().unwrap_or_default();
+    let is_dsn = ["host=", "dbname=", "user="].iter().any(|key| line.contains(key));
+    is_dsn
+        && pieces.any(|rest| {
+            let begins = before.ends_with(|c: char| c.is_whitespace() || "\"'".contains(c));
+            before = rest;
+            let value = rest.trim_start_matches('\'').split(|c: char| c.is_whitespace() || "\"'".contains(c)).next();
+            begins && value.is_some_and(|value| is_bare(value) && looks_random(value, SHORTEST_PASSWORD))
+        })
+}
+
 /// An access token by its maker's prefix, a JWT, or a private key in PEM form.
 pub(crate) fn has_token(text: &str) -> bool {
     if text.contains("-----BEGIN") && text.contains("PRIVATE KEY-----") {
@@ -264,6 +322,24 @@ mod tests {
             ("'''\nuse ghp_16C7e42F292c6912E7710c838347Ae178B4a\n'''", (2, Token)),
             ("x = 'known-to-us-4711'", (1, Known)),
             ("TOKEN = 'é é é', SECRET_KEY='hunter2'", (1, SigningKey)),
+            ("key = os.getenv(\n    'JWT_SECRET', 'supersecret'\n)", (2, SigningKey)),
+            ("key = os.getenv(\n    'JWT_SECRET',  # or this\n    'supersecret',\n)", (3, SigningKey)),
+            ("SECRET_KEY = (\n    'hunter2'\n)", (2, SigningKey)),
+            ("api_key: str = Field(\n    default='Zk3xPq9vLw2nRt7bYm5c',\n)", (2, Assigned)),
+            ("    jwt_secret: str = Field('hunter2', min_length=5)", (1, SigningKey)),
+            ("    jwt_secret: SecretStr = SecretStr('hunter2')", (1, SigningKey)),
+            (&format!("jwt_secret: str = Field('hunter2', description='{}')", "long ".repeat(30)), (1, SigningKey)),
+            ("    api_key: SecretStr = Field(default=SecretStr('Zk3xPq9vLw2nRt7bYm5c'))", (1, Assigned)),
+            ("    api_key: SecretStr = Field(SecretStr('Zk3xPq9vLw2nRt7bYm5c'))", (1, Assigned)),
+            ("key = os.getenv('JWT_SECRET', default='supersecret')", (1, SigningKey)),
+            ("key = parser.get('app', 'jwt_secret', fallback='supersecret')", (1, SigningKey)),
+            ("key = get_env('JWT_SECRET', 'supersecret')", (1, SigningKey)),
+            ("p = env_or('DB_PASSWORD', 'Tr0ub4dor&3')", (1, Assigned)),
+            ("key = os.environ['JWT_SECRET'] if on else 'supersecret'", (1, SigningKey)),
+            ("e = create_engine('postgresql://app:hunter2@db.acme.com/app')", (1, Url)),
+            ("u = os.environ.get('X', 'postgresql://u:hunter2@db.acme.com/x')", (1, Url)),
+            ("c = psycopg2.connect('host=db.acme.com dbname=x user=app password=Tr0ub4dor&3')", (1, Assigned)),
+            ("c = connect(\"host=localhost user=app password='Tr0ub4dor&3'\")", (1, Assigned)),
         ] {
             assert_eq!(kinds(text, true), [expected], "{text}");
         }
@@ -289,6 +365,19 @@ mod tests {
             "('JWT_SECRET', 'SECRET_KEY')",
             "json_schema_extra={\n  'example': {\n    'password': 'S3curePass!23',\n  }\n}",
             "password: str = Field(examples=['S3curePass!23'])",
+            "JWT_SECRET = os.getenv(\n    'JWT_SECRET',\n    'change-me',\n)",
+            "jwt_secret: str = Field(..., alias='JWT_SECRET')",
+            "SECRET_KEY = load('jwt_key')",
+            "SECRET_KEY = open('/run/secrets/x').read()",
+            "SECRET_KEY = config('jwt_secret')",
+            "headers = (\n    'X-Api-Key',\n    'Authorization',\n)",
+            "NAMES = [\n    'JWT_SECRET',\n    'DATABASE_URL',\n]",
+            "check('JWT_SECRET', 'is not set')",
+            "c = connect(host=host, user=user, password=password)",
+            "c = connect(f'host={host} user={user} password={password}')",
+            "c = connect('host=localhost user=postgres password=postgres')",
+            "c = connect(host=h, user=u, password=settings.db_password2)",
+            "x = a if b else 'Zk3xPq9vLw2nRt7bYm5c'",
         ] {
             assert_eq!(kinds(text, true), [], "{text}");
         }

@@ -2,7 +2,10 @@
 //! of uvicorn 0.54, gunicorn 23, fastapi-cli 0.0.8, hypercorn 0.17 and granian 2.5.
 
 use super::command::Launch;
-use super::shell::Word;
+use super::shell::{self, Word};
+
+/// uvicorn's option that ends it after so many requests.
+const REQUEST_LIMIT: &str = "--limit-max-requests";
 
 /// A server as it was started.
 #[derive(Clone, Debug)]
@@ -15,8 +18,8 @@ pub(crate) struct Server {
     pub(crate) listens: Listens,
     /// False where it would need another worker class or interface for FastAPI.
     pub(crate) speaks_asgi: bool,
-    /// It ends by itself after so many requests, and nothing of its own starts it again.
-    pub(crate) request_limit: bool,
+    /// What makes it end by itself after so many requests, where nothing of its own starts it again.
+    pub(crate) request_limit: Option<&'static str>,
 }
 
 /// What it serves.
@@ -58,24 +61,37 @@ pub(crate) fn read(launch: &Launch) -> Option<Server> {
         launch.words.drain(..module);
     }
     let name = launch.words.first()?.program();
-    let options = Options { words: &launch.words[1..], launch: &launch };
-    let positional = options.positional();
-    let app = |usual| module(positional.first().copied(), usual, options.has("--factory"));
+    let words = &launch.words[1..];
+    let positional = positional(words);
+    // Those of the command come last, and count.
+    let words = if name == "gunicorn" { [gunicorns_more(&launch), words.to_vec()].concat() } else { words.to_vec() };
+    let prefix = match name {
+        "uvicorn" => Some("UVICORN"),
+        "granian" => Some("GRANIAN"),
+        _ => None,
+    };
+    let options = Options { words: &words, launch: &launch, prefix };
+    let by_variable = options.variable("UVICORN_APP").filter(|_| name == "uvicorn");
+    let first = positional.first().copied().or(by_variable.as_ref());
+    let app = |usual| module(first, usual, options.has("--factory"));
     let mut server = match name {
-        "uvicorn" => Server::of("uvicorn", app("app"), options.host_and_port("UVICORN")),
+        "uvicorn" => Server::of("uvicorn", app("app"), options.host_and_port()),
         "gunicorn" => Server::of("gunicorn", app("application"), options.bind(false)),
         "hypercorn" => Server::of("hypercorn", app("app"), options.bind(true)),
-        "granian" => Server::of("granian", app("app"), options.host_and_port("GRANIAN")),
+        "granian" => Server::of("granian", app("app"), options.host_and_port()),
         "fastapi" => fastapi(&options, &positional)?,
         _ => return None,
     };
     server.app_dir = options.value(&["--app-dir", "--chdir", "--pythonpath", "--working-dir"]);
     match server.name {
         "uvicorn" => {
-            // With `--reload` or more than one worker, a process of its own starts them again.
+            // More than one worker, and a process of its own starts them again. `--reload` counts over that, and starts
+            // again only what has changed (uvicorn/main.py; supervisors/basereload.py).
             let workers = options.value(&["--workers"]).or_else(|| options.variable("WEB_CONCURRENCY"));
-            let supervised = options.has("--reload") || workers.is_some_and(|workers| workers.text != "1");
-            server.request_limit = options.value(&["--limit-max-requests"]).is_some() && !supervised;
+            let supervised = !options.has("--reload") && workers.is_some_and(|workers| workers.text != "1");
+            let (in_words, anywhere) = (options.word(&[REQUEST_LIMIT]), options.value(&[REQUEST_LIMIT]));
+            let named = if in_words.is_some() { REQUEST_LIMIT } else { "UVICORN_LIMIT_MAX_REQUESTS" };
+            server.request_limit = anywhere.filter(|_| !supervised).map(|_| named);
         }
         "gunicorn" => {
             // Its default worker speaks WSGI.
@@ -94,10 +110,23 @@ pub(crate) fn read(launch: &Launch) -> Option<Server> {
     Some(server)
 }
 
+/// Arguments that gunicorn takes from a variable as it takes those of its command (its `config.py`); nothing expands them.
+fn gunicorns_more(launch: &Launch) -> Vec<Word> {
+    let more = variable(launch, "GUNICORN_CMD_ARGS").filter(|more| !more.expands_other);
+    let words = more.map(|more| shell::commands(&more.text).concat()).unwrap_or_default();
+    words.into_iter().map(|word| Word::literal(word.text)).collect()
+}
+
+/// A variable that the server reads: from before the command, an `export`, the image, or the environment.
+fn variable(launch: &Launch, name: &str) -> Option<Word> {
+    let (_, value) = launch.variables.iter().rev().find(|(known, _)| known == name)?;
+    Some(value.clone()).filter(|value| !value.text.is_empty())
+}
+
 impl Server {
     fn of(name: &'static str, app: App, listens: Listens) -> Server {
         let launch = Launch::default();
-        Server { launch, name, app, app_dir: None, listens, speaks_asgi: true, request_limit: false }
+        Server { launch, name, app, app_dir: None, listens, speaks_asgi: true, request_limit: None }
     }
 }
 
@@ -182,15 +211,24 @@ const FLAGS: &str = "--reload --no-reload --access-log --no-access-log --use-col
 struct Options<'a> {
     words: &'a [Word],
     launch: &'a Launch,
+    /// Each option `--name` is a variable with this prefix as well, `UVICORN_NAME` (click's `auto_envvar_prefix`).
+    prefix: Option<&'static str>,
 }
 
 impl Options<'_> {
+    /// A flag; click's words for a true one are 1, true, t, yes, y and on.
     fn has(&self, name: &str) -> bool {
-        self.words.iter().any(|word| word.text == name)
+        let is_true = |word: Word| ["1", "true", "t", "yes", "y", "on"].contains(&word.text.to_lowercase().as_str());
+        self.words.iter().any(|word| word.text == name) || self.by_variable(&[name]).is_some_and(is_true)
+    }
+
+    /// What one of these options is given, by a word or else by its variable.
+    fn value(&self, names: &[&str]) -> Option<Word> {
+        self.word(names).or_else(|| self.by_variable(names))
     }
 
     /// `--name value`, `--name=value`, `-bvalue`; the last one counts.
-    fn value(&self, names: &[&str]) -> Option<Word> {
+    fn word(&self, names: &[&str]) -> Option<Word> {
         let mut found = None;
         for (at, word) in self.words.iter().enumerate() {
             for name in names {
@@ -207,26 +245,30 @@ impl Options<'_> {
         found
     }
 
-    /// A variable that the server reads: from before the command, an `export`, the image, or the environment.
-    fn variable(&self, name: &str) -> Option<Word> {
-        let (_, value) = self.launch.variables.iter().rev().find(|(known, _)| known == name)?;
-        Some(value.clone()).filter(|value| !value.text.is_empty())
+    fn by_variable(&self, names: &[&str]) -> Option<Word> {
+        let prefix = self.prefix?;
+        let long = names.iter().filter_map(|name| name.strip_prefix("--"));
+        let mut variables = long.map(|name| format!("{prefix}_{}", name.to_ascii_uppercase().replace('-', "_")));
+        variables.find_map(|name| self.variable(&name))
     }
 
-    /// A configuration file decides as well.
+    fn variable(&self, name: &str) -> Option<Word> {
+        variable(self.launch, name)
+    }
+
+    /// A configuration file decides as well, or a variable that is not known.
     fn is_configured(&self) -> bool {
-        self.value(&["-c", "--config"]).is_some() || self.variable("GUNICORN_CMD_ARGS").is_some()
+        self.value(&["-c", "--config"]).is_some()
+            || self.variable("GUNICORN_CMD_ARGS").is_some_and(|more| more.expands_other)
     }
 
     /// uvicorn's and granian's form.
-    fn host_and_port(&self, prefix: &str) -> Listens {
+    fn host_and_port(&self) -> Listens {
         if self.value(&["--uds", "--fd"]).is_some() {
             return Listens::Socket;
         }
-        let either =
-            |option: &str, name: &str| self.value(&[option]).or_else(|| self.variable(&format!("{prefix}_{name}")));
-        let port = either("--port", "PORT").map_or(Port::Default, Port::Given);
-        Listens::Tcp { host: either("--host", "HOST"), loopback: true, port }
+        let port = self.value(&["--port"]).map_or(Port::Default, Port::Given);
+        Listens::Tcp { host: self.value(&["--host"]), loopback: true, port }
     }
 
     /// gunicorn's and hypercorn's form. gunicorn's default is 0.0.0.0:$PORT where PORT is set (its `config.py`).
@@ -239,20 +281,20 @@ impl Options<'_> {
             }
         }
     }
+}
 
-    /// What is no option and no option's value.
-    fn positional(&self) -> Vec<&Word> {
-        let mut found = Vec::new();
-        let mut words = self.words.iter();
-        while let Some(word) = words.next() {
-            if !word.text.starts_with('-') {
-                found.push(word);
-            } else if !word.text.contains('=') && !FLAGS.split(' ').any(|flag| flag == word.text) {
-                words.next();
-            }
+/// What is no option and no option's value.
+fn positional(words: &[Word]) -> Vec<&Word> {
+    let mut found = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if !word.text.starts_with('-') {
+            found.push(word);
+        } else if !word.text.contains('=') && !FLAGS.split(' ').any(|flag| flag == word.text) {
+            words.next();
         }
-        found
     }
+    found
 }
 
 #[cfg(test)]

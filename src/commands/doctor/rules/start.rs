@@ -314,15 +314,10 @@ pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Vec<Finding> {
 /// Nothing ends the server without another to start it again.
 pub(super) fn request_limit(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some((start, server)) = deployment.app.as_ref().and_then(AppFiles::server) else { return Vec::new() };
-    if !server.request_limit {
-        return Vec::new();
-    }
-    let message = "--limit-max-requests ends the app after so many requests, and nothing starts it again";
-    vec![place_of(
-        start,
-        &server,
-        Finding::warning(message, "leave it out, or add --workers 2: then uvicorn starts its workers again"),
-    )]
+    let Some(named) = server.request_limit else { return Vec::new() };
+    let message = format!("{named} ends the app after so many requests, and nothing starts it again");
+    let remedy = "leave it out, or start with --workers 2 and without --reload: then uvicorn starts its workers again";
+    vec![place_of(start, &server, Finding::warning(message, remedy))]
 }
 
 /// `railway.toml` and `railway.json` end on a known day.

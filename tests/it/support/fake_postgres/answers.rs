@@ -25,7 +25,7 @@ pub(super) fn table(kind: u32, rows: &[Vec<Option<String>>]) -> Vec<u8> {
     answer
 }
 
-/// The row that tells a restart and a read-only server: of the three columns those that are asked for.
+/// The row that shows a restart and a read-only server: those of the three columns that are asked for.
 pub(super) fn facts(behaviour: &Behaviour, statement: &str) -> Vec<u8> {
     let recovery = if behaviour.in_recovery { "t" } else { "f" };
     let read_only = if behaviour.read_only { "on" } else { "off" };

@@ -1,4 +1,4 @@
-//! What a script is written in: where one connection goes wrong, how, and what it says if it does not.
+//! The vocabulary of scripts: where a connection goes wrong, how, and what the server answers if it does not.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) enum At {
 /// What goes wrong.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// Nothing is said any more; the connection stays open.
+    /// Silence; the connection stays open.
     Stall,
     /// The connection is closed.
     Close,
@@ -64,7 +64,7 @@ impl Fault {
         Fault::Bytes(vec![0x16, 3, 3, 0, 122, 2, 0, 0, 118, 3, 3, 1, 2, 3, 4])
     }
 
-    /// A message that announces 1 GiB and has 16 bytes of it.
+    /// A message that announces 1 GiB and sends 16 bytes of it.
     pub(crate) fn gigabyte(tag: u8) -> Fault {
         let mut bytes = vec![tag];
         bytes.extend((1_u32 << 30).to_be_bytes());
@@ -108,7 +108,7 @@ impl ServerError {
     }
 }
 
-/// How the server wants to know the user.
+/// How the server authenticates the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auth {
     /// SCRAM-SHA-256; over TLS with channel binding offered.
@@ -121,7 +121,7 @@ pub(crate) enum Auth {
     Cleartext,
     /// The password's md5 hash.
     Md5,
-    /// Not at all.
+    /// No authentication.
     Trust,
     /// A method by its number that is not played to its end: 2 Kerberos, 7 GSS, 9 SSPI.
     Method(u32),
@@ -172,17 +172,17 @@ impl Behaviour {
         Behaviour { fault: Some((at, fault)), ..Behaviour::good() }
     }
 
-    /// A server that does not take all that PostgreSQL takes.
+    /// A server that does not accept everything that PostgreSQL accepts.
     pub(crate) fn dialect(self, dialect: Dialect) -> Behaviour {
         Behaviour { dialect, ..self }
     }
 
-    /// What the user's own query meets, however it is asked.
+    /// What happens to the user's own query, however it is sent.
     pub(crate) fn query_error(self, code: &str, message: &str) -> Behaviour {
         Behaviour { query_error: Some(ServerError::new("ERROR", code, message)), ..self }
     }
 
-    /// Another way of authentication.
+    /// Another method of authentication.
     pub(crate) fn auth(self, auth: Auth) -> Behaviour {
         Behaviour { auth, ..self }
     }
@@ -192,9 +192,9 @@ impl Behaviour {
         Behaviour { refuse_tls: true, ..self }
     }
 
-    /// A cold start, as a client sees it at Neon (neondatabase/neon, `proxy/src/pqproto.rs` and `proxy/src/proxy`): after
-    /// its last message of the login it hears nothing for so long, and then the rest of the login in one flight, or in its
-    /// place the complaint of [`At::Login`].
+    /// A cold start, as a client sees it at Neon (neondatabase/neon, `proxy/src/pqproto.rs` and `proxy/src/proxy`):
+    /// after its last message of the login it hears nothing for this long, and then the rest of the login in one
+    /// flight, or instead the error of [`At::Login`].
     pub(crate) fn ready_after(self, ready_after: Duration) -> Behaviour {
         Behaviour { ready_after, ..self }
     }
@@ -204,12 +204,12 @@ impl Behaviour {
         Behaviour { drip: Some((from, pace)), ..self }
     }
 
-    /// So many NoticeResponses before the answer to a query.
+    /// This many NoticeResponses before the answer to a query.
     pub(crate) fn notices(self, notices: usize) -> Behaviour {
         Behaviour { notices, ..self }
     }
 
-    /// What the deep query returns, in text form; no rows at all is an answer too.
+    /// What the deep query returns, in text form; it may be no rows at all.
     pub(crate) fn rows(self, rows: &[&[Option<&str>]]) -> Behaviour {
         Behaviour { rows: owned(rows), ..self }
     }
@@ -234,7 +234,7 @@ impl Behaviour {
         Behaviour { read_only: true, ..self }
     }
 
-    /// A server that cannot keep a secret: every complaint says this too, and so does its version.
+    /// A server that cannot keep a secret: every error contains this text, and so does its version.
     pub(crate) fn gossip(mut self, secret: &str) -> Behaviour {
         if let Some((_, Fault::Error(error))) = &mut self.fault {
             error.message.push_str(secret);
@@ -243,7 +243,7 @@ impl Behaviour {
         self
     }
 
-    /// Whether it complains in words.
+    /// Whether it sends an error with a text.
     pub(crate) fn complains(&self) -> bool {
         matches!(self.fault, Some((_, Fault::Error(_))))
     }

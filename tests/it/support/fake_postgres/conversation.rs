@@ -1,4 +1,4 @@
-//! One connection from accept to its end, as its behaviour wants it.
+//! One connection from accept to its end, as its behaviour says.
 
 use std::io;
 use std::mem;
@@ -21,7 +21,7 @@ const GSS_REQUEST: u32 = 80_877_104;
 /// The first byte of a TLS record that holds a handshake.
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What only the sidecar asks for.
+/// What only the sidecar requests.
 const FACTS: [&str; 3] = ["pg_postmaster_start_time", "pg_is_in_recovery", "default_transaction_read_only"];
 
 /// Whether a statement is one that the sidecar adds to the user's.
@@ -45,7 +45,7 @@ impl From<io::Error> for End {
 
 type Step<T> = Result<T, End>;
 
-/// Plays the behaviour to the client until either of them has enough.
+/// Plays the behaviour to the client until one of them ends the connection.
 pub(super) async fn converse(stream: TcpStream, socket: Arc<Socket>, behaviour: Arc<Behaviour>, house: Arc<House>) {
     let _ = stream.set_nodelay(true);
     let first = Wire { stream: Box::new(tokio::io::empty()), pace: None };
@@ -72,7 +72,7 @@ struct Conversation {
 impl Conversation {
     async fn run(&mut self, stream: TcpStream) -> Step<()> {
         let mut first = [0];
-        // Only a client that speaks first can be asked what it speaks.
+        // Only a client that speaks first shows which protocol it speaks.
         let silent = matches!(self.behaviour.fault, Some((At::Accept, _)));
         let direct = !silent && stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE;
         self.wire.stream = Box::new(stream);
@@ -183,7 +183,7 @@ impl Conversation {
         Ok(last)
     }
 
-    /// Whether the client knows the password, and the channel where it says so.
+    /// Whether the client knows the password, and, where it claims to, the channel.
     async fn scram(&mut self, offer_binding: bool, iterations: u32, end: &mut Vec<u8>) -> Step<bool> {
         let offer: &[u8] = if offer_binding { b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0" } else { b"SCRAM-SHA-256\0\0" };
         self.wire.send(&messages::authentication(10, offer)).await?;
@@ -242,7 +242,7 @@ impl Conversation {
         flight.extend(parameters.iter().flat_map(|(name, value)| messages::parameter(name, value)));
         flight.extend(messages::backend_key());
         flight.extend(messages::ready(b'I'));
-        // Counted before it is said: a client that acts on it finds it counted.
+        // Counted before it is sent: a client that acts on it finds it counted.
         {
             let mut counts = self.house.counts();
             counts.logins += 1;
@@ -262,12 +262,12 @@ impl Conversation {
         }
         let statements = statements(text);
         let at = match statements.as_slice() {
-            // One of ours, alone: it is no query's.
+            // One of the sidecar's own statements, alone: not a query.
             [only] if is_ours(only) => None,
             [first, ..] if first.starts_with("BEGIN") && !FACTS.iter().any(|fact| text.contains(fact)) => {
                 Some(At::SqlCheck)
             }
-            // A SQL check by itself: `… true`, which no deep query of the tests says.
+            // A SQL check by itself: `… true`, which no deep query of the tests contains.
             [only] if only.contains("true") => Some(At::SqlCheck),
             _ => Some(At::Query),
         };
@@ -326,7 +326,7 @@ impl Conversation {
         Ok(self.wire.send(&reply).await?)
     }
 
-    /// An error in a message: the rest of it is not run, and a transaction has failed.
+    /// An error in a message: the rest of the message is not run, and a transaction has failed.
     async fn complain(&mut self, error: &ServerError, mut reply: Vec<u8>) -> Step<()> {
         if self.status == b'T' {
             self.status = b'E';
@@ -336,7 +336,7 @@ impl Conversation {
         Ok(self.wire.send(&reply).await?)
     }
 
-    /// True when the point's fault is an error that the session survives, and the client was told.
+    /// True when the point's fault is an error that the session survives, and the client has it.
     async fn fails_query(&mut self, at: At) -> Step<bool> {
         let behaviour = Arc::clone(&self.behaviour);
         match &behaviour.fault {
@@ -348,7 +348,7 @@ impl Conversation {
         }
     }
 
-    /// Comes to a point of the conversation: goes on, or commits the fault that waits here.
+    /// Reaches a point of the conversation: goes on, or commits the fault that is scripted here.
     async fn reach(&mut self, at: At) -> Step<()> {
         let behaviour = Arc::clone(&self.behaviour);
         if let Some((_, pace)) = behaviour.drip.filter(|(from, _)| *from == at) {
@@ -383,7 +383,7 @@ impl Conversation {
         }
     }
 
-    /// Sends the same for ever: the client's end of it is the error.
+    /// Sends the same for ever; the error is that the client ended it.
     async fn repeat(&mut self, message: &[u8]) -> Step<End> {
         let batch = message.repeat(64);
         loop {

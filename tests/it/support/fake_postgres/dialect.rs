@@ -1,26 +1,26 @@
-//! What a server or a pooler refuses that PostgreSQL takes, written from its source or documentation.
+//! What a server or a pooler refuses although PostgreSQL accepts it, written from its source or documentation.
 
 use super::behaviour::ServerError;
 
 /// What is refused, and with which error.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialect {
-    /// Statements that hold one of these words, in lower case.
+    /// Statements that contain one of these words, in lower case.
     pub(super) statements: Vec<(&'static str, ServerError)>,
     /// Messages of several statements.
     pub(super) message: Option<MessageRule>,
-    /// Words of statements that fail, and are said to have passed.
+    /// Words of statements that fail although the answer says that they passed.
     pub(super) unsaid: Vec<&'static str>,
-    /// BEGIN is taken and nothing comes of it: every ReadyForQuery says idle.
+    /// BEGIN is accepted but has no effect: every ReadyForQuery says idle.
     pub(super) without_transactions: bool,
 }
 
-/// Which messages of several statements are refused, before anything of them is run.
+/// Which messages of several statements are refused, before any of it is run.
 #[derive(Clone, Debug)]
 pub(super) enum MessageRule {
     /// All.
     Any(ServerError),
-    /// Those that hold SET and something else.
+    /// Those that contain SET and something else.
     MixedSet(ServerError),
     /// All, by closing the connection.
     Close,
@@ -31,12 +31,12 @@ fn error(code: &str, message: &str) -> ServerError {
 }
 
 impl Dialect {
-    /// What PostgreSQL takes.
+    /// What PostgreSQL accepts.
     pub(crate) fn postgres() -> Dialect {
         Dialect { statements: Vec::new(), message: None, unsaid: Vec::new(), without_transactions: false }
     }
 
-    /// One statement more that is refused; `word` is part of it.
+    /// One more statement that is refused; `word` is part of it.
     pub(crate) fn without(mut self, word: &'static str, code: &str, message: &str) -> Dialect {
         self.statements.push((word, error(code, message)));
         self
@@ -77,16 +77,16 @@ impl Dialect {
         )
     }
 
-    /// CrateDB takes BEGIN and ignores it (docs, `START TRANSACTION`); `PostgresWireProtocol.java` answers a simple query
-    /// statement by statement, and its ReadyForQuery says idle.
+    /// CrateDB accepts BEGIN and ignores it (docs, `START TRANSACTION`); `PostgresWireProtocol.java` answers a simple
+    /// query statement by statement, and its ReadyForQuery says idle.
     pub(crate) fn cratedb() -> Dialect {
         let refused =
             Dialect::postgres().without("pg_is_in_recovery", "0A000", "Unknown function: pg_is_in_recovery()");
         Dialect { without_transactions: true, ..refused }
     }
 
-    /// Buenavista, a server in front of DuckDB: `buenavista/postgres.py` (`send_error`) sends an ErrorResponse with nothing
-    /// but `M`; the text is DuckDB's. Its statuses of a transaction are PostgreSQL's.
+    /// Buenavista, a server in front of DuckDB: `buenavista/postgres.py` (`send_error`) sends an ErrorResponse with
+    /// nothing but `M`; the text is DuckDB's. Its statuses of a transaction are PostgreSQL's.
     pub(crate) fn buenavista() -> Dialect {
         let refused =
             Dialect::postgres().without("set local", "", "Not implemented Error: SET LOCAL is not implemented.");
@@ -106,12 +106,12 @@ impl Dialect {
         Dialect::postgres().without("begin read only", "42601", r#"syntax error at or near "READ""#)
     }
 
-    /// A server that takes one statement a message.
+    /// A server that accepts one statement for each message.
     pub(crate) fn one_statement_a_message() -> Dialect {
         Dialect::postgres().one_message_refused("0A000")
     }
 
-    /// The same beside what else it refuses.
+    /// The same, in addition to what else it refuses.
     pub(crate) fn one_message_refused(self, code: &str) -> Dialect {
         self.one_message_refused_at(code, None)
     }
@@ -123,7 +123,7 @@ impl Dialect {
         Dialect { message: Some(MessageRule::Any(refused)), ..self }
     }
 
-    /// One that closes the connection instead.
+    /// A server that closes the connection instead.
     pub(crate) fn closing_on_several_statements() -> Dialect {
         Dialect { message: Some(MessageRule::Close), ..Dialect::postgres() }
     }
@@ -145,7 +145,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a statement fails unsaid.
+    /// Whether a statement fails silently.
     pub(super) fn fails_unsaid(&self, statement: &str) -> bool {
         let lower = statement.to_ascii_lowercase();
         self.unsaid.iter().any(|word| lower.contains(word))

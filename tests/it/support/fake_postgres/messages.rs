@@ -39,7 +39,7 @@ impl Wire {
         Ok((tag, self.read_body(length).await?))
     }
 
-    /// Whatever comes; false at the end of the stream.
+    /// Reads whatever arrives; false at the end of the stream.
     pub(super) async fn read_some(&mut self) -> io::Result<bool> {
         Ok(self.stream.read(&mut [0; 1]).await? > 0)
     }
@@ -81,7 +81,7 @@ pub(super) fn parameter(name: &str, value: &str) -> Vec<u8> {
     message(b'S', format!("{name}\0{value}\0").as_bytes())
 }
 
-/// `K`, with numbers of no meaning.
+/// `K`, with meaningless numbers.
 pub(super) fn backend_key() -> Vec<u8> {
     message(b'K', &[4321_u32.to_be_bytes(), 8765_u32.to_be_bytes()].concat())
 }

@@ -24,7 +24,7 @@ pub(super) struct Scram {
 }
 
 impl Scram {
-    /// Reads the client's first message, such as `n,,n=,r=abc`; None if it is none.
+    /// Reads the client's first message, such as `n,,n=,r=abc`; None if it is something else.
     pub(super) fn begin(client_first: &str, password: &str, iterations: u32) -> Option<Scram> {
         let bare = client_first.splitn(3, ',').nth(2)?;
         let gs2_header = client_first[..client_first.len() - bare.len()].to_owned();

@@ -4,7 +4,7 @@ use super::super::certificates::{Authority, ServerCertificate};
 use super::super::scratch::Scratch;
 use super::{ADMIN, PASSWORD, Postgres, ROLE, quoted, template, write_certificate};
 
-/// Quick rather than safe, and every connection in the log.
+/// Fast rather than safe, with every connection in the log.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 fsync = off
@@ -33,25 +33,25 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// With TLS, offered beside plaintext.
+    /// With TLS, offered in addition to plaintext.
     pub(crate) fn tls(mut self, certificate: &ServerCertificate) -> Builder {
         self.tls = Some((certificate.certificate_pem(), certificate.key_pem()));
         self
     }
 
-    /// A login over TLS needs a certificate of this authority, and the password.
+    /// A login over TLS needs a certificate of this authority as well as the password.
     pub(crate) fn client_certificates_of(mut self, authority: &Authority) -> Builder {
         self.client_root = Some(authority.root_pem());
         self.setting("ssl_ca_file = 'root.crt'").hba("hostssl all all all scram-sha-256 clientcert=verify-ca")
     }
 
-    /// Passwords kept and asked for as md5 instead of SCRAM-SHA-256.
+    /// Passwords stored and requested as md5 instead of SCRAM-SHA-256.
     pub(crate) fn md5(mut self) -> Builder {
         self.md5 = true;
         self
     }
 
-    /// One more line of `postgresql.conf`, stronger than our own: `max_connections = 5`.
+    /// One more line of `postgresql.conf`, which overrides our own: `max_connections = 5`.
     pub(crate) fn setting(mut self, line: &str) -> Builder {
         self.settings.push(line.to_owned());
         self
@@ -63,7 +63,7 @@ impl Builder {
         self
     }
 
-    /// Starts it: 0.3 s, and once in a process a second more for `initdb`.
+    /// Starts it: 0.3 s, and the first time in a process a second more for `initdb`.
     pub(crate) fn start(self) -> Postgres {
         let home = Scratch::new("postgres");
         template::copy_to(&home);

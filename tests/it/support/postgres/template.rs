@@ -1,4 +1,4 @@
-//! The data directory that every test server starts from: made once in a process, copied for each server.
+//! The data directory that every test server starts from: created once in a process, copied for each server.
 
 use std::fs::File;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use super::super::daemon::{run, unprivileged};
 use super::super::scratch::{Scratch, root};
 use super::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, ROLE, postgres_command, quoted};
 
-/// Copies the template to `data` in the new server's directory; the first call makes it.
+/// Copies the template to `data` in the new server's directory; the first call creates it.
 pub(super) fn copy_to(home: &Scratch) {
     static TEMPLATE: OnceLock<Scratch> = OnceLock::new();
     let template = TEMPLATE.get_or_init(make);

@@ -1,0 +1,47 @@
+//! What a server is told: by CMD's words, and by the variables that it reads beside them. uvicorn and granian read each
+//! option `--name` as `UVICORN_NAME` and `GRANIAN_NAME` (click's `auto_envvar_prefix`, in their own `main.py` and
+//! `cli.py`), gunicorn further arguments from `GUNICORN_CMD_ARGS` (its `config.py`).
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A variable of CMD's environment.
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+pub(super) struct Told<'a> {
+    words: Vec<String>,
+    environment: Variable<'a>,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn new(command: &[OsString], environment: Variable<'a>) -> Self {
+        // A shell's script is one argument.
+        let texts = command.iter().map(|argument| argument.to_string_lossy());
+        let bare = |word: &str| word.trim_matches([';', '&', '|', '(', ')']).to_owned();
+        let words = texts.flat_map(|text| text.split_whitespace().map(bare).collect::<Vec<_>>());
+        Told { words: words.collect(), environment }
+    }
+
+    /// The program is among the words: `/venv/bin/uvicorn`, `python -m uvicorn`, in a shell's script.
+    pub(super) fn starts(&self, program: &str) -> bool {
+        self.words.iter().any(|word| Path::new(word).file_name().is_some_and(|name| name == program))
+    }
+
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.words.iter().any(|word| word == flag)
+    }
+
+    /// `--option value`, `--option=value`; the last one counts.
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
+        self.words.iter().enumerate().rev().find_map(|(at, word)| match word.strip_prefix(name)? {
+            "" => self.words.get(at + 1).map(String::as_str),
+            rest => rest.strip_prefix('='),
+        })
+    }
+
+    /// `NAME=value` before the program, or the environment's.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        let before = self.words.iter().rev().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        before.map(|value| value.trim_matches(['"', '\'']).to_owned()).or_else(|| (self.environment)(name))
+    }
+}
