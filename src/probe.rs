@@ -25,8 +25,7 @@ pub(crate) mod traffic;
 pub(crate) mod vitals;
 mod wire;
 
-pub(crate) use reason::Class;
-pub use reason::Reason;
+pub(crate) use reason::{Class, Reason};
 pub(crate) use refusal::{Addition, Refusal};
 
 pub(crate) use remedies::Cause;

@@ -19,14 +19,14 @@ macro_rules! reasons {
     ($($variant:ident $name:literal $class:ident $doc:literal;)*) => {
         /// Why a check does not simply pass. The set is closed: these are the only values of `reason`, everywhere.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason { $(#[doc = $doc] $variant,)* }
+        pub(crate) enum Reason { $(#[doc = $doc] $variant,)* }
 
         impl Reason {
             /// Every reason, in the order of docs/reference.md.
-            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+            pub(crate) const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
 
             /// The word in bodies, labels and logs.
-            pub const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Reason::$variant => $name,)* }
             }
 

@@ -72,41 +72,41 @@ fn sessions_statement() -> String {
 
 /// The numbers of one reading; this session is in none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vitals {
+pub(crate) struct Vitals {
     /// Open sessions.
-    pub sessions: Sessions,
+    pub(crate) sessions: Sessions,
     /// How many sessions the role may have; `None` where the server does not say.
-    pub room: Option<Room>,
+    pub(crate) room: Option<Room>,
     /// The oldest transaction of a session of this role.
-    pub oldest_transaction: Option<Duration>,
+    pub(crate) oldest_transaction: Option<Duration>,
     /// The longest that a session of this role has been idle in a transaction.
-    pub idle_in_transaction: Option<Duration>,
+    pub(crate) idle_in_transaction: Option<Duration>,
     /// Sessions of this role that wait for a lock.
-    pub lock_waiters: u64,
+    pub(crate) lock_waiters: u64,
     /// The longest of these waits.
     pub(crate) lock_wait: Option<Duration>,
     /// The server's limit of storage; `None` where it has none.
-    pub storage_limit: Option<u64>,
+    pub(crate) storage_limit: Option<u64>,
     /// What is stored, in bytes; `None` where there is no limit, or it was not read.
-    pub stored: Option<u64>,
+    pub(crate) stored: Option<u64>,
 }
 
 /// Sessions of this role by state, and those of all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     /// Running a statement.
-    pub active: u64,
+    pub(crate) active: u64,
     /// Waiting for a statement.
-    pub idle: u64,
+    pub(crate) idle: u64,
     /// Waiting for a statement in an open transaction.
-    pub idle_in_transaction: u64,
+    pub(crate) idle_in_transaction: u64,
     /// Of other roles, or in a state that the server does not show.
-    pub other: u64,
+    pub(crate) other: u64,
 }
 
 /// Whose limit leaves the least room for another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// `max_connections` without the places that are reserved.
     Server,
     /// The role's `CONNECTION LIMIT`.
@@ -117,13 +117,13 @@ pub enum Limit {
 
 /// The limit that is reached first, and how far it is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// Whose limit it is.
-    pub of: Limit,
+    pub(crate) of: Limit,
     /// Sessions that may be open.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// Sessions that are open and count against it.
-    pub used: u64,
+    pub(crate) used: u64,
 }
 
 impl Room {
