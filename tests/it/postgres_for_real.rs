@@ -198,7 +198,7 @@ fn a_server_that_accepts_no_writes_is_a_warning() {
 }
 
 #[test]
-fn a_server_that_lets_nobody_in_yet_is_starting_up() {
+fn a_server_that_accepts_no_login_yet_is_starting_up() {
     let postgres = Postgres::start_plain();
     let closed = postgres.standby_with("hot_standby = off");
     let sidecar = Sidecar::on(closed.url()).app(1).start();
