@@ -295,6 +295,8 @@ pub(crate) fn has_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn kinds(text: &str, python: bool) -> Vec<(u32, SecretKind)> {
@@ -453,4 +455,58 @@ mod tests {
             assert!(!has_token(text), "{text}");
         }
     }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(
+            pieces in prop::collection::vec(prop::sample::select(PIECES), 0..40),
+            python in any::<bool>(),
+        ) {
+            let _ = lines(&pieces.concat(), python, &[]);
+        }
+    }
+
+    /// What leads into every branch, and characters of more than a byte.
+    const PIECES: &[&str] = &[
+        "JWT_SECRET",
+        "api_key",
+        " = ",
+        "=",
+        ": ",
+        ",",
+        "(",
+        ")",
+        "'",
+        "\"",
+        "\n",
+        " #",
+        "é",
+        "ß…",
+        "Field(",
+        "SecretStr(",
+        "getenv(",
+        "get(",
+        ") or ",
+        " else ",
+        "default=",
+        "password=",
+        "host=",
+        "user=",
+        "://",
+        "@",
+        ":",
+        "${",
+        "}",
+        "ENV ",
+        "hunter2",
+        "Zk3xPq9vLw2nRt7bYm5c",
+        "example",
+        "[",
+        "]",
+        "ghp_",
+        "-----BEGIN",
+        " ",
+        "r",
+        "b",
+    ];
 }
