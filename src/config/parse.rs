@@ -118,11 +118,12 @@ pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
             return Err("the name is used twice".to_owned());
         }
         Ok((name.into(), statement::statement(sql)?))
-    })?;
-    if checks.len() > MOST_SQL_CHECKS {
-        return Err((format!("has more than {MOST_SQL_CHECKS} checks"), EXAMPLE));
+    });
+    if lines(text).count() <= MOST_SQL_CHECKS {
+        return checks;
     }
-    Ok(checks)
+    let too_many = format!("has more than {MOST_SQL_CHECKS} checks");
+    Err((checks.map_or_else(|(faults, _)| format!("{too_many}; {faults}"), |_| too_many.clone()), EXAMPLE))
 }
 
 pub(crate) fn token(text: &str) -> Result<String, Wrong> {
@@ -136,15 +137,19 @@ pub(crate) fn token(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
+/// The lines that are not blank, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty())
+}
+
 /// What `read` makes of each line that is not blank; or everything that is wrong, with the numbers of the lines.
 fn each_line<T>(
     text: &str,
     example: &'static str,
     mut read: impl FnMut(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, Wrong> {
-    let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
     let (mut good, mut faults) = (Vec::new(), Vec::new());
-    for (number, line) in lines {
+    for (number, line) in lines(text) {
         match read(line) {
             Ok(value) => good.push(value),
             Err(what) => faults.push(format!("line {number}: {what}")),
@@ -230,6 +235,7 @@ mod tests {
         assert_eq!(said, "line 1: has no colon; line 3: content-length cannot be set");
         let many: String = (0..1000).map(|i| format!("{i}\n")).collect();
         let said = what(sql_checks(&many).err());
+        assert!(said.starts_with("has more than 32 checks; line 1: has no colon"), "{said}");
         assert!(said.ends_with("; and 968 lines more") && said.len() < 2000, "{said}");
     }
 

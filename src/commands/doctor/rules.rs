@@ -217,7 +217,7 @@ pub(super) const RULES: &[Rule] = &[
         judge: One(platform::environment),
         why: "Production's rules apply where ENVIRONMENT is neither development nor test. Unknown: the code mentions no \
               ENVIRONMENT.",
-        source: "the README, the backend",
+        source: "deploy/backend/settings.py",
     },
     Rule {
         id: "port",

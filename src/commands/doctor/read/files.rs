@@ -21,6 +21,9 @@ const SKIPPED: [&str; 8] = ["tests", "test", "venv", "env", "node_modules", "sit
 /// Files other than Python that hold settings, and so sometimes a secret.
 const SETTINGS: &str = "Procfile Dockerfile alembic.ini compose.yaml compose.yml docker-compose.yaml \
     docker-compose.yml fly.toml nixpacks.toml pyproject.toml railpack.json railway.json railway.toml vercel.json";
+/// An app's own settings: `config.yaml`, `secrets.json`.
+const STEMS: [&str; 3] = ["config", "settings", "secrets"];
+const EXTENSIONS: [&str; 6] = ["cfg", "ini", "json", "toml", "yaml", "yml"];
 
 /// A file as text; bytes that are not UTF-8 are replaced.
 #[derive(Debug)]
@@ -183,8 +186,16 @@ fn is_code(name: &str) -> bool {
 }
 
 fn is_settings(name: &str) -> bool {
-    let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
-    SETTINGS.split(' ').any(|known| known == name) || is_requirements || name.starts_with(".env")
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let is_requirements = stem.starts_with("requirements") && extension == "txt";
+    let is_named_so = STEMS.contains(&stem) && EXTENSIONS.contains(&extension);
+    let is_one = SETTINGS.split(' ').any(|known| known == name) || is_requirements || is_named_so;
+    is_one || is_variables(name) || extension == "sh"
+}
+
+/// `.env`, `.env.production`, `prod.env`.
+pub(crate) fn is_variables(name: &str) -> bool {
+    name.starts_with(".env") || name.ends_with(".env") || name.contains(".env.")
 }
 
 /// The paths to read, and how many were left out.

@@ -2,7 +2,7 @@
 
 use super::super::deployment::{Code, Deployment, Environment};
 use super::super::finding::Finding;
-use super::super::read::files::{File, Files};
+use super::super::read::files::{File, Files, is_variables};
 use super::super::read::ignored::Ignored;
 use super::super::read::placeholder;
 use super::super::read::secret::{self, SecretKind};
@@ -101,11 +101,11 @@ fn finding(kind: SecretKind, is_open: bool, files: &Files) -> Finding {
     Finding::unknown(format!("{what}, and {why} to say whether it is ignored"), "look that .gitignore names this file")
 }
 
-/// `.env` and the like, but not `.env.example`, which is there to be committed.
+/// A file of variables, but not `.env.example`, which is there to be committed.
 fn is_local(file: &File) -> bool {
     let name = file.path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let is_template = ["example", "sample", "template", "dist"].iter().any(|word| name.contains(word));
-    name.starts_with(".env") && !is_template
+    is_variables(&name) && !is_template
 }
 
 /// The values that no file may contain. Short ones and placeholders are left out: they occur everywhere.

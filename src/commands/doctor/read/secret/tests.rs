@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn kinds(text: &str, python: bool) -> Vec<(u32, SecretKind)> {
@@ -156,3 +158,57 @@ fn tokens_by_their_vendors_prefix() {
         assert!(!has_token(text), "{text}");
     }
 }
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..40),
+        python in any::<bool>(),
+    ) {
+        let _ = lines(&pieces.concat(), python, &[]);
+    }
+}
+
+/// What leads into every branch, and characters of more than a byte.
+const PIECES: &[&str] = &[
+    "JWT_SECRET",
+    "api_key",
+    " = ",
+    "=",
+    ": ",
+    ",",
+    "(",
+    ")",
+    "'",
+    "\"",
+    "\n",
+    " #",
+    "é",
+    "ß…",
+    "Field(",
+    "SecretStr(",
+    "getenv(",
+    "get(",
+    ") or ",
+    " else ",
+    "default=",
+    "password=",
+    "host=",
+    "user=",
+    "://",
+    "@",
+    ":",
+    "${",
+    "}",
+    "ENV ",
+    "hunter2",
+    "Zk3xPq9vLw2nRt7bYm5c",
+    "example",
+    "[",
+    "]",
+    "ghp_",
+    "-----BEGIN",
+    " ",
+    "r",
+    "b",
+];
