@@ -1,7 +1,7 @@
-//! The URL as pasted → a plan for connecting; with its submodules the only place that sees the password.
+//! From the URL as pasted to a plan for connecting; with its submodules the only place that sees the password.
 //!
-//! [`Plan::parse`] never hands the text to a driver: tokio-postgres quotes what it cannot parse, password included,
-//! in its error. Of the URL, no `Debug`, `Display`, [`BadUrl`] or [`Warning`] here shows more than its keys' names.
+//! [`Plan::parse`] never passes the text to a driver: tokio-postgres quotes what it cannot parse in its error, including
+//! the password. No `Debug`, `Display`, [`BadUrl`] or [`Warning`] here shows more of the URL than the names of its keys.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ mod tests;
 pub(crate) use policy::{ClientCertificate, Roots, TlsPlan, TlsPolicy, Verify};
 pub(crate) use provider::ScaleToZero;
 
-/// The form to copy: what a fault without a better example shows.
+/// The form to copy, shown with a fault that has no better example.
 const EXAMPLE: &str = "postgresql://user:password@host:5432/dbname?sslmode=verify-full";
 
-/// Shown where a character has to be written as `%` and two digits.
+/// Shown where a character has to be written as `%` and two hexadecimal digits.
 const ESCAPED: &str = "postgresql://user:p%40ss%2Fword@host/dbname";
 
 /// A socket directory goes into the query, as in libpq.
@@ -35,8 +35,8 @@ const SOCKET: &str = "postgresql://user@/dbname?host=/run/postgresql";
 /// libpq's default.
 const DEFAULT_PORT: u16 = 5432;
 
-/// What Python's `quote` and JavaScript's `encodeURIComponent` leave as it is (RFC 3986 "unreserved"), beside
-/// letters and digits.
+/// What Python's `quote` and JavaScript's `encodeURIComponent` leave as it is besides letters and digits (RFC 3986,
+/// "unreserved").
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A value that is never shown: `Debug` and `Display` print `***`.
@@ -48,7 +48,8 @@ pub(crate) struct Secret(String);
 pub(crate) enum Endpoint {
     /// TCP.
     Tcp {
-        /// What to resolve and dial: lower case, an IP literal without brackets, a trailing dot (no DNS search) kept.
+        /// What to resolve and connect to: in lower case, an IP literal without brackets, a trailing dot (no DNS search)
+        /// kept.
         host: String,
         /// 1 to 65535.
         port: u16,
@@ -67,13 +68,13 @@ pub(crate) struct Plan {
     pub(crate) endpoint: Endpoint,
     /// Whether and how to encrypt.
     pub(crate) tls: TlsPlan,
-    /// Neon's proxy answers, resold or not: it wakes a suspended compute while the login waits.
+    /// It is Neon's proxy, resold or not, which wakes a suspended compute while the login waits.
     pub(crate) neon: bool,
     /// Whether the compute is suspended while idle.
     pub(crate) scale_to_zero: ScaleToZero,
-    /// Neon's pooled name, `<endpoint>-pooler.…`: PgBouncer in transaction mode is in between.
+    /// Neon's pooled name, `<endpoint>-pooler.…`, behind which is PgBouncer in transaction mode.
     pub(crate) pooled: bool,
-    /// The URL's own text shows a private place (or a Unix socket): a login without TLS needs no warning.
+    /// The URL's own text shows a private host or a Unix socket: a login without TLS needs no warning.
     pub(crate) private: bool,
     name: Option<String>,
     user: String,
@@ -84,14 +85,14 @@ pub(crate) struct Plan {
     channel_binding: ChannelBinding,
 }
 
-/// Something in the URL that was ignored or changed: one sentence that names keys, never values. Logged once.
+/// Something in the URL that was ignored or changed, in one sentence that names keys, never values. Logged once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Warning(String);
 
-/// Why a URL cannot be used, to be shown after the name of the variable it came from.
+/// Why a URL cannot be used, to be shown after the name of the variable that holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadUrl {
-    /// What is wrong and what is accepted, on one line, without any part of the value.
+    /// What is wrong and what is accepted, in one line without any part of the value.
     pub(crate) fault: String,
     /// A correct value.
     pub(crate) example: &'static str,
@@ -133,10 +134,10 @@ impl fmt::Debug for Endpoint {
 impl Plan {
     /// Reads what a user pasted as `DATABASE_URL`.
     ///
-    /// Where libpq's URI syntax (PostgreSQL manual, section 34.1.1.2) leaves a choice, libpq's answer is taken: a query
+    /// Where libpq's URI syntax (PostgreSQL manual, section 34.1.1.2) leaves a choice, it is made as libpq makes it: a query
     /// key wins over the same thing before the `?`, an empty value counts as not given, the database's name defaults to
-    /// the user's. Two answers are our own: a user is required (libpq asks the operating system, which in a container
-    /// is `root`), and nothing is read from `PG…` variables, `.pgpass` or a service file.
+    /// the user's. Two things differ: a user is required (libpq asks the operating system, which in a container says
+    /// `root`), and nothing is read from `PG…` variables, `.pgpass` or a service file.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl Plan {
             .transpose()?
             .unwrap_or_default();
         let port = merge("port", given.port, keys.port.or(host_port), &mut warnings).unwrap_or(DEFAULT_PORT);
-        let place = host::place(&host, keys.hostaddr.as_deref(), port)?;
+        let destination = host::destination(&host, keys.hostaddr.as_deref(), port)?;
 
         let Some(user) = merge("user", given.user, keys.user, &mut warnings) else {
             return Err(BadUrl::new("the user name is missing", EXAMPLE));
@@ -160,9 +161,9 @@ impl Plan {
         let password = merge("password", given.password, keys.password, &mut warnings).map(Secret::new);
         let database = merge("dbname", given.database, keys.database, &mut warnings).unwrap_or_else(|| user.clone());
         let channel_binding = keys.channel_binding.unwrap_or(ChannelBinding::Prefer);
-        let tls = policy::decide(keys.tls, &place, channel_binding, &mut warnings)?;
+        let tls = policy::decide(keys.tls, &destination, channel_binding, &mut warnings)?;
 
-        let host::Destination { endpoint, name, neon, pooled, scale_to_zero, private, .. } = place;
+        let host::Destination { endpoint, name, neon, pooled, scale_to_zero, private, .. } = destination;
         let options = keys.options;
         let plan = Plan {
             endpoint,
@@ -182,8 +183,8 @@ impl Plan {
         Ok((plan, warnings))
     }
 
-    /// What tokio-postgres needs to log in over a stream that we opened (`connect_raw`). It holds no address to dial:
-    /// resolving and connecting are ours. Its `Debug` shows user, database and host, so it must never be printed.
+    /// What tokio-postgres needs to log in over a stream that is already open (`connect_raw`). It has no address to connect
+    /// to: the probe resolves and connects. Its `Debug` shows user, database and host, so it must never be printed.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::new();
         config
@@ -210,15 +211,14 @@ impl Plan {
         config
     }
 
-    /// The name for SNI and for the certificate: lower case and without a trailing dot (RFC 6066, section 3), the
-    /// `host` even where `hostaddr` says what to dial. `None` for a Unix socket.
+    /// The name for SNI and for the certificate: lower case and without a trailing dot (RFC 6066, section 3), and the
+    /// `host` even where `hostaddr` says where to connect. `None` for a Unix socket.
     pub(crate) fn server_name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Everything that must not appear in a text we show: the password and the key's passphrase as they are, as pasted
-    /// and as software encodes them anew, and the same for the part of a Neon `endpoint=<id>;<password>` that is the
-    /// password.
+    /// Everything that must not appear in a text that is shown: the password and the key's passphrase as they are, as
+    /// pasted and as software encodes them again, and the same for the password in Neon's `endpoint=<id>;<password>`.
     pub(crate) fn secrets(&self) -> Vec<Secret> {
         let mut found: Vec<String> = self.pasted.iter().map(|pasted| pasted.0.clone()).collect();
         let whole = self.password.as_ref().map(|password| password.0.as_str());
@@ -237,8 +237,8 @@ impl Plan {
         found.into_iter().map(Secret).collect()
     }
 
-    /// Neon takes `endpoint=<id>;<password>` only from clients without SNI; we always send SNI, and then the prefix
-    /// would be part of a wrong password (neondatabase/neon, proxy/src/auth/backend).
+    /// Neon takes `endpoint=<id>;<password>` only from clients without SNI. The probe always sends SNI, and then the prefix
+    /// would be taken for part of the password (neondatabase/neon, proxy/src/auth/backend).
     fn login_password(&self) -> Option<&str> {
         let whole = self.password.as_ref()?.expose();
         let bare = if self.neon { password_after_endpoint(whole) } else { None };
@@ -278,7 +278,7 @@ impl fmt::Display for BadUrl {
 
 impl std::error::Error for BadUrl {}
 
-/// A thing that may stand before the `?` and as a query key: the key wins, as in libpq, and a difference is said.
+/// A value that may stand before the `?` and as a query key: the key wins, as in libpq, with a warning if they differ.
 fn merge<T: PartialEq>(key: &str, before: Option<T>, query: Option<T>, warnings: &mut Vec<Warning>) -> Option<T> {
     if before.is_some() && query.is_some() && before != query {
         warnings.push(Warning(format!("{key} stands both before the `?` and behind it: the one behind it counts")));

@@ -1,7 +1,7 @@
-//! What will hurt soon: which early warnings the database's vitals give rise to. Pure: no clock, no lock, no await.
+//! What will hurt soon: the early warnings that the database's vitals call for. Pure: no clock, no lock, no await.
 //!
-//! A warning shows at the second reading in a row that calls for it: a deploy opens twice its sessions for a moment, and that is
-//! nothing to wake anybody for.
+//! A warning shows at the second reading in a row that calls for it: during a deploy there are twice as many sessions for a
+//! moment, which is nothing to wake anybody for.
 
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ impl EarlyWarnings {
     }
 }
 
-/// What to do, with the numbers of this server filled in.
+/// What to do, with this server's numbers.
 pub(crate) fn remedy(warning: Reason, vitals: &Vitals) -> Option<String> {
     let seconds = |duration: Option<Duration>| duration.unwrap_or_default().as_secs();
     Some(match warning {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_too_long_is_seen_and_what_is_short_is_not() {
+    fn what_lasts_too_long_is_warned_of_and_what_is_short_is_not() {
         let warn_at = WarnAt::default();
         let stuck = |seconds| Vitals { idle_in_transaction: Some(Duration::from_secs(seconds)), ..Vitals::default() };
         assert!(seen(&stuck(60), &warn_at).is_empty());
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_can_no_longer_be_had_are_no_longer_known() {
+    fn vitals_that_can_no_longer_be_read_are_no_longer_known() {
         let mut warnings = EarlyWarnings::default();
         for _ in 0..2 {
             warnings.take(with_room(20, 19), &WarnAt::default());
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_was_not_asked_stands() {
+    fn a_size_stands_until_the_next_is_read() {
         let mut warnings = EarlyWarnings::default();
         let asked = Vitals { stored: Some(95), storage_limit: Some(100), ..Vitals::default() };
         let not_asked = Vitals { stored: None, ..asked.clone() };

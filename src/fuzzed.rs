@@ -1,4 +1,4 @@
-//! The entrances of the fuzz targets (`--cfg fuzzing` alone), so that nothing else is public for their sake.
+//! The entry points of the fuzz targets (only with `--cfg fuzzing`), so that nothing else need be public for them.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct CheckResult {
 }
 
 impl CheckResult {
-    /// Checks what holds of every outcome.
+    /// Asserts what holds for every outcome.
     fn of(outcome: &Outcome, limit: Duration, secret: &str) -> CheckResult {
         assert!(outcome.attempts >= 1);
         assert!(outcome.duration <= limit + TICK, "{:?} of {limit:?}", outcome.duration);

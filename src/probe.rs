@@ -1,4 +1,4 @@
-//! What a check is, and what it can find: the words shared by the probes, the state, the endpoints and the metrics.
+//! What a check is and what it can find: the types shared by the probes, the state, the endpoints and the metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,8 +25,7 @@ pub(crate) mod traffic;
 pub(crate) mod vitals;
 mod wire;
 
-pub(crate) use reason::Class;
-pub use reason::Reason;
+pub(crate) use reason::{Class, Reason};
 pub(crate) use refusal::{Addition, Refusal};
 
 pub(crate) use remedies::Cause;
@@ -83,7 +82,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// Every phase, in the order in which they happen.
+    /// Every phase, in the order in which they are passed through.
     pub(crate) const ALL: [Phase; 6] =
         [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Response, Phase::Auth, Phase::Query];
 
@@ -105,7 +104,7 @@ impl Phase {
 pub(crate) struct Phases([Option<Duration>; Phase::ALL.len()]);
 
 impl Phases {
-    /// Notes the time that a phase took.
+    /// Records the time that a phase took.
     pub(crate) fn set(&mut self, phase: Phase, took: Duration) {
         self.0[phase as usize] = Some(took);
     }
@@ -134,7 +133,7 @@ impl Progress {
         self.enter_at(phase, Instant::now());
     }
 
-    /// The same, where the moment was noted elsewhere.
+    /// The same, where the moment was recorded elsewhere.
     pub(crate) fn enter_at(&mut self, phase: Phase, at: Instant) {
         self.leave_at(at);
         self.current = Some((phase, at));
@@ -163,7 +162,7 @@ impl Progress {
         self.current.map(|(phase, _)| phase)
     }
 
-    /// The times, that of a phase which did not end included.
+    /// The times, including that of a phase that has not ended.
     pub(crate) fn phases(mut self) -> Phases {
         self.leave();
         self.phases
@@ -176,7 +175,7 @@ impl Progress {
 pub(crate) struct Failure {
     /// The closed reason.
     pub(crate) reason: Reason,
-    /// What of it is known to be the matter, where that has a cure of its own.
+    /// What caused it, where that is known and has a remedy of its own.
     pub(crate) cause: Option<Cause>,
     /// The phase in which it happened, where there was one.
     pub(crate) phase: Option<Phase>,
@@ -192,25 +191,25 @@ impl Failure {
         Failure { reason, cause: None, phase: Some(phase), detail: None, unclassified: None }
     }
 
-    /// A failure as an error was understood.
+    /// A failure with what an error was found to mean.
     pub(crate) fn diagnosed(diagnosis: Diagnosis, phase: Phase) -> Self {
         Failure { cause: diagnosis.cause, ..Failure::new(diagnosis.reason, phase) }
     }
 
-    /// The same with redacted text.
+    /// The same with text, which must be redacted.
     #[must_use]
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Whether another attempt may help: not where an alert of TLS has said what it takes.
+    /// Whether another attempt may help. It cannot where a TLS alert has said what is missing.
     pub(crate) fn may_heal(&self) -> bool {
         let settled = matches!(self.cause, Some(Cause::ClientCertificateRequired | Cause::AlpnRefused));
         self.reason.class() == Class::Retry && !settled
     }
 
-    /// What to do about it, as [`Reason::remedy`] or more to the point.
+    /// What to do about it: the cause's remedy, where it is known, else [`Reason::remedy`].
     pub(crate) fn remedy(&self) -> &'static str {
         self.cause.map_or(self.reason.remedy(), Cause::remedy)
     }
@@ -228,7 +227,7 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<(), Failure>,
     /// How many attempts were made, at least 1 for a check that ran.
     pub(crate) attempts: u32,
-    /// The whole run, waits between attempts included.
+    /// The time of the whole run, including the waits between attempts.
     pub(crate) duration: Duration,
     /// The phases of the newest attempt.
     pub(crate) phases: Phases,

@@ -1,4 +1,4 @@
-//! A server's or a driver's text → one line that can be shown: without known secrets, control characters, or length.
+//! Text from a server or driver as one line that can be shown: without known secrets or control characters, and short.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use crate::dsn::Secret;
 /// What a secret becomes.
 const MASK: &str = "***";
 
-/// The most characters that are shown: a server's message is a sentence, and longer text belongs in the server's log.
+/// The most characters that are shown: a server's message is one sentence, and the server's log has the rest.
 const LIMIT: usize = 300;
 
-/// The secrets of this process, in every spelling. Shared by everything that shows text from elsewhere.
+/// The secrets of this process in every spelling, shared by everything that shows text from elsewhere.
 pub(crate) struct Redactor {
     secrets: Vec<Vec<Spellings>>,
 }
@@ -18,12 +18,12 @@ pub(crate) struct Redactor {
 /// The ways in which one character of a secret may be written.
 struct Spellings {
     exact: Vec<String>,
-    /// `%C3%A9`: in either case, even mixed.
+    /// `%C3%A9`: in upper, lower or mixed case.
     percent: String,
 }
 
 impl Redactor {
-    /// Takes every secret there is; empty ones are ignored.
+    /// For these secrets; empty ones are ignored.
     #[expect(clippy::needless_pass_by_value, reason = "the last owner of the secrets: the caller has no use for them")]
     pub(crate) fn new(secrets: Vec<Secret>) -> Redactor {
         let secrets = secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
@@ -83,8 +83,8 @@ impl Spellings {
 
 /// Where the longest occurrence of the secret that begins at `at` ends.
 ///
-/// Keeps the set of all ends so far, because spellings are ambiguous (`\\` is one backslash or two); the set keeps that
-/// linear where trying them one after the other would not be.
+/// Keeps the set of all ends so far, because spellings are ambiguous (`\\` is one backslash or two). With the set the time
+/// is linear; trying one spelling after the other could take exponential time.
 fn longest_match(secret: &[Spellings], text: &str, at: usize) -> Option<usize> {
     let mut ends = vec![at];
     for spellings in secret {

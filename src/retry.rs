@@ -12,14 +12,14 @@ use backoff::backoff::Backoff;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// The longest wait between two attempts of one check.
 const LONGEST_RETRY: Duration = Duration::from_secs(4);
-/// Sidecars that start together must not retry in step for ever.
+/// So that sidecars that start together do not retry in step for ever.
 const RETRY_JITTER: f64 = 0.5;
 /// The same for the interval between checks.
 const INTERVAL_JITTER: f64 = 0.1;
-/// After a failed check the next follows this soon.
+/// After a failed check the next follows after this.
 const FIRST_RECHECK: Duration = Duration::from_secs(1);
 
-/// A sequence of waits, each twice the one before, spread by jitter and then cut.
+/// A sequence of waits, each twice the one before, with jitter and a limit.
 #[derive(Debug)]
 pub(crate) struct Waits {
     policy: ExponentialBackoff,
@@ -34,7 +34,7 @@ impl Waits {
             randomization_factor: jitter,
             multiplier: 2.0,
             max_interval: longest,
-            // The crate gives up after 15 min otherwise; our deadlines are elsewhere.
+            // Otherwise the crate gives up after 15 min; our deadlines are elsewhere.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
@@ -51,7 +51,7 @@ impl Waits {
         Waits::new(FIRST_RECHECK.min(interval), interval, 0.0)
     }
 
-    /// The next wait. The crate spreads after it cuts, so the cut is made again here.
+    /// The next wait. The crate applies the jitter after the limit, so the limit is applied again here.
     pub(crate) fn draw(&mut self) -> Duration {
         self.policy.next_backoff().unwrap_or(self.longest).min(self.longest)
     }

@@ -1,4 +1,4 @@
-//! Whom we trust and who we are: TLS connectors from the plan, and what a certificate says.
+//! Whom to trust and which certificate to show: TLS connectors from the plan, and when a server's certificate expires.
 
 use std::error::Error;
 use std::fs;
@@ -14,13 +14,13 @@ use crate::dsn::{Roots, TlsPlan, TlsPolicy, Verify};
 mod client;
 mod file;
 
-/// A connector that can be had only once the roots are loaded: 40 to 75 ms of CPU, so it is built once and cloned.
+/// Loads the roots, which takes 40 to 75 ms of CPU: the connector is built once and cloned.
 ///
-/// native-tls loads the system's bundle in any case, and disabling it afterwards frees it without a page going back to the
-/// system: 1.5 MB that only `SSL_CERT_FILE=/dev/null` spares.
+/// native-tls loads the system's bundle in any case. Disabling it afterwards frees the memory without returning a page to
+/// the system: 1.5 MB, which only `SSL_CERT_FILE=/dev/null` saves.
 ///
 /// # Errors
-/// Text for the log at level debug; [`check_files`] has already found what an operator can mend.
+/// Text for the log at level debug; [`check_files`] has already reported what an operator can fix.
 pub(crate) fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String> {
     let verify = match plan.policy {
         TlsPolicy::Off => Verify::None,
@@ -39,8 +39,8 @@ pub(crate) fn database_connector(plan: &TlsPlan) -> Result<TlsConnector, String>
     if let Some(files) = &plan.client {
         builder.identity(client::read(files)?);
     }
-    // Direct negotiation needs it. Elsewhere it would fail at a TLS proxy in Go (Traefik, Caddy): crypto/tls ends a
-    // handshake in which no protocol fits, although PostgreSQL's negotiation needs none.
+    // Direct negotiation needs it. Elsewhere a TLS proxy in Go (Traefik, Caddy) would end the handshake: crypto/tls does
+    // so where no protocol fits, although PostgreSQL's own negotiation needs none.
     if plan.direct {
         postgres_native_tls::set_postgresql_alpn(&mut builder);
     }
@@ -59,9 +59,9 @@ pub(crate) fn app_connector(loopback: bool) -> Result<TlsConnector, String> {
     builder.build().map_err(|error| chain(&error))
 }
 
-/// Finds at start what would make every handshake fail later: a root file that is missing or holds no certificate, a
-/// system without roots where they are needed, a client's certificate or key that cannot be used. One line each, without
-/// the path, which is part of the URL.
+/// What would make every handshake fail, found at the start: a root file that is missing or holds no certificate, a system
+/// without roots where they are needed, a client certificate or key that cannot be used. One line each, without the path,
+/// which is part of the URL.
 pub(crate) fn check_files(plan: &TlsPlan) -> Vec<String> {
     let client = plan.client.as_ref().filter(|_| plan.policy != TlsPolicy::Off);
     let client = client.map_or(Ok(()), |files| client::read(files).map(drop));
@@ -98,19 +98,19 @@ fn system_has_roots() -> bool {
 
 #[cfg(not(target_vendor = "apple"))]
 fn system_has_roots() -> bool {
-    // The same places in which native-tls looks, SSL_CERT_FILE and SSL_CERT_DIR included.
+    // The same places as native-tls, including SSL_CERT_FILE and SSL_CERT_DIR.
     let found = openssl_probe::probe();
     found.cert_file.is_some_and(|file| fs::metadata(file).is_ok_and(|m| m.len() > 0))
         || found.cert_dir.iter().any(|dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()))
 }
 
-/// When a certificate ends; `None` where it cannot be read.
+/// When a certificate expires; `None` where it cannot be read.
 pub(crate) fn expiry(certificate: &Certificate) -> Option<SystemTime> {
     let not_after = validity(&certificate.to_der().ok()?).ok()?.not_after;
     Some(SystemTime::UNIX_EPOCH + not_after.to_unix_duration())
 }
 
-/// Of a certificate's fields (RFC 5280, 4.1) only this one is parsed: an odd name or extension hides no date.
+/// The only field of a certificate (RFC 5280, 4.1) that is parsed, so that an odd name or extension does not hide it.
 fn validity(der: &[u8]) -> x509_cert::der::Result<Validity> {
     let header = |reader: &mut SliceReader<'_>| Header::decode(reader).map(drop);
     let mut reader = SliceReader::new(der)?;

@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::config::{Config, Given, Need, WarnAt};
 use crate::dsn::Endpoint;
-use crate::early_warnings::EarlyWarnings;
+use crate::early_warnings::{self, EarlyWarnings};
 use crate::economy::AppConnections;
+use crate::probe::Reason;
 use crate::probe::database::DatabaseProbe;
 use crate::probe::traffic::Traffic;
-
-pub use crate::probe::Reason;
-pub use crate::probe::vitals::{Limit, Room, Sessions, Vitals};
+use crate::probe::vitals::Vitals;
 
 /// The deep check of one database and its early warnings.
 pub struct DeepCheck {
@@ -76,19 +76,43 @@ impl DeepCheck {
     /// Reads the vitals in the session of a check that passed; `None` where it is not time, or the settings switch them off.
     ///
     /// # Errors
-    /// Why the server did not answer.
-    pub async fn vitals(&mut self) -> Option<Result<Vitals, Reason>> {
+    /// The reason for which the server did not answer.
+    pub async fn vitals(&mut self) -> Option<Result<Value, &'static str>> {
         let read = self.probe.vitals().await?;
         if let Ok(vitals) = &read {
             self.warnings.take(vitals.clone(), &self.warn_at);
         }
-        Some(read.map_err(|failure| failure.reason))
+        Some(read.map(|vitals| as_json(&vitals)).map_err(|failure| failure.reason.as_str()))
     }
 
-    /// Whether the last two readings both call for this warning.
-    pub fn warns_of(&self, warning: Reason) -> bool {
-        self.warnings.shows(warning)
+    /// The early warnings that the last two readings both call for.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let shown = early_warnings::ALL.into_iter().filter(|warning| self.warnings.shows(*warning));
+        shown.map(Reason::as_str).collect()
     }
+}
+
+/// Counts, bytes and milliseconds; null where the server does not say.
+fn as_json(vitals: &Vitals) -> Value {
+    let sessions = vitals.sessions;
+    json!({
+        "sessions": {
+            "active": sessions.active,
+            "idle": sessions.idle,
+            "idle_in_transaction": sessions.idle_in_transaction,
+            "other": sessions.other,
+        },
+        "room": vitals.room.map(|room| format!("{} of {} by {:?}", room.used, room.limit, room.of)),
+        "oldest_transaction": vitals.oldest_transaction.map(|age| age.as_millis()),
+        "lock_waiters": vitals.lock_waiters,
+        "storage_limit": vitals.storage_limit,
+        "stored": vitals.stored,
+    })
+}
+
+/// Every reason that a check or a warning can have.
+pub fn reasons() -> impl Iterator<Item = &'static str> {
+    Reason::ALL.iter().map(|reason| reason.as_str())
 }
 
 /// The connections of this network namespace to one database.

@@ -30,7 +30,7 @@ fn announcements() -> Vec<u8> {
     [version, others.concat(), message(b"K\0\0\x12\x34\x56\x78\x9a\xbc")].concat()
 }
 
-/// Answers that no fuzzer should have to find byte by byte.
+/// Responses that no fuzzer should have to find byte by byte.
 pub fn answers() -> Vec<Vec<u8>> {
     let done = |what: &str| message(&[b"C", what.as_bytes(), b"\0"].concat());
     let begun = [done("BEGIN"), done("SET"), done("SET")].concat();

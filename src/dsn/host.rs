@@ -1,4 +1,4 @@
-//! The host as given → where to connect, under which name, and what its text alone shows about it.
+//! From the host as given to where to connect, under which name, and what its text alone shows about it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -25,14 +25,14 @@ pub(super) struct Destination {
     /// For SNI and the certificate; `None` for a Unix socket.
     pub(super) name: Option<String>,
     pub(super) neon: bool,
-    /// A certificate of Neon's own: it is always verified in full.
+    /// The certificate is Neon's own, and always verified in full.
     pub(super) neon_certificate: bool,
     pub(super) pooled: bool,
     pub(super) scale_to_zero: ScaleToZero,
     pub(super) private: bool,
 }
 
-/// A host's two spellings: what to resolve, and what to compare and to verify.
+/// A host's two spellings: one to resolve, one to compare and verify.
 struct Host {
     dial: String,
     name: String,
@@ -43,7 +43,7 @@ pub(super) fn several() -> BadUrl {
     BadUrl::new("there are several hosts: name one", EXAMPLE)
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port` → the host (brackets kept, nothing decoded) and the port.
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port` into the host (brackets kept, nothing decoded) and the port.
 pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), BadUrl> {
     if authority.contains(',') {
         return Err(several());
@@ -70,7 +70,7 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), BadUrl>
     }
 }
 
-/// The decoded host, which as a query key may bring its port (SQLAlchemy's `host=name:5433`) or be a bare IPv6 address
+/// The decoded host, which as a query key may contain its port (SQLAlchemy's `host=name:5433`) or be a bare IPv6 address
 /// (libpq's `host=::1`).
 pub(super) fn with_port(host: &str, is_key: bool) -> Result<(String, Option<u16>), BadUrl> {
     if !is_key || host.starts_with('/') || host.parse::<Ipv6Addr>().is_ok() {
@@ -94,8 +94,8 @@ pub(super) fn port(text: &str) -> Result<u16, BadUrl> {
     })
 }
 
-/// Where the host and, if given, `hostaddr` lead. `hostaddr` says what to dial and `host` what to verify, as in libpq.
-pub(super) fn place(host: &str, hostaddr: Option<&str>, port: u16) -> Result<Destination, BadUrl> {
+/// Where the host and, if given, `hostaddr` lead. `hostaddr` says where to connect and `host` what to verify, as in libpq.
+pub(super) fn destination(host: &str, hostaddr: Option<&str>, port: u16) -> Result<Destination, BadUrl> {
     if host.contains(',') || hostaddr.is_some_and(|addr| addr.contains(',')) {
         return Err(several());
     }
@@ -174,7 +174,7 @@ fn read(text: &str) -> Result<Host, BadUrl> {
     if name.len() > LONGEST_NAME || name.split('.').any(|label| label.is_empty() || label.len() > LONGEST_LABEL) {
         return Err(BadUrl::new("the host is not a host name: a part of it is empty or too long", EXAMPLE));
     }
-    // `getaddrinfo` takes 134744072 and 0x8080808 for 8.8.8.8, which then would pass for a name without a dot.
+    // `getaddrinfo` reads 134744072 and 0x8080808 as 8.8.8.8; without a dot they would pass for a private name.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_hex = last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
     if is_hex || last.bytes().all(|b| b.is_ascii_digit()) {
@@ -189,7 +189,7 @@ fn address(addr: IpAddr) -> Host {
     Host { dial: text.clone(), name: text, private: is_private(addr) }
 }
 
-/// Loopback, RFC 1918 and RFC 4193. Link-local and carrier-grade NAT are not: others share those networks.
+/// Loopback, RFC 1918 and RFC 4193, but not link-local and carrier-grade NAT, since others share those networks.
 fn is_private(addr: IpAddr) -> bool {
     let v4 = |addr: Ipv4Addr| addr.is_loopback() || addr.is_private();
     match addr {

@@ -1,4 +1,4 @@
-//! The query of the URL → what its keys say.
+//! The keys in the URL's query.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::policy::{SslMode, TlsKeys};
 use super::split::{decode, decode_strictly, more_than_one_at, some};
 use super::{BadUrl, EXAMPLE, Roots, Secret, Warning, host};
 
-/// Keys that have a meaning here, as libpq spells them; `database` and `ssl` are asyncpg's.
+/// Keys that are used, as libpq spells them; `database` and `ssl` are asyncpg's.
 const KNOWN: [&str; 17] = [
     "channel_binding",
     "database",
@@ -29,11 +29,11 @@ const KNOWN: [&str; 17] = [
     "user",
 ];
 
-/// Keys in whose values an unescaped `@` is no sign of a password that went on.
+/// Keys in whose values an unescaped `@` does not mean that a password was cut short.
 const MAY_HOLD_AT: [&str; 5] = ["application_name", "options", "password", "sslpassword", "user"];
 
-/// Keys of libpq and of drivers that say nothing about how to reach the server, or that a probe decides for itself.
-/// `pool_*` belongs to them too.
+/// Keys of libpq and of drivers that say nothing about how to reach the server, or that the probe decides for itself.
+/// `pool_*` is ignored as well.
 const IGNORED: [&str; 40] = [
     "application_name",
     "async_fallback",
@@ -80,7 +80,7 @@ const IGNORED: [&str; 40] = [
 /// A longer name is not a key, and is not shown.
 const LONGEST_KEY: usize = 40;
 
-/// What the keys say; what none of them says is `None`.
+/// The keys' values; `None` where a key is not given.
 #[derive(Default)]
 pub(super) struct Keys {
     pub(super) host: Option<String>,
@@ -102,7 +102,7 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Bad
     let mut keys = Keys::default();
     let (mut sslmode, mut ssl) = (None, None);
     let mut seen: Vec<String> = Vec::new();
-    // An unescaped `&` in a password makes keys of its pieces: behind a password, names are not shown.
+    // An unescaped `&` in a password turns pieces of it into keys: after a password no names are shown.
     let mut behind_password = false;
 
     for text in query.split('&').filter(|text| !text.is_empty()) {
@@ -153,12 +153,13 @@ pub(super) fn read(query: &str, warnings: &mut Vec<Warning>) -> Result<Keys, Bad
     {
         return Err(BadUrl::new("sslmode and ssl say different things: keep one", EXAMPLE));
     }
-    // `ssl=true&sslmode=verify-full` asks for TLS twice: the stronger one holds.
+    // `ssl=true&sslmode=verify-full` asks for TLS twice: the stronger one applies.
     keys.tls.mode = sslmode.max(ssl);
     Ok(keys)
 }
 
-/// A key decoded and its value as it is. Keys are shown in warnings, so what does not look like one is refused unseen.
+/// A key, decoded, and its value as it is. Keys are shown in warnings, so what does not look like one is refused without
+/// being shown.
 fn pair(text: &str) -> Result<(String, &str), BadUrl> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(BadUrl::new("a part of the query has no `=` (an `&` in a value is written %26)", EXAMPLE));
@@ -168,7 +169,7 @@ fn pair(text: &str) -> Result<(String, &str), BadUrl> {
     if !is_name(&key) {
         Err(BadUrl::new("a key in the query holds a character that no key has", EXAMPLE))
     } else if key != lower && KNOWN.contains(&lower.as_str()) {
-        // libpq and asyncpg know no `sslMode`; to ignore it would be to connect in another way than was asked for.
+        // libpq and asyncpg have no `sslMode`; if it were ignored, the connection would not be the one asked for.
         Err(BadUrl::new(format!("{lower} is written in lower case"), EXAMPLE))
     } else {
         Ok((key, value))
@@ -219,7 +220,7 @@ fn direct(value: &str) -> Result<bool, BadUrl> {
     }
 }
 
-/// `require` is what a server that asks for a certificate enforces by itself.
+/// With `require` there is nothing to do: a server that asks for a certificate enforces it itself.
 fn without_certificate(value: &str) -> Result<bool, BadUrl> {
     match value.to_ascii_lowercase().as_str() {
         "disable" => Ok(true),

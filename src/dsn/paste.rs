@@ -1,8 +1,8 @@
-//! What was pasted → the URL in it, without its scheme.
+//! Finds the URL in what was pasted, and takes off its scheme.
 
 use super::{BadUrl, EXAMPLE, template};
 
-/// The schemes of libpq and of SQLAlchemy's drivers; which driver the app uses makes no difference here.
+/// The schemes of libpq and of SQLAlchemy's drivers; which driver the app uses makes no difference.
 const SCHEMES: [&str; 8] = [
     "postgres",
     "postgresql",
@@ -14,7 +14,7 @@ const SCHEMES: [&str; 8] = [
     "postgresql+pg8000",
 ];
 
-/// Other databases' schemes up to a `+driver`, and what to call them. Only a scheme in a list of ours is ever named.
+/// Other databases' schemes up to a `+driver`, and their names. A scheme that is not in one of these lists is never shown.
 const OTHERS: [(&str, &str); 13] = [
     ("mysql", "MySQL"),
     ("mariadb", "MariaDB"),
@@ -31,11 +31,11 @@ const OTHERS: [(&str, &str); 13] = [
     ("https", "a web server"),
 ];
 
-/// Opening and closing quotes: a shell's, and what a word processor makes of them.
+/// Opening and closing quotes: a shell's, and those into which a word processor turns them.
 const QUOTES: [(char, char); 9] =
     [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”'), ('„', '“'), ('”', '”'), ('’', '’'), ('«', '»')];
 
-/// Strips blanks, quotes, a `psql` command and the scheme; what is left begins with `user:password@` or the host.
+/// Strips blanks, quotes, a `psql` command and the scheme; the rest begins with `user:password@` or the host.
 pub(super) fn after_scheme(text: &str) -> Result<&str, BadUrl> {
     let mut url = unquote(text);
     if let Some(arguments) = psql_arguments(url) {
@@ -63,7 +63,7 @@ pub(super) fn after_scheme(text: &str) -> Result<&str, BadUrl> {
     Ok(rest)
 }
 
-/// Blanks and invisible characters, then pairs of quotes, as often as they come.
+/// Strips blanks and invisible characters, then pairs of quotes, as often as there are any.
 fn unquote(text: &str) -> &str {
     let mut text = trim(text);
     loop {
@@ -79,8 +79,8 @@ fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
 }
 
-/// What web pages, word processors and files saved on Windows leave at the ends: soft hyphens, spaces without width,
-/// marks of direction, the byte order mark.
+/// What web pages, word processors and files saved on Windows leave at the ends: soft hyphens, zero-width spaces,
+/// direction marks, the byte order mark.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
@@ -89,7 +89,7 @@ fn is_quote(c: char) -> bool {
     QUOTES.iter().any(|&(open, close)| c == open || c == close)
 }
 
-/// `$NAME` or `$(…)`: no URL begins so.
+/// `$NAME` or `$(…)`: no URL begins like that.
 fn starts_with_reference(text: &str) -> bool {
     text.strip_prefix('$')
         .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '('))
@@ -100,7 +100,7 @@ fn psql_arguments(text: &str) -> Option<&str> {
     command.eq_ignore_ascii_case("psql").then(|| trim(arguments))
 }
 
-/// The one argument of a `psql` command as Neon's console shows it; `-d` before it makes no difference.
+/// The only argument of a `psql` command as Neon's console shows it, with or without `-d` before it.
 fn psql_url(arguments: &str) -> Result<&str, BadUrl> {
     let argument = ["--dbname=", "--dbname ", "-d "].iter().find_map(|option| arguments.strip_prefix(option));
     let argument = trim(argument.unwrap_or(arguments));

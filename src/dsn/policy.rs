@@ -1,4 +1,4 @@
-//! What the URL says about TLS → what we do about it.
+//! From what the URL says about TLS to what the probe does.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,20 +15,20 @@ const WITH_CERTIFICATE: &str =
 /// How much of the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verify {
-    /// Nothing: encryption alone, which an active attacker can undo.
+    /// Nothing: encryption alone, which an active attacker can defeat.
     None,
     /// That one of the roots signed it (libpq's `verify-ca`).
     Chain,
-    /// That, and the host's name in it (libpq's `verify-full`).
+    /// That, and that it is for the host's name (libpq's `verify-full`).
     Full,
 }
 
-/// What certificates a chain may end in. `Debug` does not show the path.
+/// The certificates in which a chain may end. `Debug` does not show the path.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Roots {
     /// The system's.
     System,
-    /// Those of a PEM file, and no others. Whether it exists is seen when the connector is built.
+    /// Only those of a PEM file. Whether it exists shows when the connector is built.
     File(PathBuf),
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Roots {
 pub(crate) struct ClientCertificate {
     /// PEM: the certificate, then what signed it.
     pub(crate) certificate: PathBuf,
-    /// PEM: its private key. Whether the files exist is seen when the connector is built.
+    /// PEM: its private key. Whether the files exist shows when the connector is built.
     pub(crate) key: PathBuf,
     /// The passphrase, where the key is encrypted.
     pub(crate) passphrase: Option<Secret>,
@@ -48,7 +48,7 @@ pub(crate) struct ClientCertificate {
 pub(crate) enum TlsPolicy {
     /// Never: `sslmode=disable`, and every Unix socket.
     Off,
-    /// `prefer` and `allow`: if the server offers TLS, TLS; a failed handshake never leads to plaintext.
+    /// `prefer` and `allow`: TLS if the server offers it; a failed handshake never leads to plaintext.
     IfOffered {
         /// What is verified where TLS is offered.
         verify: Verify,
@@ -63,18 +63,18 @@ pub(crate) enum TlsPolicy {
 /// How to encrypt.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsPlan {
-    /// Whether, and what is verified.
+    /// Whether to encrypt, and what to verify.
     pub(crate) policy: TlsPolicy,
-    /// Against what; without meaning where nothing is verified.
+    /// Which roots to verify against; of no use where nothing is verified.
     pub(crate) roots: Roots,
     /// `sslnegotiation=direct`: the handshake begins at once, without an SSLRequest, and needs ALPN `postgresql`. Only
     /// together with [`TlsPolicy::Required`].
     pub(crate) direct: bool,
-    /// What is shown to a server that asks for the client's certificate; `None` where TLS is off.
+    /// The certificate for a server that asks for one; `None` where TLS is off.
     pub(crate) client: Option<ClientCertificate>,
 }
 
-/// libpq's modes in their order; `allow` is `prefer` here, because it is never plaintext first.
+/// libpq's modes, the weakest first. `allow` means `prefer` here, since plaintext is never tried first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SslMode {
     Disable,
@@ -84,7 +84,7 @@ pub(super) enum SslMode {
     VerifyFull,
 }
 
-/// What the query asks for.
+/// What the URL's keys say about TLS.
 #[derive(Default)]
 pub(super) struct TlsKeys {
     pub(super) mode: Option<SslMode>,
@@ -112,19 +112,19 @@ impl fmt::Debug for Roots {
     }
 }
 
-/// Combines the URL's request with what the destination requires. Where they disagree the stronger one wins, with a
-/// warning; where a weaker one was asked for explicitly and is not possible, it is a fault.
+/// Combines what the URL asks for with what the destination requires. Where they disagree the stronger one wins, with a
+/// warning; a weaker one that was asked for explicitly and is impossible is a fault.
 pub(super) fn decide(
     keys: TlsKeys,
-    place: &Destination,
+    destination: &Destination,
     binding: ChannelBinding,
     warnings: &mut Vec<Warning>,
 ) -> Result<TlsPlan, BadUrl> {
     let mut warn = |text: &str| warnings.push(Warning(text.to_owned()));
     let TlsKeys { mode: asked, roots, mut direct, certificate, key, passphrase, without_certificate } = keys;
-    let mut mode = asked.unwrap_or(if place.private { SslMode::Prefer } else { SslMode::Require });
+    let mut mode = asked.unwrap_or(if destination.private { SslMode::Prefer } else { SslMode::Require });
 
-    if let Endpoint::Unix { .. } = place.endpoint {
+    if let Endpoint::Unix { .. } = destination.endpoint {
         if asked.is_some_and(|asked| asked >= SslMode::Require) || roots.is_some() || direct {
             warn("the TLS settings are ignored: a Unix socket has no TLS");
         }
@@ -136,7 +136,7 @@ pub(super) fn decide(
             }
             mode = SslMode::VerifyFull;
         }
-        if place.neon_certificate && mode < SslMode::VerifyFull {
+        if destination.neon_certificate && mode < SslMode::VerifyFull {
             if asked.is_some_and(|asked| asked < SslMode::Require) {
                 warn("a Neon host is always verified as with sslmode=verify-full: the weaker mode is not used");
             }
@@ -168,7 +168,7 @@ pub(super) fn decide(
             None
         }
         (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key, passphrase }),
-        // libpq would look in the home directory, where a container has no key.
+        // libpq would look in the home directory; a container has no key there.
         _ => return Err(BadUrl::new("sslcert and sslkey belong together: one of them is missing", WITH_CERTIFICATE)),
     };
     let roots = roots.unwrap_or(Roots::System);
@@ -179,7 +179,7 @@ pub(super) fn decide(
         _ if roots != Roots::System => Verify::Chain,
         _ => Verify::None,
     };
-    // Binding to the channel proves the server by the password that both know.
+    // Channel binding proves the server by the password that both know.
     if mode == SslMode::Require && verify == Verify::None && binding != ChannelBinding::Require {
         warn("the server's certificate is not verified: add sslmode=verify-full");
     }

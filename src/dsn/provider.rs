@@ -5,16 +5,16 @@
 pub(crate) enum ScaleToZero {
     /// It does: `SIDEPULSE_DATABASE_MODE=auto` means economy.
     Yes,
-    /// Servers of this product may, by a setting that the name does not show: its owner has to say.
+    /// Servers of this product may, by a setting that the name does not show: the owner has to say so.
     Perhaps(&'static str),
-    /// Nothing shows that it does.
+    /// Nothing suggests that it does.
     No,
 }
 
-/// What follows from a name.
+/// What a name shows.
 #[derive(Clone, Copy)]
 pub(super) struct Provider {
-    /// Neon's proxy answers, resold or not.
+    /// It is Neon's proxy, resold or not.
     pub(super) neon: bool,
     /// The name is Neon's own, and so is its certificate: it is always verified in full.
     pub(super) neon_certificate: bool,
@@ -40,7 +40,7 @@ const NEON_RESOLD: [&str; 4] =
 /// What Neon's endpoints are called, wherever they are.
 const NEON_ENDPOINT: &str = "ep-";
 
-/// `<cluster>.dsql.<region>.on.aws`, or `.dsql-<suffix>.` through AWS PrivateLink; activity alone is billed:
+/// `<cluster>.dsql.<region>.on.aws`, or `.dsql-<suffix>.` through AWS PrivateLink; only activity is billed:
 /// <https://docs.aws.amazon.com/aurora-dsql/latest/userguide/privatelink-managing-clusters.html>.
 const AWS: &str = ".on.aws";
 const AURORA_DSQL: &str = "dsql";
@@ -48,7 +48,7 @@ const AURORA_DSQL: &str = "dsql";
 /// `<name>.cluster-<id>.<region>.rds.amazonaws.com`, `cluster-ro-` and `cluster-custom-` too. With a minimum of 0 ACU
 /// Serverless v2 pauses after 5 minutes without a connection:
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2-auto-pause.html>. Behind an RDS
-/// Proxy (`proxy-`) it never does, and an instance's own name does not show whether it is Aurora's.
+/// Proxy (`proxy-`) it never does, and an instance's own name does not show whether it is an Aurora instance.
 const RDS: [&str; 2] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn"];
 const AURORA_CLUSTER: &str = "cluster-";
 

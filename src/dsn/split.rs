@@ -1,19 +1,19 @@
-//! A URL without its scheme → its parts, decoded.
+//! Splits a URL without its scheme into its parts, and decodes them.
 
 use percent_encoding::percent_decode_str;
 
 use super::{BadUrl, ESCAPED, EXAMPLE, Warning, host, template};
 
-/// Shown where the query does not begin with a `?`.
+/// Shown where the query does not begin with `?`.
 const WITH_QUERY: &str = "postgresql://user:password@host/dbname?sslmode=require";
 
-/// What stands before the `?`, and the query as it is. An empty part is `None`.
+/// What stands before the `?`, decoded, and the query as it is. An empty part is `None`.
 pub(super) struct Parts<'a> {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
-    /// Before decoding: the redactor has to know this form too.
+    /// Before decoding, since the redactor must know this form too.
     pub(super) password_as_pasted: Option<String>,
-    /// Decoded, in brackets if it was.
+    /// In brackets if it was given so.
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) database: Option<String>,
@@ -22,10 +22,10 @@ pub(super) struct Parts<'a> {
 
 /// Splits `[user[:password]@][host][:port][/dbname][?query]`.
 ///
-/// Where a password ends is never guessed: it ends at the first `@`, as in libpq and SQLAlchemy, and a second one is
-/// allowed only in the value of a known key. So a password that holds an unescaped `@` is refused, and cannot end up in
-/// the host or the database's name. What else it holds unescaped is taken where SQLAlchemy takes it, so that an app
-/// which logs in is checked; where psql (libpq) would not, a warning says so.
+/// Where a password ends is never guessed: it ends at the first `@`, as in libpq and SQLAlchemy, and a second `@` is
+/// allowed only in the value of a known key. So a password with an unescaped `@` is refused, and cannot end up in the
+/// host or the database's name. Other unescaped characters are accepted where SQLAlchemy accepts them, so that an app
+/// which can log in is checked; where psql (libpq) does not, a warning says so.
 pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Parts<'a>, BadUrl> {
     let (userinfo, rest) = userinfo(text)?;
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -56,12 +56,12 @@ pub(super) fn split<'a>(text: &'a str, warnings: &mut Vec<Warning>) -> Result<Pa
     })
 }
 
-/// What stands before the first `@`, if that ends user name and password, and the rest.
+/// What stands before the first `@`, if that is the user name and password, and the rest.
 fn userinfo(text: &str) -> Result<(&str, &str), BadUrl> {
     let Some((before, rest)) = text.split_once('@') else { return Ok(("", text)) };
     let Some(end) = before.find(['/', '?']) else { return Ok((before, rest)) };
     match before[..end].split_once(':') {
-        // `host/…?user=a@b`: for libpq and SQLAlchemy a `/` before any `:` has ended the host.
+        // `host/…?user=a@b`: for libpq and SQLAlchemy a `/` before any `:` ends the host.
         None if before[end..].starts_with('/') => Ok(("", text)),
         // Not `host:5432/…` and not `[::1]:5432/…`: it is a password.
         Some((user, password)) if !user.starts_with('[') && password.bytes().any(|b| !b.is_ascii_digit()) => {
@@ -93,8 +93,8 @@ fn check_path(path: &str) -> Result<(), BadUrl> {
     Ok(())
 }
 
-/// Percent-decoding as Python's `unquote` does it, and so SQLAlchemy: a `%` without two hexadecimal digits is itself.
-/// libpq refuses it, so that a warning says how to write it.
+/// Percent-decoding as Python's `unquote`, and thus SQLAlchemy, does it: a `%` without two hexadecimal digits stands for
+/// itself. libpq refuses it, so a warning says how to write it.
 pub(super) fn decode(part: &str, text: &str, warnings: &mut Vec<Warning>) -> Result<String, BadUrl> {
     if !is_well_encoded(text) {
         warnings.push(Warning(format!("the {part} holds a `%` that is taken as it is, and which psql needs as %25")));
@@ -102,7 +102,7 @@ pub(super) fn decode(part: &str, text: &str, warnings: &mut Vec<Warning>) -> Res
     decoded(part, text)
 }
 
-/// Strict percent-decoding, for what is shown: a stray `%` there is a password's.
+/// Strict percent-decoding, for what may be shown: a stray `%` there belongs to a password.
 pub(super) fn decode_strictly(part: &str, text: &str) -> Result<String, BadUrl> {
     if is_well_encoded(text) {
         decoded(part, text)

@@ -1,5 +1,5 @@
-//! Parts of a URL that were never filled in: a variable that nothing expanded, a placeholder from documentation, a
-//! password that a console showed as stars.
+//! Parts of a URL that were never filled in: a variable that nothing has expanded, a placeholder from documentation, a
+//! password that a console shows as stars.
 
 /// Whether a variable's reference stands in the text: Railway's `${{Postgres.PGPASSWORD}}`, a shell's `${PGPASSWORD}`,
 /// a template engine's `{{ password }}`.

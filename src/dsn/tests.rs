@@ -1,4 +1,4 @@
-//! What is accepted, what is refused (tests/urls.json), and that nothing of it ever shows the password.
+//! What is accepted and what is refused (tests/urls.json), and that the password is never shown.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tokio_postgres::config::Host;
 
 use super::*;
 
-/// In every refused URL below: no message may hold it.
+/// In every refused URL: no message may show it.
 const SECRET: &str = "s3cretT0ken";
 
 /// What every spelling means, for this program and for `deploy/backend/database_url.py`.
@@ -22,7 +22,7 @@ fn refused() -> Vec<(String, String)> {
     spellings().1.iter().filter_map(|row| Some((text(&row["url"])?, text(&row["refused"])?))).collect()
 }
 
-/// What a plan means, in the table's words; what it leaves out there is null here.
+/// What a plan means, in the table's words; what the table leaves out is null here.
 fn meaning(plan: &Plan) -> Value {
     let config = plan.config();
     let (host, port, socket) = match &plan.endpoint {
@@ -168,7 +168,7 @@ fn secrets_are_the_password_in_every_form() {
         assert!(neon.iter().any(|secret| secret == form), "{form} in {neon:?}");
     }
     assert_eq!(secrets("postgres://u@h/d?sslcert=c&sslkey=k&sslpassword=%71%2F"), ["%71%2F", "q%2F", "q%2f", "q/"]);
-    // A password that a later one replaced is still one that was pasted.
+    // A password that another key overrides was pasted all the same.
     assert_eq!(secrets("postgres://u:old@h/d?password=new"), ["new", "old"]);
 }
 
@@ -184,7 +184,7 @@ fn a_secret_is_never_shown() {
     }
 }
 
-/// Everything about a text that could end up in a log or on a page.
+/// Everything that could be shown about a text in a log or on a page.
 fn everything_shown(text: &str) -> String {
     match Plan::parse(text) {
         Err(fault) => format!("{fault} {fault:?} {} {}", fault.fault, fault.example),
@@ -196,7 +196,7 @@ fn everything_shown(text: &str) -> String {
     }
 }
 
-/// The whole chain of the error that a login with this plan ends in, where the server hangs up.
+/// The whole error chain of a login with this plan where the server closes the connection.
 fn login_error(plan: &Plan) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     let result = runtime.block_on(async {
@@ -214,7 +214,7 @@ fn login_error(plan: &Plan) -> String {
     shown
 }
 
-/// Not an accidental part of anything. The piece in lower case could be a key's name.
+/// Part of nothing else by accident. The piece in lower case could be a key's name.
 const MARK: &str = "Zq7markedsecretqZ";
 
 /// A password as people paste it, with the mark between any characters.

@@ -1,4 +1,4 @@
-//! The app check, at a server that the target plays.
+//! The app check, with the fuzz target as the server.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::config::AppSettings;
 use crate::config::app_target::AppTarget;
 use crate::probe::app::AppProbe;
 
-/// A probe of an app at this machine.
+/// A probe of an app on this machine.
 pub struct AppCheck {
     probe: AppProbe,
     timeout: Duration,
@@ -26,7 +26,7 @@ impl AppCheck {
         AppCheck { probe: AppProbe::new(settings, false), timeout }
     }
 
-    /// Nothing of a response's text may be shown: `secret` stands for it.
+    /// Nothing of a response's text may be shown; `secret` is part of it.
     pub async fn check(&mut self, secret: &str) -> CheckResult {
         CheckResult::of(&self.probe.check().await, self.timeout, secret)
     }

@@ -1,4 +1,4 @@
-//! The deep check, at a server that the target plays.
+//! The deep check, with the fuzz target as the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Checked {
     pub query: CheckResult,
     /// Of each SQL check.
     pub sql: Vec<CheckResult>,
-    /// Of a query that passed: whether it went without TLS although the URL asks for it if possible.
+    /// If the query passed: whether it went without TLS although the URL prefers TLS.
     pub plaintext: Option<bool>,
 }
 
@@ -48,12 +48,12 @@ impl DatabaseCheck {
         DatabaseCheck { probe: DatabaseProbe::new(settings, redactor), password: password.to_owned(), timeout }
     }
 
-    /// What earlier checks learned of the server.
+    /// Forgets what earlier checks found out about the server.
     pub fn forget(&mut self) {
         self.probe.forget();
     }
 
-    /// The check, and the early warnings' query in its session.
+    /// The check, and the reading of the vitals in its session.
     pub async fn check(&mut self) -> Checked {
         let report = self.probe.check().await;
         self.probe.vitals().await;

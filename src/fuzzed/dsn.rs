@@ -1,9 +1,9 @@
-//! Any text as `DATABASE_URL`: no panic, and no error, warning or `Debug` shows a part of what was given.
+//! Any text as `DATABASE_URL`: nothing panics, and no error, warning or `Debug` shows a part of it.
 
 use crate::dsn::Plan;
 use crate::redact::Redactor;
 
-/// Stands for a secret: the fuzzer's input is put around it.
+/// Stands for a secret; the fuzzer's input is put around it.
 const MARK: &str = "Zq7XwKv9";
 
 /// Reads URLs made of `text`.
@@ -29,7 +29,7 @@ pub fn database_url(text: &str) {
             Ok((plan, warnings)) => {
                 let shown = format!("{plan:?} {warnings:?}");
                 assert!(!shown.contains(MARK), "the plan or a warning shows it");
-                // What the driver is given can be built, and a text that quotes the password comes out without it.
+                // The driver's configuration can be built, and a text that quotes the password is cleaned of it.
                 let config = plan.config();
                 let Some(password) = config.get_password().and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
                     continue;

@@ -1,7 +1,8 @@
-//! Any sequence of results, moments and settings: the verdicts are those of docs/reference.md, told the same by
-//! every endpoint.
+//! Any sequence of results, moments and settings: the verdicts are those of docs/reference.md, and every endpoint gives
+//! the same.
 //!
-//! The first four bytes are the settings, then each two are an event.
+//! The first four bytes are the settings, every two after them an event.
+
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -17,11 +18,11 @@ use tokio::time::Instant;
 
 const THRESHOLDS: u8 = 5;
 const GATES: [(&str, Gate); 3] = [("startup", Gate::Startup), ("always", Gate::Always), ("never", Gate::Never)];
-/// Neon's cache: these are not asked again sooner.
+/// Neon caches these answers: the check is not repeated before they expire.
 const CACHED: [Reason; 5] =
     [Reason::QuotaExceeded, Reason::EndpointDisabled, Reason::RateLimited, Reason::AuthFailed, Reason::AccessDenied];
 
-/// What docs/reference.md says of one check, in as few words as possible.
+/// What docs/reference.md says of one check, as simply as possible.
 #[derive(Clone, Default)]
 struct Model {
     /// `None`: starting.
@@ -39,7 +40,7 @@ impl Model {
         match failure {
             None => {
                 self.in_a_row = (0, self.in_a_row.1 + 1);
-                // One success suffices at start.
+                // One success suffices at the start.
                 if self.up.is_none() || self.in_a_row.1 >= thresholds.1 {
                     (self.up, self.ever_up) = (Some(true), true);
                 }
@@ -48,7 +49,7 @@ impl Model {
                 self.in_a_row = (self.in_a_row.0 + 1, 0);
                 (self.last, self.failures) = (Some(reason), self.failures + 1);
                 let enough = self.up == Some(true) && self.in_a_row.0 >= thresholds.0;
-                // A start that lasts is an outage.
+                // A start that goes on for too long is an outage.
                 let late = self.up.is_none() && since_start >= STARTING_FOR;
                 if enough || late || reason.class() == Class::Permanent {
                     self.up = Some(false);
@@ -66,7 +67,7 @@ impl Model {
     }
 }
 
-/// The whole of it: the program's state beside the model's.
+/// The program's state beside the model's.
 struct World {
     config: Config,
     gate: Gate,
@@ -98,7 +99,7 @@ impl World {
             Some(Given { text: Some(text.to_owned()), named: name.to_owned() })
         };
         let config = Config::load(&lookup, Need::Everything).expect("good settings");
-        // As the program does without a database.
+        // As in the program without a database.
         let gate = if config.database.is_some() { gate } else { Gate::Never };
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
         let snapshot = Snapshot::new(&config, now.instant);
@@ -229,7 +230,7 @@ impl World {
         ready
     }
 
-    /// What the endpoints make of it. After the last event alone: a shorter input ends earlier.
+    /// What the endpoints answer. Only after the last event: a shorter input ends earlier.
     fn ask(&self, ready: bool) {
         let (code, body) = self.get("/readyz");
         assert_eq!((code, body == "ok\n"), (if ready { 200 } else { 503 }, ready), "{body}");

@@ -1,4 +1,4 @@
-//! Is the app alive? One HTTP request over a fresh connection, bounded by one deadline.
+//! Is the app alive? One HTTP request over a new connection, inside one deadline.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use crate::config::AppSettings;
 use crate::config::app_target::Reach;
 use crate::tls;
 
-/// More of a response head than this is no health answer.
+/// No app's response head is longer.
 const MOST_HEAD: usize = 64 * 1024;
-/// The body is read so that the app sees a client that takes its answer, but no longer than this …
+/// The body is read so that the app sees a client that takes its response, but for no longer than this …
 const BODY_TIME: Duration = Duration::from_millis(250);
-/// … and no more than this: the verdict is already known.
+/// … and no more of it than this: the verdict is already known.
 const MOST_BODY: usize = 64 * 1024;
-/// Of a whole connection: interim responses (100 Continue) could go on for ever, each a head of its own.
+/// For a whole connection: interim responses (100 Continue), each with a head of its own, could go on for ever.
 const MOST_RECEIVED: usize = MOST_HEAD + MOST_BODY;
 
-/// How the app sees us; its access log can leave the probe out by it.
+/// How the app sees the probe; its access log can filter the probe's requests by it.
 pub(crate) const USER_AGENT_VALUE: &str = concat!("sidepulse/", env!("CARGO_PKG_VERSION"));
 
 /// Makes app checks.
@@ -36,14 +36,14 @@ pub(crate) struct AppProbe {
     settings: AppSettings,
     resolver: Resolver,
     connector: Option<tokio_native_tls::TlsConnector>,
-    /// The port to look up in the kernel's table until it was found open to the outside: only on Railway.
+    /// The port to look up in the kernel's table until it is found open to the outside: only on Railway.
     reach_unproven: Option<u16>,
-    /// Whether the app waits for TLS; asked once at most, and never of an app that has answered in HTTP.
+    /// Whether the app expects TLS; tried once at most, and never with an app that has answered in HTTP.
     wants_tls: Option<bool>,
 }
 
 impl AppProbe {
-    /// A prober that has not connected to anything yet.
+    /// A probe that has not connected to anything yet.
     pub(crate) fn new(settings: AppSettings, on_railway: bool) -> Self {
         let reach_unproven = match &settings.target.reach {
             Reach::Tcp { host, port } if on_railway && host.eq_ignore_ascii_case("localhost") => Some(*port),
@@ -124,13 +124,13 @@ impl AppProbe {
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
     }
 
-    /// uvicorn with a certificate closes what does not begin with a handshake, and says nothing.
+    /// uvicorn with a certificate closes a connection that does not begin with a handshake, without a response.
     fn may_want_tls(&self, failure: &Failure) -> bool {
         let unanswered = failure.reason == Reason::ConnectionLost && failure.phase == Some(Phase::Response);
         unanswered && !self.settings.target.tls
     }
 
-    /// Asks an app that has never answered, once.
+    /// Tries an app that has never answered, once.
     async fn wants_tls(&mut self, deadline: Instant) -> bool {
         if let Some(known) = self.wants_tls {
             return known;
@@ -140,7 +140,7 @@ impl AppProbe {
         wants_tls
     }
 
-    /// Whether a handshake leads as far as a certificate, over a connection of its own and without a request.
+    /// Whether a handshake gets as far as a certificate, over a connection of its own and without a request.
     async fn accepts_tls(&mut self, deadline: Instant) -> bool {
         let Ok(stream) = self.reach(deadline, &mut Progress::default()).await else { return false };
         match self.encrypt(stream).await {
@@ -149,7 +149,7 @@ impl AppProbe {
         }
     }
 
-    /// Sends the request; the verdict rests on the head of the response.
+    /// Sends the request and judges the head of the response.
     async fn ask(&mut self, stream: Socket, deadline: Instant, progress: &mut Progress) -> Result<(), Failure> {
         let (received, sent) = tokio::io::split(stream);
         let stream = tokio::io::join(received.take(MOST_RECEIVED as u64), sent);
@@ -161,7 +161,7 @@ impl AppProbe {
         let mut connection = pin!(connection);
         let mut answer = pin!(sender.send_request(self.compose()));
         let mut open = true;
-        // The connection is driven here and nowhere else: when this future is dropped, the socket is closed.
+        // The connection is driven only here: when this future is dropped, the socket is closed.
         let response = loop {
             tokio::select! {
                 biased;
@@ -173,8 +173,8 @@ impl AppProbe {
         self.wants_tls = Some(false);
         let verdict = self.judge(&response).and_then(|()| self.check_reach());
         let body = drain(response.into_body());
-        // The verdict stands, whatever becomes of the body: the end of the check's time is looked at first, so that it is
-        // seen here and not by the caller.
+        // The verdict stands, whatever becomes of the body: the deadline comes first, so that it ends this wait and not the
+        // caller's.
         tokio::select! {
             biased;
             () = sleep_until(deadline.min(Instant::now() + BODY_TIME)) => {}
@@ -186,7 +186,7 @@ impl AppProbe {
 
     fn compose(&self) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
-        // The path was part of a URI when the settings were read.
+        // The settings were read as a URI, so the path is valid.
         *request.uri_mut() = self.settings.target.path.parse().unwrap_or_default();
         let headers = request.headers_mut();
         if let Ok(host) = HeaderValue::from_str(&self.settings.target.authority) {
@@ -213,7 +213,7 @@ impl AppProbe {
         Err(Failure::new(Reason::BadStatus, Phase::Response).with_detail(format!("the app answered {status}")))
     }
 
-    /// An app that only this container can reach answers us and nobody else.
+    /// An app that only this container can reach answers nobody else.
     fn check_reach(&mut self) -> Result<(), Failure> {
         let Some(port) = self.reach_unproven else { return Ok(()) };
         if listeners::on_loopback_alone(port) == Some(true) {

@@ -15,12 +15,12 @@ pub(crate) mod tls;
 #[cfg(test)]
 mod tests;
 
-/// No file descriptor left in the process, or in the machine; the numbers are the same on every Unix.
+/// No file descriptor is left in the process (`EMFILE`) or on the machine (`ENFILE`); the numbers are the same on every
+/// Unix.
 const EMFILE: i32 = 24;
-/// See [`EMFILE`].
 const ENFILE: i32 = 23;
 
-/// Finds the reason for an error of the socket or the look-up, by the phase in which it happened.
+/// The reason for an error of the socket or the name look-up in this phase.
 pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Reason {
     use io::ErrorKind as Kind;
 
@@ -31,7 +31,7 @@ pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Reason {
     match (phase, kind) {
         (_, Kind::TimedOut) => timed_out(phase),
         (Phase::Resolve, _) => Reason::DnsFailure,
-        // The last two are a Unix socket that does not exist.
+        // The last two mean a Unix socket that does not exist.
         (Phase::Connect, Kind::ConnectionRefused | Kind::NotFound | Kind::NotADirectory) => Reason::ConnectRefused,
         // A Unix socket whose backlog is full.
         (Phase::Connect, Kind::WouldBlock) => Reason::ConnectTimeout,
@@ -50,7 +50,7 @@ pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Reason {
     }
 }
 
-/// What an error means when connecting to a Unix socket.
+/// What an error in connecting to a Unix socket means.
 pub(crate) fn of_unix_socket(error: &io::Error) -> Diagnosis {
     let cause = match error.kind() {
         io::ErrorKind::PermissionDenied => Some(Cause::SocketForbidden),
@@ -60,7 +60,7 @@ pub(crate) fn of_unix_socket(error: &io::Error) -> Diagnosis {
     Diagnosis { reason: from_io(error, Phase::Connect), cause }
 }
 
-/// The reason when the attempt times out in a phase.
+/// The reason for an attempt that times out in this phase.
 pub(crate) const fn timed_out(phase: Phase) -> Reason {
     match phase {
         Phase::Resolve => Reason::DnsFailure,

@@ -1,5 +1,6 @@
 //! The network of the fuzz targets (`--cfg fuzzing` alone): where a probe would connect, a target hands it a stream in
-//! memory whose other end it holds. With tokio's clock paused a silent server costs no time, and a run has one course.
+//! memory whose other end it holds. With tokio's clock paused a silent server costs no time, and an input always takes the
+//! same course.
 
 use std::cell::RefCell;
 

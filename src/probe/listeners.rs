@@ -1,4 +1,4 @@
-//! Where this machine listens, as the kernel tells it: does a port accept on loopback alone?
+//! Where this machine listens, as the kernel shows it: does a port accept connections on loopback alone?
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use std::fs;
 const LISTEN: &str = "0A";
 
 /// `Some(true)` where every listener on the port is bound to a loopback address, so that nobody outside the container
-/// reaches it; `None` where the kernel does not tell.
+/// reaches it; `None` where the kernel does not show it.
 pub(super) fn on_loopback_alone(port: u16) -> Option<bool> {
     let tables: Vec<String> =
         ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|path| fs::read_to_string(path).ok()).collect();

@@ -1,11 +1,11 @@
-//! Why a check is not simply passing: the closed set of words that metrics, bodies and the log share.
+//! Why a check does not simply pass: the closed set of words that metrics, bodies and the log share.
 
 use std::fmt;
 
 /// What a failure means for retries and thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// R: may heal by itself within seconds, so the database check tries again inside its deadline.
+    /// R: may heal by itself within seconds, so the database check retries inside its deadline.
     Retry,
     /// C: ends the check; the failure threshold decides.
     Count,
@@ -17,16 +17,16 @@ pub(crate) enum Class {
 
 macro_rules! reasons {
     ($($variant:ident $name:literal $class:ident $doc:literal;)*) => {
-        /// Why a check is not simply passing. The set is closed: these are the only values of `reason`, everywhere.
+        /// Why a check does not simply pass. The set is closed: these are the only values of `reason`, everywhere.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason { $(#[doc = $doc] $variant,)* }
+        pub(crate) enum Reason { $(#[doc = $doc] $variant,)* }
 
         impl Reason {
             /// Every reason, in the order of docs/reference.md.
-            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+            pub(crate) const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
 
             /// The word in bodies, labels and logs.
-            pub const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Reason::$variant => $name,)* }
             }
 
@@ -42,7 +42,7 @@ reasons! {
     DnsFailure "dns_failure" Retry "The name does not resolve, or not in time.";
     ConnectRefused "connect_refused" Retry "Nothing listens there.";
     ConnectTimeout "connect_timeout" Retry "TCP was not answered in time.";
-    Unreachable "unreachable" Retry "No route, or the network said no.";
+    Unreachable "unreachable" Retry "No route, or a firewall rejects it.";
     LoopbackOnly "loopback_only" Count "On Railway, the app accepts on loopback alone.";
     TlsUnsupported "tls_unsupported" Permanent "The server does not offer TLS, or insists on it.";
     TlsUntrusted "tls_untrusted" Permanent "Chain, name or validity of the certificate.";

@@ -1,4 +1,4 @@
-//! One line for the person on call for every reason, and for each cause that has its own remedy: what it means, and
+//! One line for the person on call, for each reason and for each cause with a remedy of its own: what it means, and
 //! what to try first.
 
 use super::Reason;
@@ -25,24 +25,24 @@ macro_rules! causes {
 
 causes! {
     EncryptionRequired "The server takes no login without TLS."
-        "The server takes no login without TLS. Put sslmode=require into DATABASE_URL in place of disable, allow or \
+        "The server takes no login without TLS. Set sslmode=require in DATABASE_URL in place of disable, allow or \
          prefer; if it is require already, the pooler in between must use TLS to the server";
-    ClientCertificateRequired "The server wants a client's certificate."
-        "The server wants a client certificate. Add sslcert= and sslkey= to DATABASE_URL, with files that this \
-         service can read and a certificate that the server's CA signed for this user";
-    ClientCertificateForApp "The app wants a client's certificate."
+    ClientCertificateRequired "The server requires a client certificate."
+        "The server wants a client certificate. Add sslcert= and sslkey= to DATABASE_URL, with files that this service \
+         can read and a certificate that the server's CA signed for this user";
+    ClientCertificateForApp "The app requires a client certificate."
         "The app asks for a client certificate, and sidepulse has none for it. Let SIDEPULSE_APP_URL name a port where \
          none is asked for, or start uvicorn without --ssl-cert-reqs 2";
     ChannelBindingNotOffered "`channel_binding=require`, and the server offers none."
         "DATABASE_URL has channel_binding=require, but this server or pooler offers none (PgBouncer, md5, no TLS). \
-         Take channel_binding out; sslmode=verify-full proves the server instead";
+         Remove channel_binding; sslmode=verify-full proves the server instead";
     ChannelBindingImpossible "`channel_binding=require`, and nothing can be bound to the server's certificate."
         "DATABASE_URL has channel_binding=require, but the server's certificate allows none (signed with RSA-PSS or \
-         Ed25519). Take channel_binding out, or give the server one signed with RSA or ECDSA";
+         Ed25519). Remove channel_binding, or give the server one signed with RSA or ECDSA";
     CleartextWithoutTls "The server asks for the password in clear, and there is no TLS."
         "The server asks for the password in clear on a connection without TLS, and does not get it. Set \
          sslmode=require in DATABASE_URL, or scram-sha-256 in the server's pg_hba.conf";
-    LoginMethodUnknown "The server wants a login that is no password's."
+    LoginMethodUnknown "The server wants a login without a password."
         "The server wants a login by Kerberos, GSSAPI or another method that sidepulse cannot do. Give this role a \
          line with scram-sha-256 in pg_hba.conf, or use a role that has a password";
     PasswordMissing "The server asks for a password, and there is none."
@@ -58,17 +58,17 @@ causes! {
         "The app speaks TLS on this port, but SIDEPULSE_APP_URL begins with http. Begin it with https, or start \
          uvicorn without --ssl-keyfile and --ssl-certfile";
     PlainExpected "https to an app that speaks plain HTTP."
-        "The app speaks plain HTTP on this port, but SIDEPULSE_APP_URL begins with https. Begin it with http: TLS \
-         ends at the edge, not at uvicorn";
+        "The app speaks plain HTTP on this port, but SIDEPULSE_APP_URL begins with https. Begin it with http: TLS ends \
+         at the edge, not at uvicorn";
     AlpnRefused "A TLS proxy does not know PostgreSQL's ALPN."
-        "The TLS proxy in front of the server (Traefik, Caddy) refuses PostgreSQL's ALPN, which \
-         sslnegotiation=direct needs. Take sslnegotiation out of DATABASE_URL, or let the proxy pass TLS through";
+        "The TLS proxy in front of the server (Traefik, Caddy) refuses PostgreSQL's ALPN, which sslnegotiation=direct \
+         needs. Remove sslnegotiation from DATABASE_URL, or let the proxy pass TLS through";
     DirectTlsRefused "The server closes a TLS handshake that comes without PostgreSQL's request for it."
         "The server closed the connection at the start of TLS. DATABASE_URL has sslnegotiation=direct, which needs \
-         PostgreSQL 17 or a proxy that knows it: take it out, unless the server was restarting just now";
+         PostgreSQL 17 or a proxy that knows it: remove it, unless the server was restarting just now";
     ResultTooLarge "More than 256 KiB came."
         "The query returned more than 256 KiB, and the rest was not read. Let SIDEPULSE_DATABASE_QUERY or the SQL \
-         check return one small row, as SELECT 1 or SELECT EXISTS (...) do";
+         check return one small row, such as SELECT 1 or SELECT EXISTS (...)";
     CopyStatement "The query is a COPY."
         "The query is a COPY, and sidepulse neither reads nor sends its data. Let SIDEPULSE_DATABASE_QUERY or the SQL \
          check be a SELECT that returns a row, such as SELECT 1 or SELECT EXISTS (...)";
@@ -82,7 +82,7 @@ causes! {
         "Neon is working on the project: an operation or maintenance is under way. Wait for its end in the console \
          under Operations; if it lasts over ten minutes, see neonstatus.com and write to support";
     CircuitBreaker "Supavisor blocks logins after too many that failed."
-        "Supabase's pooler blocks logins for up to two minutes after too many that failed. Find what logs in wrongly \
+        "Supabase's pooler blocks logins for up to two minutes after too many that failed. Find what fails to log in \
          (an old deployment, a job), or whether the project is paused; fix it, then wait";
     SupavisorFull "Supavisor has no place for another client."
         "Supabase's pooler has no free place. Use its transaction mode (port 6543) rather than session mode (5432), \
@@ -91,8 +91,8 @@ causes! {
         "The cloud's IAM login was refused. A token ends within an hour, so it cannot stand in DATABASE_URL: use a \
          role with a password of its own; otherwise look at the IAM policy of this role";
     ClusterUnknown "CockroachDB's proxy does not know the cluster."
-        "CockroachDB Cloud's proxy does not know this cluster. Copy the connection string from its console again: \
-         the host, and options=--cluster= where it has one";
+        "CockroachDB Cloud's proxy does not know this cluster. Copy the connection string from its console again: the \
+         host, and options=--cluster= where it has one";
     CertificateExpired "The certificate is not valid at this time."
         "The server's certificate has expired, or is not valid yet. Compare the clock of this machine; if it is right, \
          renew the certificate on the server and reload it there";
@@ -145,24 +145,24 @@ impl Reason {
                  compare host and port, and see whether PostgreSQL or PgBouncer was started"
             }
             Reason::ConnectTimeout => {
-                "No answer to TCP. Database: check host, port and firewall, on Neon see neonstatus.com; app: \
-                 its machine or its backlog is full, so look at load, workers and memory"
+                "No answer to TCP. Database: check host, port and firewall, on Neon see neonstatus.com; app: its \
+                 machine or its backlog is full, so look at load, workers and memory"
             }
             Reason::Unreachable => {
-                "No route to the host, or a firewall says no. Railway has no outbound IPv6 by default: the name needs \
-                 an IPv4 address. On Neon see neonstatus.com; elsewhere check the server's network"
+                "No route to the host, or a firewall rejects it. Railway has no outbound IPv6 by default: the name \
+                 needs an IPv4 address. On Neon see neonstatus.com; elsewhere check the server's network"
             }
             Reason::LoopbackOnly => {
-                "The app listens on 127.0.0.1 alone, so Railway's domain answers 502. Start it with \
-                 uvicorn main:app --host 0.0.0.0 --port $PORT"
+                "The app listens on 127.0.0.1 alone, so Railway's domain answers 502. Start it with uvicorn main:app \
+                 --host 0.0.0.0 --port $PORT"
             }
             Reason::TlsUnsupported => {
-                "The server offers no TLS. Set ssl=on on the server, or sslmode=disable in DATABASE_URL if the \
-                 network is private; Neon and other clouds always offer it, so compare host and port"
+                "The server offers no TLS. Set ssl=on on the server, or sslmode=disable in DATABASE_URL if the network \
+                 is private; Neon and other clouds always offer it, so compare host and port"
             }
             Reason::TlsUntrusted => {
-                "The certificate is not trusted, not valid now, or made for another name. Check the host name and \
-                 the clock; on Neon install ca-certificates, elsewhere set sslrootcert to the server's CA"
+                "The certificate is not trusted, not valid now, or made for another name. Check the host name and the \
+                 clock; on Neon install ca-certificates, elsewhere set sslrootcert to the server's CA"
             }
             Reason::TlsTimeout => {
                 "TCP answers but TLS does not: the server is frozen, or something else listens there. On Neon see \
@@ -181,24 +181,24 @@ impl Reason {
                  Elsewhere: check pg_hba.conf, that the role exists, and its CONNECT and SELECT rights"
             }
             Reason::DatabaseMissing => {
-                "The database that DATABASE_URL names does not exist or was dropped. Neon: compare branch and \
-                 database in the console. Elsewhere: list them with psql -l; create or restore it"
+                "The database that DATABASE_URL names does not exist or was dropped. Neon: compare branch and database \
+                 in the console. Elsewhere: list them with psql -l; create or restore it"
             }
             Reason::EndpointMissing => {
-                "Neon does not know this endpoint: it, its branch or its project was deleted, or the host is \
-                 mistyped. Copy the connection string from the Neon console again and redeploy"
+                "Neon does not know this endpoint: it, its branch or its project was deleted, or the host is mistyped. \
+                 Copy the connection string from the Neon console again and redeploy"
             }
             Reason::EndpointDisabled => {
-                "This Neon compute is disabled and will not wake up. Enable it in the Neon console or through the \
-                 API; if nobody disabled it, look at plan and billing, then ask Neon support"
+                "This Neon compute is disabled and will not wake up. Enable it in the Neon console or through the API; \
+                 if nobody disabled it, look at plan and billing, then ask Neon support"
             }
             Reason::QuotaExceeded => {
-                "A quota of the Neon plan is used up: compute time, transfer, storage or active computes. Upgrade \
-                 the plan, or suspend other computes; otherwise it lasts until the next billing month"
+                "A quota of the Neon plan is used up: compute time, transfer, storage or active computes. Upgrade the \
+                 plan, or suspend other computes; otherwise it lasts until the next billing month"
             }
             Reason::RateLimited => {
-                "Further connection attempts are refused for now. Find what connects in a loop (app, job, script), \
-                 use a pool that keeps its connections (Neon: the -pooler host), and wait a minute"
+                "Further connection attempts are refused for now. Find what connects in a loop (app, job, script), use \
+                 a pool that keeps its connections (Neon: the -pooler host), and wait a minute"
             }
             Reason::TooManyConnections => {
                 "PostgreSQL has no free connection. Find idle ones in pg_stat_activity and lower pool_size and \
@@ -221,20 +221,20 @@ impl Reason {
                  If it lasts, see who stopped PostgreSQL, and its log for a crash or lack of memory"
             }
             Reason::ControlPlane => {
-                "Neon's control plane failed and says no more, often for seconds only. See neonstatus.com and the \
+                "Neon's control plane failed without saying why, often for only seconds. See neonstatus.com and the \
                  project's operations in the console; if it lasts, write to Neon support"
             }
             Reason::ComputeUnreachable => {
-                "The proxy or pooler answers, but it does not reach the server behind it. Neon: restart the compute \
-                 in the console. Elsewhere: is PostgreSQL up, and what does the pooler's log say?"
+                "The proxy or pooler answers, but it does not reach the server behind it. Neon: restart the compute in \
+                 the console. Elsewhere: is PostgreSQL up, and what does the pooler's log say?"
             }
             Reason::LoginFailed => {
-                "The server refused the login with an error that has no reason of its own. Run sidepulse check to \
-                 read its message; then look into the server's log, or write to Neon support"
+                "The server refused the login with an error that has no reason of its own. Run sidepulse check to read \
+                 its message; then read the server's log, or write to Neon support"
             }
             Reason::AuthTimeout => {
-                "The login took too long: on Neon a slow wake-up, elsewhere an overloaded server. If it happens \
-                 often, raise SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT, and look at the server's load"
+                "The login took too long: on Neon a slow wake-up, elsewhere an overloaded server. If it happens often, \
+                 raise SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT, and look at the server's load"
             }
             Reason::QueryTimeout => {
                 "The login worked, but the query did not end in time. Look for long queries and locks in \
@@ -246,18 +246,18 @@ impl Reason {
             }
             Reason::ConnectionLost => {
                 "The other side closed the connection without an answer. App: did a worker crash? Database: a restart, \
-                 on Neon a suspend, or a pooler or firewall in between; look into the logs at this time"
+                 on Neon a suspend, or a pooler or firewall in between; read the logs of that time"
             }
             Reason::QueryFailed => {
-                "The server answered the query with an error. Run sidepulse check to read it; then check the SQL, \
-                 the database and schema it runs in, and whether the migrations were applied"
+                "The server answered the query with an error. Run sidepulse check to read it; then check the SQL, the \
+                 database and schema it runs in, and whether the migrations were applied"
             }
             Reason::UnexpectedResult => {
                 "The query returned no row, or its first value is not true. Compare the SQL check with the data; if it \
                  checks migrations, run alembic upgrade head or correct the expected revision"
             }
             Reason::ProtocolError => {
-                "The answer is neither PostgreSQL's nor HTTP's. Check that host and port lead to the right service, \
+                "The response is neither PostgreSQL's nor HTTP's. Check that host and port lead to the right service, \
                  and that the app's URL does not lead to sidepulse itself"
             }
             Reason::ResponseTimeout => {
@@ -273,16 +273,16 @@ impl Reason {
                  Check the container's limits, restart the service, and report it with the log"
             }
             Reason::NotRun => {
-                "No result yet: the first check is still running. If this outlasts the check's timeout, look at \
-                 /livez and at the log of sidepulse"
+                "No result yet: the first check is still running. If this outlasts the check's timeout, look at /livez \
+                 and at the log of sidepulse"
             }
             Reason::Stale => {
                 "The next result is overdue, so the last one no longer counts. The container lacks CPU or was paused: \
                  look at /livez and sidepulse_scheduler_lag_seconds, then restart the service"
             }
             Reason::ReadOnly => {
-                "The database takes no writes: it is a replica, or default_transaction_read_only is on. Neon: use \
-                 the host of the read-write compute. Elsewhere: use the primary, or RESET the setting"
+                "The database takes no writes: it is a replica, or default_transaction_read_only is on. Neon: use the \
+                 host of the read-write compute. Elsewhere: use the primary, or RESET the setting"
             }
             Reason::CertificateExpiring => {
                 "The server's certificate expires within 14 days. Neon renews its own: if it is still there in a week, \

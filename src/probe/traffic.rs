@@ -1,5 +1,5 @@
-//! What tells the probe's traffic from the app's: the addresses that the database's host had, and the sockets that the
-//! probe opened. Economy reads it when it looks at the machine's sockets.
+//! What tells the probe's traffic from the app's: the addresses that the database's host has had, and the sockets that
+//! the probe has opened. Economy reads it when it goes through the machine's sockets.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -9,28 +9,29 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
-/// The app may go on using an address that the name has no more.
+/// The app may go on using an address that the name no longer has.
 const ADDRESSES_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// A check opens a few sockets at most, and the end of each is known within minutes.
+/// A check opens a few sockets at most, and economy has seen the end of each within minutes.
 const SOCKETS_KEPT: usize = 256;
 
-/// The app's login may bring this much less than the prober's: its driver does without a name for itself, or a message
-/// of the handshake. One that fails brings at least twice as much less: measured with PostgreSQL 15, 586 bytes beside
-/// 277, and over TLS 2,160 beside 1,850, since the server's settings come with a success alone.
+/// The app's login may receive this many bytes less than the probe's: its driver may send no application name, or take
+/// fewer messages for the handshake. A failed login receives at least twice as many less, since the server sends its
+/// settings only after a success: measured with PostgreSQL 15, 277 bytes where a success receives 586, and over TLS 1,850
+/// where it receives 2,160.
 const LOGINS_DIFFER: u64 = 150;
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When each address was last an answer of DNS.
+    /// When each address was last in a DNS answer.
     addresses: HashMap<IpAddr, Instant>,
     newest: Option<Instant>,
     sockets: VecDeque<u64>,
     unmarked: bool,
-    /// What the newest login brought, TLS included.
+    /// How many bytes the newest login received, including TLS.
     login: u64,
 }
 
-/// A shared handle to what a probe noted.
+/// A shared handle to what a probe has recorded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traffic(Arc<Mutex<Known>>);
 
@@ -52,15 +53,15 @@ impl Traffic {
         self.known().newest.is_some()
     }
 
-    /// Whether an address was the host's within the last 24 h. The newest answer counts for ever: where nothing is
-    /// looked up any more, for the sake of silence, it is all there is.
+    /// Whether an address was the host's within the last 24 h. The newest answer counts for ever: where no names are looked
+    /// up any more, so that nothing is sent, it is all there is.
     pub(crate) fn reaches_database(&self, address: IpAddr, now: Instant) -> bool {
         let known = self.known();
         let last = known.addresses.get(&address.to_canonical());
         last.is_some_and(|last| Some(*last) == known.newest || now.saturating_duration_since(*last) <= ADDRESSES_KEPT)
     }
 
-    /// The prober is about to connect this socket.
+    /// The probe is about to connect this socket.
     pub(super) fn opened(&self, socket: &TcpSocket) {
         let mut known = self.known();
         match cookie(socket) {
@@ -74,32 +75,31 @@ impl Traffic {
         }
     }
 
-    /// A login brought so many bytes, TLS and ReadyForQuery included.
+    /// A login received so many bytes, up to ReadyForQuery and including TLS.
     pub(super) fn logged_in(&self, received: usize) {
         self.known().login = u64::try_from(received).unwrap_or(u64::MAX);
     }
 
-    /// A socket that has received less than this is not logged in. 0 before the first login. Servers, certificates and
-    /// ways to log in differ by more than a login by itself, so that nothing but our own can tell; one without TLS
-    /// beside ours with TLS is taken for one later than it could be.
+    /// A socket that has received less than this has not logged in. 0 before the first login. Servers, certificates and
+    /// login methods differ by more than a login does from no login, so only our own login can tell. Where the app has no
+    /// TLS and the probe has, the app's login is recognised later than it could be.
     pub(crate) fn least_login(&self) -> u64 {
         self.known().login.saturating_sub(LOGINS_DIFFER)
     }
 
-    /// Whether the prober opened the socket with this cookie.
+    /// Whether the probe opened the socket with this cookie.
     pub(crate) fn is_ours(&self, cookie: u64) -> bool {
         self.known().sockets.contains(&cookie)
     }
 
-    /// Whether every socket that the prober opened can be told from others.
+    /// Whether every socket that the probe opened can be told from others.
     pub(crate) fn is_complete(&self) -> bool {
         !self.known().unmarked
     }
 }
 
-/// The number that the kernel gives to one socket of this network namespace and to no other one after it
-/// (`SO_COOKIE`, socket(7), since Linux 4.6). Unlike the local port it is known before the connection is, and never
-/// used again.
+/// The number that the kernel gives to this socket and to no other of the network namespace, now or later (`SO_COOKIE`,
+/// socket(7), since Linux 4.6). Unlike the local port it is known before the connection is made, and never reused.
 #[cfg(target_os = "linux")]
 fn cookie(socket: &TcpSocket) -> std::io::Result<u64> {
     socket2::SockRef::from(socket).cookie()
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_needs_nearly_as_much_as_ours() {
+    fn a_login_receives_nearly_as_much_as_ours() {
         let traffic = Traffic::default();
         assert_eq!(traffic.least_login(), 0, "nothing is known yet");
         for (ours, theirs, failed) in [(601, 586, 277), (2185, 2160, 1850), (430, 410, 120)] {

@@ -1,5 +1,6 @@
-//! What will hurt the database soon: how many sessions are open and may be open, how long transactions have stood idle,
-//! who waits for a lock, how full the storage is. One statement, as an ordinary role may ask it on PostgreSQL 14 to 18.
+//! Numbers that show trouble before it stops the database: how many sessions are open and may be open, how long
+//! transactions have been idle, who waits for a lock, how full the storage is. One statement, which an ordinary role may
+//! run on PostgreSQL 14 to 18.
 //!
 //! Columns of `pg_stat_activity` that a role may not see of other roles' sessions are null (documentation, "The
 //! Cumulative Statistics System"), so that only sessions of the check's own role are counted by state.
@@ -11,8 +12,8 @@ pub(super) mod reader;
 /// Longer than any session name that helps to find the program.
 const LONGEST_NAME: usize = 64;
 
-/// All client sessions but this one. Background processes and parallel workers take no place of a client's; of other
-/// roles' sessions `backend_type` is hidden.
+/// All client sessions but this one. Background processes and parallel workers do not count against a client's limits;
+/// `backend_type` is null in other roles' sessions.
 const SESSIONS: &str = "\
 WITH me AS (SELECT oid, rolsuper, rolconnlimit FROM pg_roles WHERE rolname = session_user),
 here AS (SELECT oid, datconnlimit FROM pg_database WHERE datname = current_database()),
@@ -23,8 +24,8 @@ FROM pg_stat_activity a, me, here
 WHERE a.pid <> pg_backend_pid() AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL
 AND coalesce(a.backend_type, 'client backend') = 'client backend')";
 
-/// One row; its columns are those that [`Vitals::read`] reads. `pg_locks` is read only where a session waits: that takes
-/// the lock manager's own locks for a moment.
+/// One row with the columns that [`Vitals::read`] reads. `pg_locks` is read only where a session waits, since reading it
+/// takes the lock manager's own locks for a moment.
 const NUMBERS: &str = "
 SELECT count(*), count(*) FILTER (WHERE own), count(*) FILTER (WHERE here),
 count(*) FILTER (WHERE own AND state = 'active'), count(*) FILTER (WHERE own AND state = 'idle'),
@@ -44,11 +45,11 @@ CASE WHEN (SELECT rolsuper FROM me) THEN -1 ELSE (SELECT rolconnlimit FROM me) E
 CASE WHEN (SELECT rolsuper FROM me) THEN -1 ELSE (SELECT datconnlimit FROM here) END,
 current_setting('neon.max_cluster_size', true)";
 
-/// Only where the server has a limit: elsewhere the server would have to walk through all of its files.
+/// Read only where the server has a limit: it has to go through all of its files.
 const SIZE: &str = "CASE WHEN current_setting('neon.max_cluster_size', true) NOT IN ('', '0', '-1') THEN
 (SELECT sum(pg_database_size(oid)) FROM pg_database WHERE has_database_privilege(oid, 'CONNECT')) END";
 
-/// Of the role's own sessions those that harm most.
+/// The role's own sessions that do most harm.
 const WORST: &str = "
 SELECT pid, application_name, state, extract(epoch FROM transaction_age), extract(epoch FROM state_age),
 CASE WHEN wait_event_type = 'Lock' THEN wait_event END,
@@ -58,54 +59,54 @@ ORDER BY coalesce(state LIKE 'idle in transaction%', false) DESC, coalesce(wait_
 transaction_age DESC NULLS LAST, state_age DESC NULLS LAST
 LIMIT 10";
 
-/// The statement that asks for the [`Vitals`]; with `storage` also for the size, which costs more.
+/// The statement that reads the [`Vitals`]; with `storage` also the size, which costs more.
 fn statement(storage: bool) -> String {
     let size = if storage { SIZE } else { "NULL" };
     format!("{SESSIONS}{NUMBERS},\n{size}\nFROM sessions")
 }
 
-/// The statement that asks for the [`OwnSession`]s, the most harmful first.
+/// The statement that reads the [`OwnSession`]s, the most harmful first.
 fn sessions_statement() -> String {
     format!("{SESSIONS}{WORST}")
 }
 
 /// The numbers of one reading; this session is in none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vitals {
+pub(crate) struct Vitals {
     /// Open sessions.
-    pub sessions: Sessions,
+    pub(crate) sessions: Sessions,
     /// How many sessions the role may have; `None` where the server does not say.
-    pub room: Option<Room>,
+    pub(crate) room: Option<Room>,
     /// The oldest transaction of a session of this role.
-    pub oldest_transaction: Option<Duration>,
+    pub(crate) oldest_transaction: Option<Duration>,
     /// The longest that a session of this role has been idle in a transaction.
-    pub idle_in_transaction: Option<Duration>,
+    pub(crate) idle_in_transaction: Option<Duration>,
     /// Sessions of this role that wait for a lock.
-    pub lock_waiters: u64,
+    pub(crate) lock_waiters: u64,
     /// The longest of these waits.
     pub(crate) lock_wait: Option<Duration>,
     /// The server's limit of storage; `None` where it has none.
-    pub storage_limit: Option<u64>,
-    /// What is stored, in bytes; `None` where there is no limit, and where it was not asked.
-    pub stored: Option<u64>,
+    pub(crate) storage_limit: Option<u64>,
+    /// What is stored, in bytes; `None` where there is no limit, or it was not read.
+    pub(crate) stored: Option<u64>,
 }
 
 /// Sessions of this role by state, and those of all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     /// Running a statement.
-    pub active: u64,
+    pub(crate) active: u64,
     /// Waiting for a statement.
-    pub idle: u64,
+    pub(crate) idle: u64,
     /// Waiting for a statement in an open transaction.
-    pub idle_in_transaction: u64,
-    /// Of other roles, or in a state that the server does not tell.
-    pub other: u64,
+    pub(crate) idle_in_transaction: u64,
+    /// Of other roles, or in a state that the server does not show.
+    pub(crate) other: u64,
 }
 
-/// Which limit leaves the least room for another session.
+/// Whose limit leaves the least room for another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// `max_connections` without the places that are reserved.
     Server,
     /// The role's `CONNECTION LIMIT`.
@@ -116,13 +117,13 @@ pub enum Limit {
 
 /// The limit that is reached first, and how far it is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Whose it is.
-    pub of: Limit,
+pub(crate) struct Room {
+    /// Whose limit it is.
+    pub(crate) of: Limit,
     /// Sessions that may be open.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// Sessions that are open and count against it.
-    pub used: u64,
+    pub(crate) used: u64,
 }
 
 impl Room {
@@ -133,7 +134,7 @@ impl Room {
 }
 
 impl Vitals {
-    /// Reads the row of [`statement`]. `None`: it is not such a row.
+    /// Reads the row of [`statement`]; `None` where it is not such a row.
     fn read(columns: &[Option<&str>]) -> Option<Vitals> {
         let column = |index: usize| columns.get(index).copied().flatten();
         let count = |index: usize| column(index)?.parse::<u64>().ok();
@@ -160,9 +161,9 @@ impl Vitals {
 pub(crate) struct OwnSession {
     /// Its process on the server.
     pub(crate) pid: u32,
-    /// As the program called itself.
+    /// The program's name, as it set it.
     pub(crate) application_name: String,
-    /// The server's word.
+    /// The state, as the server names it.
     pub(crate) state: String,
     /// The age of its transaction.
     pub(crate) transaction_age: Option<Duration>,
@@ -175,7 +176,7 @@ pub(crate) struct OwnSession {
 }
 
 impl OwnSession {
-    /// Reads one row of [`sessions_statement`]. `None`: it is not such a row.
+    /// Reads one row of [`sessions_statement`]; `None` where it is not such a row.
     fn read(columns: &[Option<&str>]) -> Option<OwnSession> {
         let column = |index: usize| columns.get(index).copied().flatten();
         let text = |index: usize| column(index).map(plain).filter(|text| !text.is_empty());
@@ -191,18 +192,18 @@ impl OwnSession {
     }
 }
 
-/// Text of other programs on a terminal.
+/// Text from other programs, fit for a terminal.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
 }
 
-/// A number of seconds as PostgreSQL writes it. One below zero is a clock that was set.
+/// A number of seconds as PostgreSQL writes it; negative where a clock was set back.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.parse().ok()?;
     Duration::try_from_secs_f64(seconds.max(0.0)).ok()
 }
 
-/// A size as PostgreSQL shows a setting whose unit is MB: `512MB`, `3GB`, `16TB`; 0 and less mean that there is none.
+/// A size as PostgreSQL shows a setting whose unit is MB: `512MB`, `3GB`, `16TB`; 0 and less mean no limit.
 fn megabytes(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_row_is_not_read() {
+    fn a_row_of_another_kind_is_not_read() {
         assert_eq!(Vitals::read(&[]), None);
         assert_eq!(Vitals::read(&row(&["many", "6", "9", "1", "2", "3", "", "", "1", ""])), None);
         let endless = row(&["1", "1", "1", "0", "0", "0", "inf", "NaN", "0", "1e300", "5"]);
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_told_without_control_characters() {
+    fn a_session_is_shown_without_control_characters() {
         let session = OwnSession::read(&row(&["77", "web\u{1b}[31m", "idle in transaction", "9.5", "8", "", ""]));
         let session = session.expect("a row of a session");
         assert_eq!((session.pid, session.application_name.as_str()), (77, "web[31m"));

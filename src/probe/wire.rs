@@ -1,6 +1,5 @@
-//! What comes from the database server, watched byte by byte: a thin stream under the driver that sees the answer to
-//! SSLRequest, counts what is received, and reads the frame of each message, so that a server that is not PostgreSQL,
-//! or means harm, ends the attempt early.
+//! A thin stream under the driver that inspects what the database server sends: the answer to SSLRequest, how much is
+//! received, and the frame of each message. A server that is not PostgreSQL, or is hostile, thus ends the attempt early.
 
 use std::io;
 use std::pin::Pin;
@@ -19,33 +18,34 @@ use frames::{Frames, MessagesSeen};
 
 /// An attempt reads a few hundred bytes; no honest server comes near this.
 const MOST_RECEIVED: usize = 256 * 1024;
+
 /// Why the stream ended the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
     /// The answer to SSLRequest was `N`.
     NoTls,
-    /// Bytes that are not PostgreSQL's, or more of them than any login needs.
+    /// It sent what is not PostgreSQL's protocol, or more than any login needs.
     NotPostgres,
-    /// Rows of a query, and more of them than any check needs.
+    /// It sent more rows than any check needs.
     ResultTooLarge,
-    /// The server asked for a cleartext password on a connection without TLS.
+    /// It asked for a cleartext password on a connection without TLS.
     CleartextPassword,
 }
 
-/// What has been seen so far; shared between the stream and the attempt that owns it.
+/// What has been seen so far, shared between the stream and the attempt that owns it.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Bytes that came so far, TLS and its handshake included.
+    /// How many bytes came, including TLS and its handshake.
     pub(super) received: usize,
-    /// The first bad thing.
+    /// The first reason to reject it.
     pub(crate) rejection: Option<Rejection>,
     /// When the TLS handshake was done.
     pub(crate) tls_done: Option<Instant>,
-    /// No TLS was wanted.
+    /// The URL wants no TLS.
     planned_plaintext: bool,
     /// The handshake began without an SSLRequest.
     pub(crate) direct: bool,
-    /// The server has no TLS, and that is acceptable.
+    /// The server has no TLS, and the URL accepts that.
     pub(crate) plaintext: bool,
     /// Why the TLS handshake failed, and text for the person on call.
     pub(crate) tls_failure: Option<(Diagnosis, String)>,
@@ -58,8 +58,8 @@ impl Seen {
         self.planned_plaintext || self.plaintext || self.tls_done.is_some()
     }
 
-    /// The client's last SASL message is due or sent, and the server has not answered it. Neon's proxy is silent here
-    /// until the compute is up.
+    /// The client's last SASL message is due or sent and not yet answered. Here Neon's proxy is silent until the compute
+    /// is up.
     pub(crate) fn awaits_login(&self) -> bool {
         self.messages.sasl_continued
     }
@@ -80,12 +80,12 @@ impl Seen {
     }
 }
 
-/// A handle to what a connection's streams have seen.
+/// A shared handle to what a connection's streams have seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter(Arc<Mutex<Seen>>);
 
 impl Meter {
-    /// The current state. The lock is never held across an await.
+    /// What has been seen so far. The lock is never held across an await.
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,12 +96,12 @@ impl Meter {
     }
 }
 
-/// What the next received byte is.
+/// What comes next.
 #[derive(Debug)]
 enum Expect {
-    /// The one-byte answer to SSLRequest; `must` = anything but `S` ends the attempt.
+    /// The one-byte answer to SSLRequest; `must`: anything but `S` ends the attempt.
     SslAnswer { must: bool },
-    /// Ciphertext: only counted here, read one layer up.
+    /// Ciphertext: only counted here, inspected by [`Decrypted`].
     Ciphertext,
     /// Messages.
     Messages(Frames),
@@ -112,7 +112,7 @@ enum Expect {
 pub(crate) enum Opening {
     /// With the startup message.
     Plain,
-    /// With SSLRequest; `must` = plaintext is not acceptable.
+    /// With SSLRequest.
     SslRequest {
         /// Plaintext is not acceptable.
         must: bool,
@@ -130,7 +130,7 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    /// Watches a fresh connection.
+    /// Inspects a new connection.
     pub(crate) fn new(inner: S, opening: Opening, meter: Meter) -> Self {
         {
             let mut seen = meter.seen();
@@ -190,7 +190,7 @@ pub(crate) struct Decrypted<T> {
 }
 
 impl<T> Decrypted<T> {
-    /// Watches what TLS yields.
+    /// Inspects what TLS decrypts.
     pub(crate) fn new(inner: T, meter: Meter) -> Self {
         Decrypted { inner, frames: Frames::default(), meter }
     }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_pass_however_they_are_cut() {
+    fn messages_pass_however_they_are_split() {
         let all = [AUTH_OK, b"S\0\0\0\x0fa\0bcdefgh\0\0", READY, AUTH_OK].concat();
         for size in 1..all.len() {
             let chunks: Vec<_> = all.chunks(size).collect();
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_and_the_last_message_of_a_login_are_noted_however_they_are_cut() {
+    fn the_status_and_the_last_message_of_a_login_are_seen_however_they_are_split() {
         const CONTINUE: &[u8] = b"R\0\0\0\x0b\0\0\0\x0br=a";
         for (bytes, awaits_login, in_transaction) in [
             (CONTINUE.to_vec(), true, false),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_rows_of_a_query_are_no_nonsense() {
+    fn too_many_rows_of_a_query_are_a_result_too_large() {
         let row = [&b"D\0\0\x03\xed\0\x01\0\0\x03\xe3"[..], &[b'a'; 995]].concat();
         let flood = row.repeat(300);
         let logged_in: &[&[u8]] = &[AUTH_OK, READY];

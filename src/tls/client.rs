@@ -1,13 +1,13 @@
-//! The client's own certificate, for a server that asks for one: read from the files of `sslcert` and `sslkey`.
+//! The client's own certificate, for a server that asks for one, from the files of `sslcert` and `sslkey`.
 //!
-//! A fault names the key of the URL and what is wrong, never a path or anything that a file holds.
+//! An error names the URL's key and what is wrong, never a path or anything that a file holds.
 
 use native_tls::Identity;
 
 use super::file;
 use crate::dsn::ClientCertificate;
 
-/// The certificate with what signed it, and its private key.
+/// The certificate with its chain, and its private key.
 ///
 /// # Errors
 /// One line for the operator.
@@ -43,7 +43,7 @@ mod system {
         let give = |space: &mut [u8]| {
             encrypted = true;
             let given = passphrase.unwrap_or_default().as_bytes();
-            // One that is too long opens nothing.
+            // One that is too long cannot be right.
             let length = if given.len() <= space.len() { given.len() } else { 0 };
             space[..length].copy_from_slice(&given[..length]);
             Ok(length)
@@ -89,7 +89,7 @@ mod tests {
 
     const PASSPHRASE: &str = "op3n s3same";
 
-    /// What becomes of a certificate file and a key file with this content.
+    /// Reads a certificate file and a key file with these contents.
     fn tried(certificate: &[u8], key: &[u8], passphrase: Option<&str>) -> Result<(), String> {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, content: &[u8]| -> PathBuf {

@@ -1,13 +1,13 @@
-//! The files that the URL names: regular, and no larger than such files are.
+//! The files that the URL names: regular files of a plausible size.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// All public roots together are a quarter of it.
+/// All public roots together take up a quarter of it.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads a file of the URL's key `name`. A pipe or a device would be read for ever.
+/// Reads the file that the URL's key `name` gives. A pipe or a device might have no end.
 ///
 /// # Errors
 /// One line without the path, which is part of the URL.

@@ -13,7 +13,7 @@ fn certificate(version: i32) -> X509 {
     certificate_of(&PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(), version)
 }
 
-/// The same of this key, signed by itself.
+/// The same with this key, signed by itself.
 pub(super) fn certificate_of(key: &PKey<Private>, version: i32) -> X509 {
     let mut name = X509NameBuilder::new().unwrap();
     name.append_entry_by_text("CN", "localhost").unwrap();

@@ -2,7 +2,7 @@
 //! server's own words.
 
 use rustix::process::Signal;
-use sidepulse::without_daemon::Reason;
+use sidepulse::without_daemon::reasons;
 
 use crate::faults::table::cases;
 use crate::faults::{Channel, server_certificate, side_by_side};
@@ -86,9 +86,8 @@ const VOCABULARY: &str = "status state output version checks componentType reaso
 
 /// The words of a public body that are in no closed set.
 fn strange_words(body: &str) -> Vec<&str> {
-    let known = |word: &str| {
-        VOCABULARY.split_whitespace().any(|known| known == word) || Reason::ALL.iter().any(|r| r.as_str() == word)
-    };
+    let known =
+        |word: &str| VOCABULARY.split_whitespace().any(|known| known == word) || reasons().any(|reason| reason == word);
     let words = body.split(|c: char| !c.is_ascii_alphabetic() && c != '_').filter(|word| !word.is_empty());
     words.filter(|word| !known(word)).collect()
 }

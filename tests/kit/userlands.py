@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -184,6 +185,14 @@ def rows(suites: list[str], postgres: Postgres) -> Iterator[tuple[str, str, Call
         yield "Alpine's tag", tag, partial(by_tag, tag)
 
 
+def sizes() -> Iterator[str]:
+    """Of each wheel, and of the program in it."""
+    for wheel in sorted(BUILT.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            (program,) = (entry for entry in archive.infolist() if entry.filename.endswith("/scripts/sidepulse"))
+        yield f"{wheel.stat().st_size / 1e6:.2f} MB, on disk {program.file_size / 1e6:.2f} MB: {wheel.name}"
+
+
 def outcome(what: str, check: Callable[[], str]) -> str:
     if not list(BUILT.glob(f"*{what}*")):
         return "not built"
@@ -207,6 +216,8 @@ def main() -> None:
 
         for row in rows(sys.argv[1:] or SUITES, postgres):
             show(*row)
+        for size in sizes():
+            print(size, flush=True)
         if any(text.startswith("NOT RUN") for text in said):
             show("this machine instead", f"manylinux2014_{HERE}", partial(on_this_machine, postgres))
     finally:

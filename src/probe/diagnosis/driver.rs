@@ -9,8 +9,8 @@ use crate::probe::{Cause, Failure, Phase, Reason};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// What an error of the driver means. Its kind is private, so its fixed `Display` is matched; what was seen on the wire
-/// comes first, since the driver only knows that the stream ended.
+/// What an error of the driver means. Its kind is private, so its `Display`, which is fixed, is matched. What was seen on
+/// the wire comes first, since the driver only knows that the stream ended.
 pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Meter, redactor: &Redactor) -> Failure {
     let phase = match stage {
         Stage::Query => Phase::Query,
@@ -21,7 +21,7 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         Failure::diagnosed(diagnosis, phase).with_detail(redactor.clean(text))
     };
     if let Some(db) = error.as_db_error() {
-        // `severity` is translated by the server; the parsed one is not, but old servers do not send it.
+        // The server translates `severity`, but not the parsed one, which old servers do not send.
         let severity = db.parsed_severity().map_or(db.severity().to_owned(), |severity| severity.to_string());
         let (code, message) = (db.code().code(), db.message());
         let diagnosis = server::classify(stage, &ErrorResponse { severity: &severity, sqlstate: code, message });
@@ -79,9 +79,9 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
     tell(reason.into(), phase, &text)
 }
 
-/// Why the driver itself ended the login (tokio-postgres: `src/connect_raw.rs`).
+/// Why the driver ended the login (tokio-postgres: `src/connect_raw.rs`).
 fn refused_login(text: &str, seen: &Seen) -> Option<Cause> {
-    // Where the server offers channel binding and the driver does not use it, its certificate does not allow it.
+    // Where the server offers channel binding and the driver does not use it, the server's certificate does not allow it.
     let unbound = if seen.offers_binding() { Cause::ChannelBindingImpossible } else { Cause::ChannelBindingNotOffered };
     let causes = [
         ("server did not use channel binding", unbound),
@@ -92,8 +92,8 @@ fn refused_login(text: &str, seen: &Seen) -> Option<Cause> {
     causes.into_iter().find(|(said, _)| text.contains(said)).map(|(_, cause)| cause)
 }
 
-/// What the driver's parser reports for bytes that are not a message, once the handshake is over: a real end of the
-/// stream has another kind.
+/// Whether the driver's parser found bytes that are not a message, after the handshake: a real end of the stream has
+/// another kind.
 fn is_nonsense(error: &tokio_postgres::Error) -> bool {
     use io::ErrorKind as Kind;
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());

@@ -1,11 +1,11 @@
-//! The messages of servers, poolers and proxies, with the source of each: what they say about logins and full pools,
-//! and what that means. Everything is in lower case; `*` stands for anything, and a pattern covers the whole message.
+//! What servers, poolers and proxies say of logins and full pools, and what it means, with the source of each message.
+//! Patterns are in lower case and match a whole message; `*` stands for anything.
 //!
-//! No two rows give one message two reasons; where two rows match, the first names the cause.
+//! Rows that match the same message have the same reason, and the first of them has its cause.
 
 use crate::probe::{Cause, Reason};
 
-/// A pattern, its reason, and its cause where that has a cure of its own.
+/// A pattern, its reason, and its cause where that has a remedy of its own.
 pub(super) type KnownMessage = (&'static str, Reason, Option<Cause>);
 
 /// Every table.
@@ -55,7 +55,7 @@ const NEON: &[KnownMessage] = &[
     ("project is under maintenance*", Reason::ControlPlane, Some(Cause::ProjectBusy)),
     ("couldn't connect to compute node*", Reason::ComputeUnreachable, None),
     ("[neon_smgr]*could not establish connection to pageserver*", Reason::ComputeUnreachable, None),
-    // From the proxy's own driver, about its connection to the compute.
+    // The proxy's own driver, about its connection to the compute.
     ("connection closed", Reason::ComputeUnreachable, None),
     ("error communicating with the server*", Reason::ComputeUnreachable, None),
     ("error connecting to server*", Reason::ComputeUnreachable, None),

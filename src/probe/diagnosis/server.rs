@@ -1,7 +1,7 @@
-//! What an error of the server means: its text, by the tables of `messages.rs`, then its SQLSTATE.
+//! What an error of the server means: by its text, in the tables of `messages.rs`, then by its SQLSTATE.
 //!
-//! The text comes before the SQLSTATE, because proxies and poolers lose the code: Neon's proxy answers most logins with
-//! `XX000`, PgBouncer with `08P01`. A server that speaks another language matches no text, and its SQLSTATE decides.
+//! The text comes first because proxies and poolers lose the SQLSTATE: Neon's proxy refuses most logins with `XX000`,
+//! PgBouncer with `08P01`. Where the server's messages are in another language no text matches, and the SQLSTATE decides.
 //! Texts are matched from their first character on: what users can choose (names of databases, roles and parameters)
 //! never comes first in a message, so a database called `quota` exceeds nothing.
 
@@ -21,7 +21,7 @@ pub(crate) enum Stage {
     Query,
 }
 
-/// What the server said (an ErrorResponse).
+/// The fields of an ErrorResponse that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorResponse<'a> {
     /// `ERROR`, `FATAL` or `PANIC`: field `V`, which is never translated, and `S` only where there is no `V`.
@@ -32,7 +32,7 @@ pub(crate) struct ErrorResponse<'a> {
     pub(crate) message: &'a str,
 }
 
-/// Finds the reason for an error: its text, then its SQLSTATE, then the catch-all of the stage.
+/// The reason for an error: by its text, then by its SQLSTATE, else the catch-all of the stage.
 pub(crate) fn classify(stage: Stage, error: &ErrorResponse<'_>) -> Diagnosis {
     let fatal = matches!(error.severity, "FATAL" | "PANIC");
     let said = from_text(error.message).filter(|said| text_counts(stage, fatal, error.sqlstate, said.reason));
@@ -51,18 +51,18 @@ const fn catch_all(stage: Stage) -> Reason {
     }
 }
 
-/// Whether the text is the infrastructure's, and not raised by SQL.
+/// Whether the text is the server's or a proxy's own, and not raised by SQL.
 fn text_counts(stage: Stage, fatal: bool, sqlstate: &str, reason: Reason) -> bool {
     match stage {
         // Class P0 is PL/pgSQL's RAISE, in a login event trigger (PostgreSQL 17).
         Stage::Login => !sqlstate.starts_with("P0"),
-        // SQL can raise an ERROR with any text and code, but nothing FATAL. PgBouncer before 1.16 said ERROR too.
+        // SQL can raise an ERROR with any text and code, but nothing FATAL. PgBouncer before 1.16 sends ERROR too.
         Stage::Query if fatal => true,
         Stage::Query => of_a_pooler(sqlstate) && reason.class() != Class::Permanent,
     }
 }
 
-/// What poolers put on an ERROR of their own: 08 and XX000, and 58000 (pgcat, PgDog).
+/// The SQLSTATEs of an ERROR that is a pooler's own: 08…, XX000, and 58000 (pgcat, PgDog).
 fn of_a_pooler(sqlstate: &str) -> bool {
     sqlstate.starts_with("08") || matches!(sqlstate, "XX000" | "58000")
 }
@@ -77,7 +77,7 @@ fn from_sqlstate(stage: Stage, fatal: bool, sqlstate: &str) -> Option<Reason> {
         "57014" => Reason::QueryTimeout,
         "57P01" | "57P02" => Reason::ShuttingDown,
         "57P03" => Reason::StartingUp,
-        // The rest speak of this session only when they end it: in a query, `pg_database_size('x')` is an ERROR 3D000,
+        // In a query the rest are about this session only when they end it: `pg_database_size('x')` is an ERROR 3D000,
         // temp_file_limit an ERROR 53400, and a foreign server's 28P01 an ERROR here.
         _ if stage == Stage::Query && !fatal => return None,
         // PostgreSQL 17's transaction_timeout, which a role or a database may have of its own.
@@ -90,7 +90,7 @@ fn from_sqlstate(stage: Stage, fatal: bool, sqlstate: &str) -> Option<Reason> {
     })
 }
 
-/// The row that matches a message, once its wrapper is removed.
+/// What a message means once its wrappers are removed.
 fn from_text(message: &str) -> Option<Diagnosis> {
     let lower = message.trim().to_ascii_lowercase();
     let (text, around) = peel(&lower);
@@ -102,7 +102,7 @@ fn all_messages() -> impl Iterator<Item = &'static KnownMessage> {
     messages::ALL.into_iter().flatten()
 }
 
-/// The innermost message, and what the outermost wrapper with a meaning says.
+/// The innermost message, and the reason of the outermost wrapper that has one.
 fn peel(lower: &str) -> (&str, Option<Reason>) {
     let (mut text, mut around) = (without_code(lower), None);
     while let Some(&(start, reason)) = messages::WRAPPERS.iter().find(|(start, _)| text.starts_with(start)) {
@@ -114,7 +114,7 @@ fn peel(lower: &str) -> (&str, Option<Reason>) {
     (text, around)
 }
 
-/// Without Supavisor's `(EMAXCONN) ` or Odyssey's number of the client, `c5f0d1a2b3c4d: `, in front.
+/// The text without Supavisor's code, `(EMAXCONN) `, or Odyssey's client number, `c5f0d1a2b3c4d: `, in front of it.
 fn without_code(text: &str) -> &str {
     let supavisor = text.strip_prefix("(e").and_then(|rest| rest.split_once(") "));
     let odyssey = text.strip_prefix('c').and_then(|rest| rest.split_once(": "));
@@ -125,7 +125,7 @@ fn without_code(text: &str) -> &str {
     }
 }
 
-/// Whether the pattern covers the text from the first to the last character.
+/// Whether the pattern matches the whole text.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((start, tail)) = pattern.split_once('*') else { return pattern == text };
     let (middle, end) = tail.rsplit_once('*').unwrap_or(("", tail));

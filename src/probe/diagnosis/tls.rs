@@ -1,7 +1,7 @@
 //! What a TLS error means, in the handshake or after it.
 //!
-//! The libraries' error types differ and tell little; their texts are stable. These are OpenSSL's (`ssl/ssl_stat.c`,
-//! `crypto/x509/x509_txt.c`, `ssl/ssl_err.c`), then those of Apple's Security framework.
+//! The libraries' error types differ and say little, but their texts are stable. These are OpenSSL's (`ssl/ssl_stat.c`,
+//! `crypto/x509/x509_txt.c`, `ssl/ssl_err.c`), and those of Apple's Security framework.
 
 use crate::probe::Diagnosis;
 use crate::probe::{Cause, Reason};
@@ -9,7 +9,7 @@ use crate::tls;
 
 /// OpenSSL ended the handshake because it does not trust the server's certificate.
 const VERIFY_FAILED: &str = "certificate verify failed";
-/// Its verdict on the certificate, in parentheses after the error. It is there even if nothing was to be verified and
+/// Its verdict on the certificate, in parentheses after the error. It is there even where nothing was to be verified and
 /// something else failed.
 const VERDICTS: [(&str, Cause); 7] = [
     ("certificate has expired", Cause::CertificateExpired),
@@ -20,7 +20,7 @@ const VERDICTS: [(&str, Cause); 7] = [
     ("self-signed certificate", Cause::CertificateIssuer),
     ("self signed certificate", Cause::CertificateIssuer),
 ];
-/// The same from Apple's framework, without a verdict.
+/// The same from Apple's framework, which has no verdict.
 const UNTRUSTED: [&str; 2] = ["not trusted", "invalid certificate chain"];
 /// Alerts of the server: TLS 1.3 sends those about our certificate only after the handshake (RFC 8446, 4.4.2.4 and 6).
 const ALERTS: [(&str, Cause); 8] = [
@@ -36,7 +36,7 @@ const ALERTS: [(&str, Cause); 8] = [
 /// OpenSSL adds it to the text of every alert (`ssl/record/rec_layer_s3.c`).
 const ANY_ALERT: &str = "ssl alert number";
 const LOST: [&str; 3] = ["unexpected eof", "connection reset", "broken pipe"];
-/// The first bytes were those of another protocol.
+/// The first bytes were another protocol's.
 const NO_TLS: &str = "wrong version number";
 
 /// Why a handshake failed: the certificate (chain, name, dates), an alert, a closed or reset connection, or anything else.
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_lost_is_no_fault_of_tls() {
+    fn a_connection_that_is_lost_is_not_a_failure_of_tls() {
         for text in ["unexpected EOF", "Connection reset by peer (os error 104)", "Broken pipe (os error 32)"] {
             assert_eq!(of_text(text), Reason::ConnectionLost.into(), "{text}");
         }

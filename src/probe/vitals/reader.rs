@@ -15,11 +15,11 @@ use crate::probe::{Failure, Phase, Reason, diagnosis};
 const LONGEST: Duration = Duration::from_secs(2);
 /// With a smaller share of the attempt's time nothing is read: it would only be cut off.
 const SHORTEST: Duration = Duration::from_millis(300);
-/// A server that refused the statement is not asked again for this long: it may have been replaced by another.
+/// After a refusal the statement is not tried again for this long; by then the server may be another.
 const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// The SQLSTATE classes of what will be no better in a minute: a server without these views or functions, or one that
-/// does not support the statement.
+/// The SQLSTATE classes of what will not be better in a minute: a server that lacks these views or functions, or does not
+/// support the statement.
 const REFUSALS: [&str; 2] = ["42", "0A"];
 
 /// The session of a check that passed, and when its attempt must be over.
@@ -44,7 +44,7 @@ pub(in crate::probe) struct VitalsReader {
     last: Option<Instant>,
     /// The server refused the newest reading.
     refused: bool,
-    /// When the server was started, as it says.
+    /// When the server was started, in its own words.
     server_started: Option<String>,
     /// The same of the one that was started last, as a number.
     newest_started: Option<f64>,
@@ -113,14 +113,14 @@ impl VitalsReader {
         vitals
     }
 
-    /// The role's own sessions, none where the server does not tell.
+    /// The role's own sessions; none where the server does not show them.
     pub(in crate::probe) async fn sessions(kept: &mut KeptSession) -> Vec<OwnSession> {
         let rows = ask(&mut kept.querier, kept.deadline, &sessions_statement()).await.unwrap_or_default();
         rows.iter().filter_map(|row| OwnSession::read(&columns(row))).collect()
     }
 }
 
-/// Whether the server does not know what was asked, or answers something else: it will do so again.
+/// Whether the server does not know what was queried, or returns something else: it will do so again.
 fn is_refusal(failure: &Failure) -> bool {
     let state = failure.unclassified.as_deref().unwrap_or_default();
     matches!(failure.reason, Reason::AccessDenied | Reason::UnexpectedResult)

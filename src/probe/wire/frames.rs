@@ -1,10 +1,10 @@
-//! The frames of the messages that a server sends: what each announces, and what may be known of it without reading it.
+//! The frames of the messages that a server sends: their types and lengths, and what can be known without parsing them.
 
 use super::{MOST_RECEIVED, Rejection};
 
 /// Type byte and length.
 const FRAME: usize = 5;
-/// PostgreSQL's own limit of one message (`MaxAllocSize` in `src/include/utils/memutils.h`): no honest row is longer.
+/// PostgreSQL's own limit for one message (`MaxAllocSize` in `src/include/utils/memutils.h`): no honest row is longer.
 const LONGEST_ROW: usize = 0x3fff_ffff;
 /// The mechanism by which a server offers channel binding.
 const BINDING: &[u8] = b"SCRAM-SHA-256-PLUS\0";

@@ -47,7 +47,7 @@ fn a_variable_that_the_server_reads_cannot_name_sidepulses_own_port() {
 #[test]
 fn both_cannot_take_the_same_port() {
     let uvicorn = words(&["uvicorn", "main:app", "--port", "$PORT"]);
-    // The setting's own fault comes first where the app check would ask sidepulse itself.
+    // If the app check would ask sidepulse itself, that error comes first.
     let elsewhere = ("SIDEPULSE_APP_URL", "http://localhost:9000/");
     let (code, why) = check_ports(&uvicorn, &config(&[("PORT", "8000"), elsewhere])).unwrap_err();
     assert_eq!(code, 2);

@@ -142,7 +142,7 @@ fn a_proxy_that_does_not_know_the_alpn() {
         builder.set_alpn_select_callback(|_, offered| select_next_proto(KNOWN, offered).ok_or(AlpnError::ALERT_FATAL));
     });
     let direct = database(Channel::Direct.url(proxy.url()));
-    told(&direct, "tls_failed", "Take sslnegotiation out");
+    told(&direct, "tls_failed", "Remove sslnegotiation");
     assert_eq!(direct["attempts"], 1, "the alert says it all: {direct}");
     // Without direct negotiation no ALPN is offered, and the handshake passes.
     let asked = database(Channel::Tls.url(proxy.url()));
@@ -166,5 +166,5 @@ fn a_server_that_requires_a_client_certificate() {
     told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "asks for a client certificate");
     // TLS 1.2 has no alert of its own for it.
     let proxy = wants_certificate(SslVersion::TLS1_2);
-    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "handshake broke off");
+    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "handshake with the app broke off");
 }

@@ -1,47 +1,46 @@
-//! Which lines of a file hold a secret? Every line is read once, whatever the language: a name that asks for a secret with
-//! a value behind it, a URL with a password, a token by its maker's prefix.
+//! Which lines of a file contain a secret? Each line is read once, whatever the language: a name that suggests a secret,
+//! with a value; a URL with a password; a token by its vendor's prefix.
 
 use super::placeholder::{is_marked, is_placeholder, is_word, looks_random};
 
-/// Why a line holds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Secret {
-    /// The value of one of this environment's own.
+pub(crate) enum SecretKind {
+    /// One of this environment's secrets.
     Known,
     /// A URL with its password.
     Url,
     /// An access token or a private key.
     Token,
-    /// The key that signs tokens: any value of it.
+    /// The key that signs tokens, with any value.
     SigningKey,
-    /// What looks random, behind a name that asks for a secret.
+    /// What looks random, with a name that suggests a secret.
     Assigned,
 }
 
-/// Names for the key that signs tokens: any value of one is a secret, however simple.
+/// Names of the key that signs tokens: any value is a secret, however simple.
 const SIGNING: [&str; 5] = ["JWT_SECRET", "JWT_SECRET_KEY", "JWT_SIGNING_KEY", "JWT_KEY", "SECRET_KEY"];
-/// Parts of a name that ask for a secret.
+/// Parts of a name that suggest a secret.
 const ASKING: [&str; 8] = ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "PWD", "KEY", "APIKEY", "CREDENTIALS"];
-/// Those among them that ask for what a person thinks up.
+/// Those that suggest a password, which a person has chosen.
 const PASSWORDS: [&str; 3] = ["PASSWORD", "PASSWD", "PWD"];
-/// What is asked for a variable, with a default as the second argument, besides all whose names say so (`getenv`,
+/// Functions that look a variable up, with a default as second argument, besides all whose names say so (`getenv`,
 /// `environ.get`, `get_secret`): a dictionary's, decouple's, environs'.
 const LOOKUPS: [&str; 4] = ["setdefault", "config", "str", "pop"];
-/// What is put around a value and leaves it as it is: pydantic's (a field's first argument is its default), Starlette's.
+/// Calls that leave their argument as it is: pydantic's (a field's first argument is its default), Starlette's.
 const WRAPPERS: [&str; 6] = ["Field", "SecretStr", "SecretBytes", "Secret", "str", "bytes"];
-/// As deep as they are looked into.
+/// At most so many calls within calls are followed.
 const DEEPEST: usize = 3;
 
-/// A key that a machine made; a person's password is shorter.
+/// A generated key is at least this long; a person's password is shorter.
 const SHORTEST_KEY: usize = 16;
 const SHORTEST_PASSWORD: usize = 8;
-/// As far as a name stands before its value, and as long as a value is.
+/// How far before its value a name may be, and how long a value may be.
 const FARTHEST: usize = 120;
 const LONGEST: usize = 256;
 
-/// Hosts that a password for development goes to, or that are no hosts.
+/// Parts of hosts in examples.
 const NO_HOSTS: [&str; 6] = ["example", "xxx", "...", "<", "{", "$"];
-/// Prefixes by which their makers mark tokens, and how many characters follow at least.
+/// Prefixes by which vendors mark their tokens, and how many characters follow at least.
 const TOKENS: [(&str, usize); 13] = [
     ("npg_", 10),
     ("napi_", 20),
@@ -59,27 +58,27 @@ const TOKENS: [(&str, usize); 13] = [
 ];
 /// `npg_` and ten characters.
 const SHORTEST_TOKEN: usize = 14;
-/// From here on, characters in disorder are a secret even where passwords for development are usual.
+/// A random password of this length is a secret even for hosts where passwords for development are usual.
 const SHORTEST_RANDOM_PASSWORD: usize = 12;
 
-/// The lines that hold a secret, each once, and why. `python`: a value stands in quotes, and anything else is code.
-/// `known` are the environment's own.
-pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, Secret)> {
+/// The lines that contain a secret, each once, and which kind. `python`: values are quoted, and anything else is code.
+/// `known` are the environment's secrets.
+pub(crate) fn lines(text: &str, python: bool, known: &[String]) -> Vec<(u32, SecretKind)> {
     let mut found = Vec::new();
-    // Brackets that an example has opened: what is shown in an API's documentation is no secret.
+    // Open brackets of an example: what an API's documentation shows is not a secret.
     let mut example = 0;
     let mut before = String::new();
     for (number, line) in (1..).zip(text.lines()) {
         let is_example = example > 0 || line.as_bytes().windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
         example = if is_example { open_brackets(line, example) } else { 0 };
         let kind = if known.iter().any(|secret| line.contains(secret)) {
-            Some(Secret::Known)
+            Some(SecretKind::Known)
         } else if has_url_password(line) {
-            Some(Secret::Url)
+            Some(SecretKind::Url)
         } else if has_keyword_password(line) {
-            Some(Secret::Assigned)
+            Some(SecretKind::Assigned)
         } else if has_token(line) {
-            Some(Secret::Token)
+            Some(SecretKind::Token)
         } else if is_example {
             None
         } else {
@@ -99,7 +98,7 @@ fn open_brackets(line: &str, before: usize) -> usize {
     (before + opened).saturating_sub(line.matches(['}', ']', ')']).count())
 }
 
-/// The end of a call or a bracket that this line leaves open, with what stood before it; empty where it leaves none open.
+/// The end of a call or a bracket that this line leaves open, with what precedes it; empty if it leaves none open.
 fn left_open(before: &str, line: &str) -> String {
     let code = line.split(" #").next().unwrap_or(line).trim_end();
     if !code.ends_with(['(', ',']) {
@@ -108,8 +107,8 @@ fn left_open(before: &str, line: &str) -> String {
     tail(&format!("{before}\n{}", tail(code))).to_owned()
 }
 
-/// The first value in a line that its name makes a secret. `before` is what the lines before it leave open.
-fn assigned(before: &str, line: &str, python: bool) -> Option<Secret> {
+/// The first value in a line that is a secret by its name. `before` is what the lines before it leave open.
+fn assigned(before: &str, line: &str, python: bool) -> Option<SecretKind> {
     let dockerfile = line.trim_start().strip_prefix("ENV ").and_then(|rest| rest.trim_start().split_once(' '));
     if let Some((name, rest)) = dockerfile
         && let Some((value, _)) = value(rest.trim_start(), false)
@@ -129,7 +128,7 @@ fn assigned(before: &str, line: &str, python: bool) -> Option<Secret> {
         if let Some(kind) = given(name, value, default).filter(|_| is_here) {
             return Some(kind);
         }
-        // What stands within a value is part of it.
+        // Signs within the value are part of it.
         from = text.len() - rest.len() + end;
     }
     if !python {
@@ -143,7 +142,7 @@ fn assigned(before: &str, line: &str, python: bool) -> Option<Secret> {
     })
 }
 
-/// What stands in brackets alone, or in a call that leaves it as it is.
+/// What is inside brackets, or inside a call that leaves it as it is.
 fn unwrapped(text: &str) -> &str {
     let mut rest = text.trim_start();
     for _ in 0..DEEPEST {
@@ -157,9 +156,9 @@ fn unwrapped(text: &str) -> &str {
     rest
 }
 
-/// The name that asks for what follows the sign at `at`, and whether what follows is its default alone.
+/// The name for the value after the sign at `at`, and whether that value is only a default.
 fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
-    // Most signs follow no name, and are done with here.
+    // Most signs do not follow a name.
     let follows = |c: &u8| c.is_ascii_alphanumeric() || b"_-\"'] \t".contains(c);
     line.as_bytes()[..at].last().filter(|c| follows(c))?;
     let before = tail(&line[..at]);
@@ -179,25 +178,24 @@ fn name_before(line: &str, at: usize, python: bool) -> Option<(&str, bool)> {
         "default" | "fallback" => identifiers(before).find(|name| asks(name).is_some()).map(|name| (name, true)),
         _ => asks(name).map(|_| (name, false)),
     };
-    // `${NAME:-default}` is a shell's: the name is read there, not written.
+    // `${NAME:-default}` is a shell's, which reads the name and does not set it.
     found.filter(|_| before.rfind("${").is_none_or(|open| before[open..].contains('}')))
 }
 
-/// Names in a text, the last one first.
+/// The names in a text, the last one first.
 fn identifiers(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     text.rsplit(move |c| !is_part(c)).filter(|name| !name.is_empty())
 }
 
-/// The last piece of a text, of bounded length.
+/// The end of a text, of limited length.
 fn tail(text: &str) -> &str {
     let from = text.len().saturating_sub(FARTHEST);
     let from = (from..).find(|at| text.is_char_boundary(*at)).unwrap_or(from);
     &text[from..]
 }
 
-/// A value that begins here, in quotes or where `python` is false up to a blank or comma, and where it ends. Of bounded
-/// length.
+/// The value that begins here, of limited length, and where it ends: in quotes or, unless `python`, up to a blank or comma.
 fn value(rest: &str, python: bool) -> Option<(&str, usize)> {
     let end = (0..=LONGEST.min(rest.len())).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(0);
     let rest = &rest[..end];
@@ -212,17 +210,17 @@ fn value(rest: &str, python: bool) -> Option<(&str, usize)> {
     }
 }
 
-/// A value that is given to a name.
-fn given(name: &str, value: &str, default: bool) -> Option<Secret> {
+/// The kind of secret that a name and its value are.
+fn given(name: &str, value: &str, default: bool) -> Option<SecretKind> {
     let is_signing = SIGNING.contains(&name.to_ascii_uppercase().as_str());
     let is_placeholder = if default { is_placeholder(value) } else { is_marked(value) };
     if is_signing && !is_placeholder && is_bare(value) {
-        return Some(Secret::SigningKey);
+        return Some(SecretKind::SigningKey);
     }
-    asks(name).filter(|shortest| looks_random(value, *shortest)).map(|_| Secret::Assigned)
+    asks(name).filter(|shortest| looks_random(value, *shortest)).map(|_| SecretKind::Assigned)
 }
 
-/// How long a secret for this name is at least; `None` where the name asks for none.
+/// How long a secret with this name is at least; `None` if the name does not suggest one.
 fn asks(name: &str) -> Option<usize> {
     let upper = name.to_ascii_uppercase();
     let parts: Vec<&str> = upper.split(['_', '-']).collect();
@@ -231,16 +229,16 @@ fn asks(name: &str) -> Option<usize> {
     if has(&PASSWORDS) { Some(SHORTEST_PASSWORD) } else { has(&ASKING).then_some(SHORTEST_KEY) }
 }
 
-/// A value as such: no reference to a variable, a call, or a sentence.
+/// Whether it is a plain value, not a reference to a variable, a call, or a sentence.
 fn is_bare(value: &str) -> bool {
     !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || "(){}[]$".contains(c))
 }
 
-/// A URL in the text carries a password, or a token in place of one, that looks real.
+/// Whether a URL in the text contains a password, or a token in place of one, that looks real.
 pub(crate) fn has_url_password(text: &str) -> bool {
     let mut words = text.split(|c: char| c.is_whitespace() || "\"'`".contains(c)).filter(|word| word.contains('@'));
     words.any(|word| {
-        // Up to the next URL, so that a line of nothing but `://` is read once.
+        // Up to the next URL, so that a line full of `://` is read only once.
         let mut pieces = word.split("://");
         let mut before = pieces.next().unwrap_or_default();
         pieces.any(|rest| {
@@ -253,7 +251,7 @@ pub(crate) fn has_url_password(text: &str) -> bool {
 
 fn is_password_before_host(rest: &str) -> bool {
     let authority = rest.split('/').next().unwrap_or(rest);
-    // An unescaped slash in the password: what counts is that somebody wrote it here.
+    // The password may contain an unescaped slash: it is a secret all the same.
     let Some((credentials, host)) = authority.rsplit_once('@').or_else(|| rest.rsplit_once('@')) else { return false };
     let Some((user, password)) = credentials.split_once(':') else { return looks_random(credentials, 20) };
     if is_placeholder(password) || password == user {
@@ -265,7 +263,7 @@ fn is_password_before_host(rest: &str) -> bool {
     is_real || looks_random(password, SHORTEST_RANDOM_PASSWORD)
 }
 
-/// libpq's other form, `host=… user=… password=…`, carries a password that looks real.
+/// Whether libpq's other form, `host=… user=… password=…`, contains a password that looks real.
 fn has_keyword_password(line: &str) -> bool {
     let mut pieces = line.split("password=");
     let mut before = pieces.next().unwrap_or_default();
@@ -279,7 +277,7 @@ fn has_keyword_password(line: &str) -> bool {
         })
 }
 
-/// An access token by its maker's prefix, a JWT, or a private key in PEM form.
+/// Whether the text contains an access token with its vendor's prefix, a JWT, or a private key in PEM form.
 pub(crate) fn has_token(text: &str) -> bool {
     if text.contains("-----BEGIN") && text.contains("PRIVATE KEY-----") {
         return true;
@@ -301,13 +299,13 @@ mod tests {
 
     use super::*;
 
-    fn kinds(text: &str, python: bool) -> Vec<(u32, Secret)> {
+    fn kinds(text: &str, python: bool) -> Vec<(u32, SecretKind)> {
         lines(text, python, &["known-to-us-4711".into()])
     }
 
     #[test]
     fn secrets_in_python() {
-        use Secret::{Assigned, Known, SigningKey, Token, Url};
+        use SecretKind::{Assigned, Known, SigningKey, Token, Url};
         for (text, expected) in [
             ("x = 1\nJWT_SECRET = \"literal\"\n", (2, SigningKey)),
             ("JWT_SECRET: str | None = 'hunter2'", (1, SigningKey)),
@@ -348,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_in_python() {
+    fn what_is_not_a_secret_in_python() {
         for text in [
             "JWT_SECRET = os.environ['JWT_SECRET']",
             "JWT_SECRET = os.getenv('JWT_SECRET', 'change-me')",
@@ -387,7 +385,7 @@ mod tests {
 
     #[test]
     fn secrets_in_settings() {
-        use Secret::{Assigned, SigningKey, Url};
+        use SecretKind::{Assigned, SigningKey, Url};
         for (text, expected) in [
             ("A=1\nexport JWT_SECRET=hunter2", (2, SigningKey)),
             ("ENV JWT_SECRET hunter2", (1, SigningKey)),
@@ -444,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_by_their_makers_prefix() {
+    fn tokens_by_their_vendors_prefix() {
         for text in [
             "key: ghp_16C7e42F292c6912E7710c838347Ae178B4a",
             "npg_a1B2c3D4e5F6",
