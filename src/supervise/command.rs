@@ -51,8 +51,12 @@ pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Va
     }
     let given = ServerOptions::new(command, environment);
     let own_by_variable = PORT_VARIABLES.iter().find(|(server, options, variable)| {
+        let by_another = |option: &&str| {
+            let other = format!("{server}_{}", option.trim_start_matches('-')).to_uppercase();
+            given.option(option).is_some() || other != *variable && given.variable(&other).is_some()
+        };
         given.starts(server)
-            && options.iter().all(|option| given.option(option).is_none())
+            && !options.iter().any(by_another)
             && given.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
     });
     if let Some((server, _, variable)) = own_by_variable {

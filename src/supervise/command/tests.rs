@@ -38,6 +38,8 @@ fn a_variable_that_the_server_reads_cannot_name_sidepulses_own_port() {
     check(&gunicorn, "UVICORN_PORT", "8080").unwrap();
     check(&["uvicorn", "main:app", "--port", "$PORT"], "UVICORN_PORT", "8080").unwrap();
     check(&["uvicorn", "main:app", "--uds=/run/app.sock"], "UVICORN_PORT", "8080").unwrap();
+    let over_a_socket = |name: &str| ["UVICORN_PORT", "UVICORN_UDS"].contains(&name).then(|| "8080".to_owned());
+    super::check_ports(&words(&uvicorn), &on_8080, &over_a_socket).unwrap();
     check(&["gunicorn", "main:app", "-b", "0.0.0.0:$PORT"], "GUNICORN_CMD_ARGS", "-b :8080").unwrap();
 }
 
