@@ -35,15 +35,15 @@ const MOST_MISSED: u32 = 2;
 pub(crate) const ALL: [Reason; 4] =
     [Reason::ConnectionsScarce, Reason::TransactionStuck, Reason::LockWait, Reason::StorageScarce];
 
-/// A server behind a balancer from which so many readings in a row did not come is no longer there.
+/// A server behind a balancer is forgotten after so many readings of others in a row.
 const MOST_ELSEWHERE: u32 = 10;
 
 /// What the readings so far call for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EarlyWarnings {
-    /// Those that answer under the one name, behind a balancer several; the newest reading's is the last.
+    /// The servers that answer under the URL's name, behind a balancer more than one; that of the newest reading is last.
     servers: Vec<Server>,
-    /// When the server of the next reading was started, as it says.
+    /// When the server of the next reading was started, in its own words.
     started: Option<String>,
     /// Readings in a row that failed.
     missed: u32,
@@ -56,7 +56,7 @@ struct Server {
     newest: Vitals,
     seen: Vec<Reason>,
     standing: Vec<Reason>,
-    /// Readings of others since.
+    /// Readings of others since its newest one.
     elsewhere: u32,
 }
 
@@ -68,8 +68,8 @@ impl EarlyWarnings {
         EarlyWarnings { servers: vec![server], ..EarlyWarnings::default() }
     }
 
-    /// The next readings are of the server that was started then. One that was started after all that are known is one of
-    /// them, restarted: what is known of them no longer holds. Another one is behind the same balancer.
+    /// The next readings are of the server that was started then. If it was started after all the servers that are known,
+    /// it is one of them after a restart, and what is known no longer holds. Otherwise it is behind the same balancer.
     pub(crate) fn of_server(&mut self, started: &str) {
         if self.started.as_deref() == Some(started) {
             return;
@@ -114,7 +114,7 @@ impl EarlyWarnings {
         *self = EarlyWarnings::default();
     }
 
-    /// The newest reading of the server that is warned of, else of any.
+    /// The newest reading of a server that is warned of, else of any.
     pub(crate) fn vitals(&self) -> Option<&Vitals> {
         let mut newest_first = self.servers.iter().rev();
         let warned_of = newest_first.clone().find(|server| !server.standing.is_empty());
@@ -240,7 +240,7 @@ mod tests {
         assert!(!warnings.shows(Reason::ConnectionsScarce) && warnings.vitals().is_none());
     }
 
-    /// Readings in order: whose, and how many of its 20 sessions are used. What shows after the last.
+    /// What shows after these readings: whose each is, and how many of its 20 sessions are used.
     fn after(readings: &[(&str, u64)]) -> (bool, Option<u64>) {
         let mut warnings = EarlyWarnings::default();
         for (server, used) in readings {

@@ -51,6 +51,7 @@ const TRIAL: Duration = Duration::from_millis(200);
 /// What to ask of the database now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
+    /// The deep query.
     Query,
     /// DNS, TCP, TLS and the certificate, without a login.
     Handshake,

@@ -78,21 +78,21 @@ pub(crate) struct Site {
 pub(crate) struct Misdirected {
     domain: String,
     app_port: u16,
-    said: AtomicBool,
+    logged: AtomicBool,
 }
 
 impl Misdirected {
     /// On Railway, with a public domain.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let domain = config.railway.public_domain.clone().filter(|_| config.railway.present)?;
-        Some(Misdirected { domain, app_port: config.child.app_port, said: AtomicBool::new(false) })
+        Some(Misdirected { domain, app_port: config.child.app_port, logged: AtomicBool::new(false) })
     }
 
     /// A request asked for an unknown path. Logged once.
     fn note(&self, host: Option<&HeaderValue>, log: &Log) {
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = host.split_once(':').map_or(host, |(name, _)| name);
-        if name.eq_ignore_ascii_case(&self.domain) && !self.said.swap(true, Ordering::Relaxed) {
+        if name.eq_ignore_ascii_case(&self.domain) && !self.logged.swap(true, Ordering::Relaxed) {
             log.warning(format!(
                 "visitors of RAILWAY_PUBLIC_DOMAIN come to sidepulse instead of the app: set the domain's target port to \
                  the app's, {}",

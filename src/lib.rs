@@ -16,7 +16,7 @@
 //! | the readiness decision | `readiness.rs` |
 //! | what a setting is called, its default | `config/settings.rs` |
 //! | what `/readyz` returns | `http/routes.rs` |
-//! | why a database check failed, and what to do | `probe/diagnosis.rs`, `probe/remedies.rs` |
+//! | why a database check failed, and what to do | `probe/diagnosis.rs`, `probe/reason.rs`, `probe/cause.rs` |
 //! | how often it probes | `schedule.rs`, `retry.rs` |
 //! | whether it may wake the database | `economy.rs` |
 //! | what will hurt soon, and how often that is asked | `early_warnings.rs`; `probe/vitals.rs`, `probe/vitals/reader.rs`, `config/warn_at.rs` |

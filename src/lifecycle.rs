@@ -203,7 +203,7 @@ pub(crate) async fn serve(config: Config, signals: Signals, log: Log) -> ExitCod
     let serving = daemon.serve(async {
         let _ = stopped.await;
     });
-    let mut alone = Alone { signals, log: log.clone(), has_said: false };
+    let mut alone = Alone { signals, log: log.clone(), has_logged: false };
     let control = async {
         let name = alone.next_stop().await;
         process.draining.store(true, Ordering::Relaxed);
@@ -227,7 +227,7 @@ pub(crate) async fn serve(config: Config, signals: Signals, log: Log) -> ExitCod
 struct Alone {
     signals: Signals,
     log: Log,
-    has_said: bool,
+    has_logged: bool,
 }
 
 impl Alone {
@@ -236,8 +236,8 @@ impl Alone {
         loop {
             match self.signals.next().await {
                 SignalEvent::Stop(signal) => return signal_name(signal.number),
-                SignalEvent::Other(signal) if !self.has_said => {
-                    self.has_said = true;
+                SignalEvent::Other(signal) if !self.has_logged => {
+                    self.has_logged = true;
                     let name = signal_name(signal.number);
                     self.log.warning(format!("{name} is ignored: there is nothing to reload; SIGTERM stops sidepulse"));
                 }

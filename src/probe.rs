@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 pub(crate) mod app;
 mod attempts;
+mod cause;
 pub(crate) mod database;
 pub(crate) mod diagnosis;
 pub(crate) mod dial;
@@ -17,7 +18,6 @@ mod query;
 mod query_error;
 mod reason;
 mod refusal;
-mod remedies;
 mod server_facts;
 mod session;
 pub(crate) mod traffic;
@@ -28,8 +28,8 @@ mod wire;
 pub(crate) use reason::{Class, Reason};
 pub(crate) use refusal::{Addition, Refusal};
 
-pub(crate) use remedies::Cause;
-use remedies::Diagnosis;
+pub(crate) use cause::Cause;
+use cause::Diagnosis;
 pub(crate) use server_facts::ServerFacts;
 
 /// Which check. Its [`name`](CheckId::name) is the `check` label of the metrics and the `check` field of the log.
@@ -162,6 +162,11 @@ impl Progress {
         self.current.map(|(phase, _)| phase)
     }
 
+    /// The failure of an attempt that runs out of time now.
+    pub(crate) fn timed_out(&self) -> Failure {
+        Failure::timed_out(self.phase().unwrap_or(Phase::Connect))
+    }
+
     /// The times, including that of a phase that has not ended.
     pub(crate) fn phases(mut self) -> Phases {
         self.leave();
@@ -189,6 +194,11 @@ impl Failure {
     /// A failure without further text.
     pub(crate) fn new(reason: Reason, phase: Phase) -> Self {
         Failure { reason, cause: None, phase: Some(phase), detail: None, unclassified: None }
+    }
+
+    /// An attempt that ran out of time in this phase.
+    pub(crate) fn timed_out(phase: Phase) -> Self {
+        Failure::new(diagnosis::timed_out(phase), phase).with_detail("the time ran out")
     }
 
     /// A failure with what an error was found to mean.

@@ -34,13 +34,13 @@ pub(crate) struct Recorder {
     started: Instant,
     codes: BTreeSet<String>,
     /// What was logged as refused by the database.
-    said_refused: Vec<Refusal>,
+    logged_refusals: Vec<Refusal>,
     /// The warning last logged for each check, while it applies.
-    warned: HashMap<CheckId, Reason>,
+    logged_warnings: HashMap<CheckId, Reason>,
     private_database: bool,
-    warned_of_plaintext: bool,
+    logged_plaintext: bool,
     server_started: Option<String>,
-    said_no_vitals: bool,
+    logged_no_vitals: bool,
     /// The time that checks were down is counted up to here.
     down_time_counted: Instant,
 }
@@ -63,12 +63,12 @@ impl Recorder {
             gate,
             started: Instant::now(),
             codes: BTreeSet::new(),
-            said_refused: Vec::new(),
-            warned: HashMap::new(),
+            logged_refusals: Vec::new(),
+            logged_warnings: HashMap::new(),
             private_database,
-            warned_of_plaintext: false,
+            logged_plaintext: false,
             server_started: None,
-            said_no_vitals: false,
+            logged_no_vitals: false,
             down_time_counted: Instant::now(),
         }
     }
@@ -138,10 +138,10 @@ impl Recorder {
 
     /// The server does not show its vitals. That has no consequences and is logged once.
     fn log_no_vitals(&mut self, failure: &Failure) {
-        if self.said_no_vitals || !self.log.wants(Level::Debug) {
+        if self.logged_no_vitals || !self.log.wants(Level::Debug) {
             return;
         }
-        self.said_no_vitals = true;
+        self.logged_no_vitals = true;
         let detail = failure.detail.as_ref().map_or(String::new(), |text| format!(" ({text})"));
         let text = format!("no early warnings: the server does not tell its numbers: {}{detail}", failure.reason);
         self.log.line(Level::Debug, "warning", text).field("check", "database").send();
@@ -215,8 +215,8 @@ impl Recorder {
     }
 
     fn learn(&mut self, facts: &ServerFacts) {
-        if facts.plaintext && !self.private_database && !self.warned_of_plaintext {
-            self.warned_of_plaintext = true;
+        if facts.plaintext && !self.private_database && !self.logged_plaintext {
+            self.logged_plaintext = true;
             self.log.warning(
                 "the database login goes over the network without TLS; set sslmode=require in the database URL",
             );
@@ -235,9 +235,9 @@ impl Recorder {
     /// Logs what the database refuses of what we send, each once.
     fn log_refused(&mut self, refused: &[Refusal]) {
         for refusal in refused {
-            if !self.said_refused.contains(refusal) && self.said_refused.len() < MOST_CODES {
+            if !self.logged_refusals.contains(refusal) && self.logged_refusals.len() < MOST_CODES {
                 self.log.warning(format!("the database refuses {refusal}: its checks do without"));
-                self.said_refused.push(refusal.clone());
+                self.logged_refusals.push(refusal.clone());
             }
         }
     }
@@ -322,11 +322,11 @@ impl Recorder {
     fn log_warning(&mut self, check: &CheckState, snapshot: &Snapshot) {
         let judged = readiness::judge(check, snapshot, Now::read());
         let Some(reason) = judged.reason.filter(|_| judged.status == Status::Warn) else {
-            self.warned.remove(&check.id);
+            self.logged_warnings.remove(&check.id);
             return;
         };
         // An early warning was logged when the vitals were recorded.
-        let known = self.warned.insert(check.id.clone(), reason) == Some(reason);
+        let known = self.logged_warnings.insert(check.id.clone(), reason) == Some(reason);
         if !known && !early_warnings::ALL.contains(&reason) {
             self.log_warning_of(&check.name, reason);
         }

@@ -33,6 +33,8 @@ use child::Child;
 use course::{Action, Course, Rest, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
+/// The exit code of a command that cannot be right.
+const BAD_USAGE: u8 = 2;
 /// A shell that is still running this long after the signal is waiting for its command, which did not get the signal.
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
@@ -44,13 +46,13 @@ pub(crate) async fn run(
     mut signals: Signals,
     log: Log,
 ) -> ExitCode {
-    let refuse = |(code, why): (u8, String)| {
+    let refuse = |code: u8, why: String| {
         log.line(Level::Error, "stopped", why).send();
         ExitCode::from(code)
     };
     let variable = |name: &str| environment(name)?.text;
-    if let Err(fault) = command::check_ports(&command, &config, &variable) {
-        return refuse(fault);
+    if let Err(why) = command::check_ports(&command, &config, &variable) {
+        return refuse(BAD_USAGE, why);
     }
     warn_of_short_draining(&config, &log);
     if let Some(warning) = request_limit::warning(&command, config.app.interval, &variable) {
@@ -58,7 +60,7 @@ pub(crate) async fn run(
     }
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
-        Err(error) => return refuse((1, error.to_string())),
+        Err(error) => return refuse(1, error.to_string()),
     };
     if let Some(signal) = signals.received_stop().await {
         log.line(Level::Info, "stopped", format!("{} came before CMD was started", signal_name(signal))).send();
@@ -69,7 +71,7 @@ pub(crate) async fn run(
     let name = command::name(&command);
     let child = match command::start(&command, &config, leads) {
         Ok(process) => Child::new(process, leads),
-        Err(fault) => return refuse(fault),
+        Err((code, why)) => return refuse(code, why),
     };
     let started = format!("started {name} as process {}, with PORT={}", child.pid(), config.child.app_port);
     log.line(Level::Info, "child_started", started).send();
@@ -149,7 +151,7 @@ impl Supervisor {
         let mut event = Event::Signal(SignalEvent::ChildEnded);
         loop {
             match self.take(event) {
-                Ok(step) => self.perform(step),
+                Ok(action) => self.perform(action),
                 Err(code) => return code,
             }
             let rest = if self.course.has_ended() { self.child.rest() } else { Rest::Nobody };
@@ -164,8 +166,8 @@ impl Supervisor {
         }
     }
 
-    fn perform(&mut self, step: Action) {
-        match step {
+    fn perform(&mut self, action: Action) {
+        match action {
             Action::Wait => {}
             Action::Send(signal) => {
                 if matches!(signal, Signal::TERM | Signal::INT) {
@@ -236,11 +238,11 @@ impl Supervisor {
             self.child.note_asked(signal);
         }
         let was_running = self.course.is_running();
-        let step = self.course.stop(signal, already_sent, now);
+        let action = self.course.stop(signal, already_sent, now);
         // Before anything is logged: no new traffic should arrive from here on.
         self.process.draining.store(true, Ordering::Relaxed);
         let (stop, name) = (signal_name(received.number), &self.name);
-        let said = match step {
+        let said = match action {
             Action::Kill => format!("{stop} again: {name} is killed"),
             _ if !was_running => format!("{stop}: {name} is being stopped already"),
             Action::Wait if already_sent => format!("{stop}: readiness is red from now on; the terminal told {name}"),
@@ -250,7 +252,7 @@ impl Supervisor {
             }
         };
         self.log.line(Level::Info, "draining", said).send();
-        step
+        action
     }
 
     fn tell_failure(&self, signal: Signal, sent: Result<(), Errno>) {
@@ -265,9 +267,9 @@ impl Supervisor {
             Ok(None) => Ok(self.course.orphaned()),
             Ok(Some(how)) => {
                 self.process.draining.store(true, Ordering::Relaxed);
-                let step = self.course.end(how, now);
+                let action = self.course.end(how, now);
                 self.tell_the_end();
-                Ok(step)
+                Ok(action)
             }
             Err(error) => {
                 let what = format!("how {} ended cannot be learned: {error}", self.name);
@@ -301,7 +303,7 @@ impl Supervisor {
         let Some((silent, reason)) = self.silence.judge(found, now) else { return Action::Wait };
         let silent = format_duration(Duration::from_secs(silent.as_secs()));
         let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
-        let (step, consequence) = match self.settings.on_unresponsive {
+        let (action, consequence) = match self.settings.on_unresponsive {
             OnUnresponsive::Exit => {
                 self.process.draining.store(true, Ordering::Relaxed);
                 (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
@@ -310,7 +312,7 @@ impl Supervisor {
         };
         let line = self.log.line(Level::Error, "warning", format!("{what}: {consequence}")).field("check", "app");
         line.field("reason", reason.as_str()).send();
-        step
+        action
     }
 }
 

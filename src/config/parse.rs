@@ -123,7 +123,10 @@ pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
         return checks;
     }
     let too_many = format!("has more than {MOST_SQL_CHECKS} checks");
-    Err((checks.map_or_else(|(faults, _)| format!("{too_many}; {faults}"), |_| too_many.clone()), EXAMPLE))
+    match checks {
+        Ok(_) => Err((too_many, EXAMPLE)),
+        Err((faults, _)) => Err((format!("{too_many}; {faults}"), EXAMPLE)),
+    }
 }
 
 pub(crate) fn token(text: &str) -> Result<String, Wrong> {

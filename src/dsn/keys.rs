@@ -9,73 +9,23 @@ use super::split::{decode, decode_strictly, more_than_one_at, some};
 use super::{BadUrl, EXAMPLE, Roots, Secret, Warning, host};
 
 /// Keys that are used, as libpq spells them; `database` and `ssl` are asyncpg's.
-const KNOWN: [&str; 17] = [
-    "channel_binding",
-    "database",
-    "dbname",
-    "host",
-    "hostaddr",
-    "options",
-    "password",
-    "port",
-    "ssl",
-    "sslcert",
-    "sslcertmode",
-    "sslkey",
-    "sslmode",
-    "sslnegotiation",
-    "sslpassword",
-    "sslrootcert",
-    "user",
-];
+const KNOWN: &str = "\
+    channel_binding database dbname host hostaddr options password port ssl sslcert sslcertmode sslkey sslmode \
+    sslnegotiation sslpassword sslrootcert user";
 
 /// Keys in whose values an unescaped `@` does not mean that a password was cut short.
 const MAY_HOLD_AT: [&str; 5] = ["application_name", "options", "password", "sslpassword", "user"];
 
 /// Keys of libpq and of drivers that say nothing about how to reach the server, or that the probe decides for itself.
 /// `pool_*` is ignored as well.
-const IGNORED: [&str; 40] = [
-    "application_name",
-    "async_fallback",
-    "client_encoding",
-    "command_timeout",
-    "connect_timeout",
-    "connection_limit",
-    "fallback_application_name",
-    "gssencmode",
-    "gsslib",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "krbsrvname",
-    "load_balance_hosts",
-    "max_cached_statement_lifetime",
-    "max_overflow",
-    "max_protocol_version",
-    "min_protocol_version",
-    "passfile",
-    "pgbouncer",
-    "prepare_threshold",
-    "prepared_statement_cache_size",
-    "prepared_statement_name_func",
-    "replication",
-    "require_auth",
-    "schema",
-    "server_settings",
-    "service",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcompression",
-    "sslcrl",
-    "sslcrldir",
-    "sslsni",
-    "statement_cache_size",
-    "statement_timeout",
-    "target_session_attrs",
-    "tcp_user_timeout",
-    "timeout",
-];
+const IGNORED: &str = "\
+    application_name async_fallback client_encoding command_timeout connect_timeout connection_limit \
+    fallback_application_name gssencmode gsslib keepalives keepalives_count keepalives_idle keepalives_interval \
+    krbsrvname load_balance_hosts max_cached_statement_lifetime max_overflow max_protocol_version \
+    min_protocol_version passfile pgbouncer prepare_threshold prepared_statement_cache_size \
+    prepared_statement_name_func replication require_auth schema server_settings service ssl_max_protocol_version \
+    ssl_min_protocol_version sslcompression sslcrl sslcrldir sslsni statement_cache_size statement_timeout \
+    target_session_attrs tcp_user_timeout timeout";
 
 /// A longer name is not a key, and is not shown.
 const LONGEST_KEY: usize = 40;
@@ -168,12 +118,16 @@ fn pair(text: &str) -> Result<(String, &str), BadUrl> {
     let lower = key.to_ascii_lowercase();
     if !is_name(&key) {
         Err(BadUrl::new("a key in the query holds a character that no key has", EXAMPLE))
-    } else if key != lower && KNOWN.contains(&lower.as_str()) {
+    } else if key != lower && is_in(KNOWN, &lower) {
         // libpq and asyncpg have no `sslMode`; if it were ignored, the connection would not be the one asked for.
         Err(BadUrl::new(format!("{lower} is written in lower case"), EXAMPLE))
     } else {
         Ok((key, value))
     }
+}
+
+fn is_in(names: &str, key: &str) -> bool {
+    names.split(' ').any(|name| name == key)
 }
 
 fn is_name(key: &str) -> bool {
@@ -184,7 +138,7 @@ fn is_name(key: &str) -> bool {
 fn ignored(key: &str, may_name: bool) -> Warning {
     // A name with digits could be a piece of a password.
     let may_name = may_name && key.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
-    Warning(if IGNORED.contains(&key) || may_name && key.starts_with("pool_") {
+    Warning(if is_in(IGNORED, key) || may_name && key.starts_with("pool_") {
         format!("{key} is for the app's driver and is ignored")
     } else if may_name {
         format!("{key} is not a key that sidepulse knows and is ignored")

@@ -121,57 +121,21 @@ pub(super) fn decide(
     warnings: &mut Vec<Warning>,
 ) -> Result<TlsPlan, BadUrl> {
     let mut warn = |text: &str| warnings.push(Warning(text.to_owned()));
-    let TlsKeys { mode: asked, roots, mut direct, certificate, key, passphrase, without_certificate } = keys;
-    let mut mode = asked.unwrap_or(if destination.private { SslMode::Prefer } else { SslMode::Require });
-
-    if let Endpoint::Unix { .. } = destination.endpoint {
-        if asked.is_some_and(|asked| asked >= SslMode::Require) || roots.is_some() || direct {
-            warn("the TLS settings are ignored: a Unix socket has no TLS");
-        }
-        (mode, direct) = (SslMode::Disable, false);
-    } else {
-        if roots == Some(Roots::System) && mode < SslMode::VerifyFull {
-            if asked.is_some() {
-                warn("sslrootcert=system means sslmode=verify-full: the weaker mode is not used");
+    let mode = match destination.endpoint {
+        Endpoint::Tcp { .. } => mode_over_tcp(&keys, destination, &mut warn)?,
+        Endpoint::Unix { .. } => {
+            if keys.mode.is_some_and(|asked| asked >= SslMode::Require) || keys.roots.is_some() || keys.direct {
+                warn("the TLS settings are ignored: a Unix socket has no TLS");
             }
-            mode = SslMode::VerifyFull;
+            SslMode::Disable
         }
-        if destination.neon_certificate && mode < SslMode::VerifyFull {
-            if asked.is_some_and(|asked| asked < SslMode::Require) {
-                warn("a Neon host is always verified as with sslmode=verify-full: the weaker mode is not used");
-            }
-            mode = SslMode::VerifyFull;
-        }
-        if direct && mode < SslMode::Require {
-            // libpq: "weak sslmode may not be used with sslnegotiation=direct".
-            if asked.is_some() {
-                return Err(BadUrl::new("sslnegotiation=direct needs sslmode=require or stronger", EXAMPLE));
-            }
-            mode = SslMode::Require;
-        }
-        if mode == SslMode::Disable && roots.is_some() {
-            warn("sslrootcert is ignored: sslmode=disable uses no TLS");
-        }
-    }
+    };
     if mode == SslMode::Disable && binding == ChannelBinding::Require {
         return Err(BadUrl::new("channel_binding=require needs TLS", EXAMPLE));
     }
-
-    let client = match (certificate, key) {
-        (None, None) => None,
-        _ if without_certificate => {
-            warn("sslcert and sslkey are ignored: sslcertmode=disable");
-            None
-        }
-        _ if mode == SslMode::Disable => {
-            warn("sslcert and sslkey are ignored: without TLS there are no certificates");
-            None
-        }
-        (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key, passphrase }),
-        // libpq would look in the home directory; a container has no key there.
-        _ => return Err(BadUrl::new("sslcert and sslkey belong together: one of them is missing", WITH_CERTIFICATE)),
-    };
-    let roots = roots.unwrap_or(Roots::System);
+    let direct = keys.direct && mode != SslMode::Disable;
+    let roots = keys.roots.clone().unwrap_or(Roots::System);
+    let client = client_certificate(keys, mode, &mut warn)?;
     let verify = match mode {
         SslMode::VerifyFull => Verify::Full,
         SslMode::VerifyCa => Verify::Chain,
@@ -192,4 +156,50 @@ pub(super) fn decide(
         _ => TlsPolicy::Required { verify },
     };
     Ok(TlsPlan { policy, roots, direct, client })
+}
+
+/// The mode that is used: the URL's, or a stronger one.
+fn mode_over_tcp(keys: &TlsKeys, destination: &Destination, warn: &mut impl FnMut(&str)) -> Result<SslMode, BadUrl> {
+    let asked = keys.mode;
+    let mut mode = asked.unwrap_or(if destination.private { SslMode::Prefer } else { SslMode::Require });
+    if keys.roots == Some(Roots::System) && mode < SslMode::VerifyFull {
+        if asked.is_some() {
+            warn("sslrootcert=system means sslmode=verify-full: the weaker mode is not used");
+        }
+        mode = SslMode::VerifyFull;
+    }
+    if destination.neon_certificate && mode < SslMode::VerifyFull {
+        if asked.is_some_and(|asked| asked < SslMode::Require) {
+            warn("a Neon host is always verified as with sslmode=verify-full: the weaker mode is not used");
+        }
+        mode = SslMode::VerifyFull;
+    }
+    if keys.direct && mode < SslMode::Require {
+        // libpq: "weak sslmode may not be used with sslnegotiation=direct".
+        if asked.is_some() {
+            return Err(BadUrl::new("sslnegotiation=direct needs sslmode=require or stronger", EXAMPLE));
+        }
+        mode = SslMode::Require;
+    }
+    if mode == SslMode::Disable && keys.roots.is_some() {
+        warn("sslrootcert is ignored: sslmode=disable uses no TLS");
+    }
+    Ok(mode)
+}
+
+fn client_certificate(
+    keys: TlsKeys,
+    mode: SslMode,
+    warn: &mut impl FnMut(&str),
+) -> Result<Option<ClientCertificate>, BadUrl> {
+    let TlsKeys { certificate, key, passphrase, without_certificate, .. } = keys;
+    match (certificate, key) {
+        (None, None) => {}
+        _ if without_certificate => warn("sslcert and sslkey are ignored: sslcertmode=disable"),
+        _ if mode == SslMode::Disable => warn("sslcert and sslkey are ignored: without TLS there are no certificates"),
+        (Some(certificate), Some(key)) => return Ok(Some(ClientCertificate { certificate, key, passphrase })),
+        // libpq would look in the home directory; a container has no key there.
+        _ => return Err(BadUrl::new("sslcert and sslkey belong together: one of them is missing", WITH_CERTIFICATE)),
+    }
+    Ok(None)
 }

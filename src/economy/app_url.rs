@@ -56,7 +56,7 @@ impl AppChecks {
     }
 }
 
-/// Counts how often the app used the database during our checks alone.
+/// Counts how often the app used the database only during our checks.
 #[derive(Debug, Default)]
 pub(crate) struct Suspicion {
     in_a_row: u32,

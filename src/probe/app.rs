@@ -63,7 +63,7 @@ impl AppProbe {
         let deadline = started + self.settings.timeout;
         let mut progress = Progress::default();
         let judged = timeout_at(deadline, self.request(deadline, &mut progress)).await;
-        let mut result = judged.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+        let mut result = judged.unwrap_or_else(|_| Err(progress.timed_out()));
         if let Err(failure) = &mut result
             && self.may_want_tls(failure)
             && self.wants_tls(deadline).await
@@ -244,11 +244,6 @@ fn request_failed(error: &hyper::Error) -> Failure {
         None => Failure::new(Reason::ConnectionLost, Phase::Response),
     };
     failure.with_detail(text)
-}
-
-fn timed_out(phase: Option<Phase>) -> Failure {
-    let phase = phase.unwrap_or(Phase::Response);
-    Failure::new(diagnosis::timed_out(phase), phase).with_detail("the time of the check was over")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::traffic::Traffic;
 use super::vitals::reader::{KeptSession, VitalsReader};
 use super::vitals::{OwnSession, Vitals};
 use super::wire::{Meter, Opening, Wire};
-use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, ServerFacts, diagnosis};
+use super::{Cause, Failure, Outcome, Phase, Phases, Progress, Reason, Refusal, ServerFacts};
 use crate::config::DatabaseSettings;
 use crate::dsn::{Endpoint, TlsPolicy};
 use crate::redact::Redactor;
@@ -160,7 +160,7 @@ impl DatabaseProbe {
             Err(_) => {
                 split_tls_from_auth(&mut progress, &meter);
                 let end = if meter.seen().awaits_login() { AttemptEnd::Waiting } else { AttemptEnd::TimeOver };
-                (timed_out(progress.phase()), end)
+                (progress.timed_out(), end)
             }
         };
         let began_login = progress.phase() == Some(Phase::Auth);
@@ -186,7 +186,7 @@ impl DatabaseProbe {
         let end = if asked.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
         let result = match asked {
             Err(_) if querier.has_passed() => Ok(()),
-            Err(_) => Err(timed_out(Some(Phase::Query))),
+            Err(_) => Err(Failure::timed_out(Phase::Query)),
             Ok(result) => result,
         };
         let result = match result {
@@ -303,7 +303,7 @@ impl DatabaseProbe {
                 Some(before) if !querier.is_open() => Err(session_lost(before)),
                 _ => timeout_at(until, querier.is_true(sql, share))
                     .await
-                    .unwrap_or_else(|_| Err(timed_out(Some(Phase::Query)))),
+                    .unwrap_or_else(|_| Err(Failure::timed_out(Phase::Query))),
             };
             if result.is_err() {
                 querier.roll_back(deadline).await;
@@ -347,9 +347,4 @@ fn split_tls_from_auth(progress: &mut Progress, meter: &Meter) {
 fn session_lost(before: &Failure) -> Failure {
     let failure = Failure { phase: None, unclassified: None, ..before.clone() };
     failure.with_detail("the session had ended with the check before")
-}
-
-fn timed_out(phase: Option<Phase>) -> Failure {
-    let phase = phase.unwrap_or(Phase::Query);
-    Failure::new(diagnosis::timed_out(phase), phase).with_detail("the time of the attempt was over")
 }

@@ -20,7 +20,7 @@ use super::diagnosis;
 use super::diagnosis::server::Stage;
 use super::dial::Socket;
 use super::query_error::QueryError;
-use super::wire::{Decrypted, Meter, Wire};
+use super::wire::{Meter, Wire};
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -31,7 +31,7 @@ pub(super) const GOODBYE: Duration = Duration::from_millis(250);
 /// In answer to one message. A server that reports each statement that it leaves out stays below.
 const MOST_ERRORS: usize = 16;
 
-type Encrypted = Decrypted<postgres_native_tls::TlsStream<Wire<Socket>>>;
+type Encrypted = Wire<postgres_native_tls::TlsStream<Wire<Socket>>>;
 
 /// The driver's TLS hook: records when the handshake was done, or why it failed.
 pub(super) struct TimedTls {
@@ -49,7 +49,7 @@ impl TlsConnect<Wire<Socket>> for TimedTls {
             match TlsConnect::connect(self.connector, stream).await {
                 Ok(stream) => {
                     self.meter.seen().tls_done = Some(Instant::now());
-                    Ok(Decrypted::new(stream, self.meter))
+                    Ok(Wire::decrypted(stream, self.meter))
                 }
                 Err(error) => {
                     self.meter.seen().tls_failure = Some((diagnosis::tls::diagnose(&error), tls::chain(&error)));

@@ -101,10 +101,12 @@ impl Meter {
 enum Expect {
     /// The one-byte answer to SSLRequest; `must`: anything but `S` ends the attempt.
     SslAnswer { must: bool },
-    /// Ciphertext: only counted here, inspected by [`Decrypted`].
+    /// Ciphertext: counted here, and inspected once it is decrypted.
     Ciphertext,
-    /// Messages.
+    /// Messages in plaintext.
     Messages(Frames),
+    /// Messages that TLS has decrypted.
+    Decrypted(Frames),
 }
 
 /// How the conversation begins.
@@ -121,7 +123,7 @@ pub(crate) enum Opening {
     DirectTls,
 }
 
-/// The stream under the driver.
+/// The stream under the driver: the connection itself, and with TLS also what is decrypted.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     inner: S,
@@ -145,18 +147,18 @@ impl<S> Wire<S> {
         Wire { inner, expect, meter }
     }
 
+    /// Inspects what TLS decrypts.
+    pub(crate) fn decrypted(inner: S, meter: Meter) -> Self {
+        Wire { inner, expect: Expect::Decrypted(Frames::default()), meter }
+    }
+
     fn inspect(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let received = {
-            let mut seen = self.meter.seen();
-            seen.received += bytes.len();
-            seen.received
-        };
-        if received > MOST_RECEIVED {
-            let rejection = self.meter.seen().messages.excess();
-            return self.meter.reject(rejection);
+        let encrypted = matches!(self.expect, Expect::Decrypted(_));
+        if !encrypted {
+            self.count(bytes)?;
         }
         if let Expect::SslAnswer { must } = self.expect {
             self.expect = match bytes[0] {
@@ -170,33 +172,23 @@ impl<S> Wire<S> {
             };
             bytes = &bytes[1..];
         }
-        match &mut self.expect {
-            Expect::Messages(frames) => {
-                let scanned = frames.scan(bytes, false);
-                self.meter.seen().messages = frames.passing;
-                scanned.or_else(|rejection| self.meter.reject(rejection))
-            }
-            _ => Ok(()),
-        }
+        let (Expect::Messages(frames) | Expect::Decrypted(frames)) = &mut self.expect else { return Ok(()) };
+        let scanned = frames.scan(bytes, encrypted);
+        self.meter.seen().messages = frames.passing;
+        scanned.or_else(|rejection| self.meter.reject(rejection))
+    }
+
+    fn count(&self, bytes: &[u8]) -> io::Result<()> {
+        let (received, messages) = {
+            let mut seen = self.meter.seen();
+            seen.received += bytes.len();
+            (seen.received, seen.messages)
+        };
+        if received > MOST_RECEIVED { self.meter.reject(messages.excess()) } else { Ok(()) }
     }
 }
 
-/// The decrypted side of a TLS connection, inspected in the same way.
-#[derive(Debug)]
-pub(crate) struct Decrypted<T> {
-    inner: T,
-    frames: Frames,
-    meter: Meter,
-}
-
-impl<T> Decrypted<T> {
-    /// Inspects what TLS decrypts.
-    pub(crate) fn new(inner: T, meter: Meter) -> Self {
-        Decrypted { inner, frames: Frames::default(), meter }
-    }
-}
-
-impl<T: TlsStream + Unpin> TlsStream for Decrypted<T> {
+impl<T: TlsStream + Unpin> TlsStream for Wire<T> {
     fn channel_binding(&self) -> ChannelBinding {
         self.inner.channel_binding()
     }
@@ -212,34 +204,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Decrypted<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        match Pin::new(&mut self.inner).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => {
-                let Decrypted { frames, meter, .. } = &mut *self;
-                let scanned = frames.scan(&buf.filled()[before..], true);
-                meter.seen().messages = frames.passing;
-                Poll::Ready(scanned.or_else(|rejection| meter.reject(rejection)))
-            }
-            other => other,
-        }
-    }
-}
-
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Decrypted<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }

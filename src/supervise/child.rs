@@ -69,7 +69,7 @@ impl Child {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Sends a signal to it alone: a server signals its own workers, and a subprocess that got the signal too would
+    /// Sends a signal only to the child itself: a server signals its own workers, and a subprocess that got the signal too would
     /// fail the request that is waiting for it.
     ///
     /// # Errors

@@ -31,44 +31,39 @@ const PORT_VARIABLES: [(&str, &[&str], &str); 3] = [
 /// Fails if both would use the same port, or a shell has already filled `$PORT` in.
 ///
 /// # Errors
-/// Exit code 2, and how to write it instead.
-pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Variable<'_>) -> Result<(), NotStarted> {
+/// What is wrong, and how to write it instead: bad usage.
+pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Variable<'_>) -> Result<(), String> {
     let ports = Ports::of(config);
     let Ports { own, app, .. } = ports;
     if ports.clash() {
-        return Err((
-            2,
-            format!(
-                "SIDEPULSE_APP_PORT: sidepulse and the app would both take port {own}; give the app another one, e.g. \
+        return Err(format!(
+            "SIDEPULSE_APP_PORT: sidepulse and the app would both take port {own}; give the app another one, e.g. \
                  SIDEPULSE_APP_PORT={}",
-                ports.other()
-            ),
+            ports.other()
         ));
     }
     if command.iter().skip(1).any(|argument| ports.names_own(argument.as_bytes())) {
-        return Err((
-            2,
-            format!(
-                "CMD names port {own}, which is sidepulse's own: the shell has filled $PORT in before sidepulse ran. \
+        return Err(format!(
+            "CMD names port {own}, which is sidepulse's own: the shell has filled $PORT in before sidepulse ran. \
                  Quote it, e.g. sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'; it becomes the app's \
                  port, {app}"
-            ),
         ));
     }
     let given = ServerOptions::new(command, environment);
     let own_by_variable = PORT_VARIABLES.iter().find(|(server, options, variable)| {
+        let by_another = |option: &&str| {
+            let other = format!("{server}_{}", option.trim_start_matches('-')).to_uppercase();
+            given.option(option).is_some() || other != *variable && given.variable(&other).is_some()
+        };
         given.starts(server)
-            && options.iter().all(|option| given.option(option).is_none())
+            && !options.iter().any(by_another)
             && given.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
     });
     if let Some((server, _, variable)) = own_by_variable {
         let option = if *server == "gunicorn" { "--bind '0.0.0.0:$PORT'" } else { "--port '$PORT'" };
-        return Err((
-            2,
-            format!(
-                "{variable}: it names port {own}, which is sidepulse's own, and {server} would take it. Leave it out, and \
+        return Err(format!(
+            "{variable}: it names port {own}, which is sidepulse's own, and {server} would take it. Leave it out, and \
                  give CMD {option}, which becomes the app's port, {app}"
-            ),
         ));
     }
     Ok(())

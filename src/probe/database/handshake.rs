@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::attempts::{Attempt, AttemptEnd, Attempts};
 use super::super::{Failure, Outcome, Phase, Progress, Reason, diagnosis};
-use super::{DatabaseProbe, timed_out};
+use super::DatabaseProbe;
 use crate::dsn::TlsPolicy;
 use crate::tls;
 
@@ -31,7 +31,7 @@ impl DatabaseProbe {
             let mut progress = Progress::default();
             let result = timeout_at(deadlines.usual, self.shake_hands(deadlines.usual, &mut progress)).await;
             let end = if result.is_err() { AttemptEnd::TimeOver } else { AttemptEnd::Answered };
-            let result = result.unwrap_or_else(|_| Err(timed_out(progress.phase())));
+            let result = result.unwrap_or_else(|_| Err(progress.timed_out()));
             let (phases, ended) = (progress.phases(), Instant::now());
             Attempt { result, phases, ended, end, began_login: false, extended: false }
         });
@@ -44,7 +44,7 @@ impl DatabaseProbe {
     pub(crate) async fn certificate(&mut self, deadline: Instant) -> Result<Option<SystemTime>, Failure> {
         let mut progress = Progress::default();
         let result = timeout_at(deadline, self.shake_hands(deadline, &mut progress)).await;
-        result.unwrap_or_else(|_| Err(timed_out(progress.phase())))
+        result.unwrap_or_else(|_| Err(progress.timed_out()))
     }
 
     async fn shake_hands(&mut self, deadline: Instant, progress: &mut Progress) -> Result<Option<SystemTime>, Failure> {

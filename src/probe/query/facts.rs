@@ -45,10 +45,8 @@ impl Facts {
             let value = rows.first().and_then(|row| row.try_get(column).ok().flatten());
             match fact {
                 Addition::StartTime => {
-                    let (started, now) = value.map_or((None, None), |text| match text.split_once(' ') {
-                        Some((started, now)) => (Some(started), Some(now)),
-                        None => (Some(text), None),
-                    });
+                    let mut moments = value.into_iter().flat_map(|text| text.split(' '));
+                    let (started, now) = (moments.next(), moments.next());
                     self.up_for = started.zip(now).and_then(|(started, now)| between(started, now));
                     self.started = started.map(|text| text.chars().take(LONGEST).collect());
                 }

@@ -9,7 +9,7 @@ use tokio_postgres::SimpleQueryRow;
 use super::{OwnSession, Vitals, sessions_statement, statement};
 use crate::config::WarnAt;
 use crate::probe::query::{ANSWER_MARGIN, Querier};
-use crate::probe::{Failure, Phase, Reason, diagnosis};
+use crate::probe::{Failure, Phase, Reason};
 
 /// The most that a reading may take; it is done within milliseconds, or is not worth the wait.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -131,12 +131,11 @@ fn is_refusal(failure: &Failure) -> bool {
 async fn ask(querier: &mut Querier, deadline: Instant, sql: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
     let now = Instant::now();
     let share = LONGEST.min(deadline.saturating_duration_since(now) / 2);
-    let timed_out = || Failure::new(diagnosis::timed_out(Phase::Query), Phase::Query);
     if share < SHORTEST {
-        return Err(timed_out());
+        return Err(Failure::timed_out(Phase::Query));
     }
     let answer = timeout_at(now + share, querier.rows(sql, share - ANSWER_MARGIN)).await;
-    let answer = answer.unwrap_or_else(|_| Err(timed_out()));
+    let answer = answer.unwrap_or_else(|_| Err(Failure::timed_out(Phase::Query)));
     if answer.is_err() {
         querier.roll_back(deadline).await;
     }

@@ -19,7 +19,7 @@ enum Happens {
     Ends(Ended),
     /// A process that it left behind has ended, and this is left.
     Leaves(Rest),
-    /// The phase's time is over; the second is when it must be.
+    /// The time of the current state is over; the second is when it must be.
     Due,
 }
 use Happens::{CtrlC, Due, Ends, Int, Leaves, Quit, Silent, Term};
@@ -33,7 +33,7 @@ fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, L
     let mut course = Course::new(Times { drain_delay, stop_timeout: 10 * S }, OnCleanExit::Fail);
     for (second, happens, expected) in events {
         let now = start + Duration::from_secs(*second);
-        let step = match happens {
+        let action = match happens {
             Term => course.stop(Signal::TERM, false, now),
             Int => course.stop(Signal::INT, false, now),
             CtrlC => course.stop(Signal::INT, true, now),
@@ -44,16 +44,16 @@ fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, L
             }
             Ends(how) => course.end(*how, now),
             Leaves(rest) => {
-                let step = course.orphaned();
+                let action = course.orphaned();
                 course.left(*rest, now);
-                step
+                action
             }
             Due => {
                 assert_eq!(course.due(), Some(now), "due in {events:?}");
                 course.pass(now)
             }
         };
-        assert_eq!(step, *expected, "{happens:?} at {second} in {events:?}");
+        assert_eq!(action, *expected, "{happens:?} at {second} in {events:?}");
     }
     (course.exit_code(Rest::OfShell), course.exit_code(Rest::Nobody), course.describe_end("app").0)
 }

@@ -80,7 +80,7 @@ impl Image {
 /// `None` without any stage.
 pub(crate) fn read(text: &str) -> Option<Image> {
     let mut stages: Vec<(String, Image)> = Vec::new();
-    for Line { number, instruction, rest } in lines(text) {
+    for RawInstruction { number, instruction, rest } in instructions(text) {
         if instruction == "FROM" {
             let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
             let base = words.first().copied().unwrap_or_default();
@@ -289,7 +289,7 @@ fn join(dir: &str, below: &str) -> String {
 }
 
 /// An instruction as it is written.
-struct Line {
+struct RawInstruction {
     /// Of its first line.
     number: u32,
     /// In capitals.
@@ -298,7 +298,7 @@ struct Line {
 }
 
 /// The instructions: continuations are joined, comments and here-documents left out.
-fn lines(text: &str) -> Vec<Line> {
+fn instructions(text: &str) -> Vec<RawInstruction> {
     let mut done = Vec::new();
     let mut lines = (1..).zip(text.lines());
     while let Some((number, line)) = lines.next() {
@@ -318,7 +318,7 @@ fn lines(text: &str) -> Vec<Line> {
         if let Some(mark) = here_document(&instruction, rest) {
             lines.by_ref().find(|(_, line)| line.trim() == mark);
         }
-        done.push(Line { number, instruction, rest: rest.trim_start().to_owned() });
+        done.push(RawInstruction { number, instruction, rest: rest.trim_start().to_owned() });
     }
     done
 }

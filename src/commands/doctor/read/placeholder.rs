@@ -78,7 +78,7 @@ fn is_wordy(name: &str) -> bool {
     name.split(['-', '_', '.']).all(is_word)
 }
 
-/// `token`, `HS256`, `v2`, `2026`: letters, then at most four digits, or digits alone.
+/// `token`, `HS256`, `v2`, `2026`: letters, then at most four digits, or only digits.
 pub(super) fn is_word(part: &str) -> bool {
     let letters = part.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = part.len() - letters.len();

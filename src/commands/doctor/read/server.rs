@@ -111,7 +111,13 @@ pub(crate) fn read(launch: &Launch) -> Option<AppServer> {
 fn gunicorns_more(launch: &Launch) -> Vec<Word> {
     let more = variable(launch, "GUNICORN_CMD_ARGS").filter(|more| !more.expands_other);
     let words = more.map(|more| shell::commands(&more.text).concat()).unwrap_or_default();
-    words.into_iter().map(|word| Word::literal(word.text)).collect()
+    words.into_iter().map(|word| as_it_is(Word::literal(word.text))).collect()
+}
+
+/// Nobody fills `$PORT` into a variable's value: what becomes of it is not known.
+fn as_it_is(value: Word) -> Word {
+    let is_left = value.text.contains('$') && !value.expands_port;
+    Word { expands_other: value.expands_other || is_left, ..value }
 }
 
 /// A variable set before the command, exported, or set by the image or the environment.
@@ -246,7 +252,7 @@ impl Options<'_> {
         let prefix = self.prefix?;
         let long = names.iter().filter_map(|name| name.strip_prefix("--"));
         let mut variables = long.map(|name| format!("{prefix}_{}", name.to_ascii_uppercase().replace('-', "_")));
-        variables.find_map(|name| self.variable(&name))
+        variables.find_map(|name| self.variable(&name)).map(as_it_is)
     }
 
     fn variable(&self, name: &str) -> Option<Word> {

@@ -145,44 +145,56 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Option<Finding> {
 pub(super) fn keys(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(text) = deployment.text(DATABASE_URL) else { return Vec::new() };
     let url = Url::read(&text);
-    let (name, refused): (_, Vec<(&str, bool)>) = match driver(deployment, &url) {
-        Driver::Asyncpg => ("asyncpg", url.keys.iter().filter_map(|pair| refused_by_asyncpg(*pair)).collect()),
-        Driver::Psycopg | Driver::Psycopg2 => {
-            let takes = |key: &str, value: &str| {
-                LIBPQ_KEYS.split(' ').any(|known| known == key) || (key, value) == ("ssl", "true")
-            };
-            let unknown = url.keys.iter().filter(|(key, value)| !takes(key, value));
-            ("libpq", unknown.map(|(key, _)| (*key, false)).collect())
-        }
+    let (name, takes): (_, fn(&str, &str) -> Takes) = match driver(deployment, &url) {
+        Driver::Asyncpg => ("asyncpg", asyncpg_takes),
+        Driver::Psycopg | Driver::Psycopg2 => ("libpq", libpq_takes),
         Driver::Unknown if url.keys.is_empty() => return vec![Finding::ok("DATABASE_URL has no key")],
         Driver::Unknown => {
             let message = "which driver is handed the keys of DATABASE_URL is not known";
-            return vec![Finding::unknown(
-                message,
-                "look that it takes them: asyncpg takes ssl=require, libpq sslmode=require",
-            )];
+            let look = "look that it takes them: asyncpg takes ssl=require, libpq sslmode=require";
+            return vec![Finding::unknown(message, look)];
         }
     };
-    if refused.is_empty() {
-        let verifies = url.value("ssl").is_some_and(|mode| mode.starts_with("verify"));
-        return vec![if name == "asyncpg" && verifies && deployment.text("PGSSLROOTCERT").is_none() {
-            Finding::warning(
-                "asyncpg verifies with ssl=verify-… against ~/.postgresql/root.crt alone, which a container does not have",
-                "write ssl=require, set PGSSLROOTCERT, or pass an SSLContext in connect_args",
-            )
-        } else {
-            Finding::ok(format!("{name} takes every key of DATABASE_URL"))
-        }];
+    let mut refused = Vec::new();
+    for (key, value) in &url.keys {
+        match takes(key, value) {
+            Takes::It => {}
+            Takes::OtherValues => refused.push(refused_key(deployment, name, key, true)),
+            Takes::No => refused.push(refused_key(deployment, name, key, false)),
+        }
     }
-    refused.into_iter().map(|(key, is_value)| refused_key(deployment, name, key, is_value)).collect()
+    if !refused.is_empty() {
+        return refused;
+    }
+    let verifies = url.value("ssl").is_some_and(|mode| mode.starts_with("verify"));
+    vec![if name == "asyncpg" && verifies && deployment.text("PGSSLROOTCERT").is_none() {
+        Finding::warning(
+            "asyncpg verifies with ssl=verify-… against ~/.postgresql/root.crt alone, which a container does not have",
+            "write ssl=require, set PGSSLROOTCERT, or pass an SSLContext in connect_args",
+        )
+    } else {
+        Finding::ok(format!("{name} takes every key of DATABASE_URL"))
+    }]
 }
 
-fn refused_by_asyncpg<'a>((key, value): (&'a str, &str)) -> Option<(&'a str, bool)> {
+/// Whether a driver takes a key with its value.
+enum Takes {
+    It,
+    OtherValues,
+    No,
+}
+
+fn asyncpg_takes(key: &str, value: &str) -> Takes {
     match ASYNCPG_KEYS.iter().find(|(known, _)| *known == key) {
-        Some((_, values)) if values.fit(value) => None,
-        Some(_) => Some((key, true)),
-        None => Some((key, false)),
+        Some((_, values)) if values.fit(value) => Takes::It,
+        Some(_) => Takes::OtherValues,
+        None => Takes::No,
     }
+}
+
+fn libpq_takes(key: &str, value: &str) -> Takes {
+    let is_known = LIBPQ_KEYS.split(' ').any(|known| known == key) || (key, value) == ("ssl", "true");
+    if is_known { Takes::It } else { Takes::No }
 }
 
 fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: bool) -> Finding {

@@ -1,4 +1,4 @@
-//! Every text and code that a server, a pooler or Neon is known to say, at login and in a query.
+//! Every text and SQLSTATE that a server, a pooler or Neon is known to send, at login and in a query.
 
 use std::collections::HashSet;
 use std::io;
@@ -12,13 +12,13 @@ use crate::probe::diagnosis::from_io;
 use crate::probe::{Cause, Phase};
 
 mod poolers;
-mod spoken;
+mod postgres;
 
 use poolers::{
-    COCKROACH_ROWS, ODYSSEY_ROWS, OTHER_ROWS, PGCAT_ROWS, PGDOG_ERROR_ROWS, PGDOG_FATAL_ROWS, PGPOOL_ERROR_ROWS,
-    PGPOOL_ROWS, RDS_ROWS, SUPAVISOR_ROWS,
+    COCKROACH_ROWS, ODYSSEY_ROWS, OTHER_ROWS, PGBOUNCER_ROWS, PGCAT_ROWS, PGDOG_ERROR_ROWS, PGDOG_FATAL_ROWS,
+    PGPOOL_ERROR_ROWS, PGPOOL_ROWS, RDS_ROWS, SUPAVISOR_ROWS,
 };
-use spoken::{NEON_ROWS, PGBOUNCER_ROWS, POSTGRES_ERROR_ROWS, POSTGRES_FATAL_ROWS, TRANSLATED_ROWS};
+use postgres::{NEON_ROWS, POSTGRES_ERROR_ROWS, POSTGRES_FATAL_ROWS, TRANSLATED_ROWS};
 
 fn say(stage: Stage, severity: &str, sqlstate: &str, message: &str) -> Diagnosis {
     classify(stage, &ErrorResponse { severity, sqlstate, message })
@@ -30,8 +30,8 @@ fn check(stage: Stage, severity: &str, sqlstate: &str, message: &str, expected: 
     assert_eq!(is_catch_all(reason), expected.is_none());
 }
 
-/// One line of a table; `None` is the catch-all of the stage.
-struct Said {
+/// A row of a table; `None` is the catch-all of the stage.
+struct Row {
     sqlstate: &'static str,
     login: Option<Reason>,
     cause: Option<Cause>,
@@ -39,8 +39,8 @@ struct Said {
     message: &'static str,
 }
 
-/// Reads a table: SQLSTATE, what it means at login, what in a query, and the message.
-fn rows(table: &'static str) -> impl Iterator<Item = Said> {
+/// Reads a table, one row a line: SQLSTATE, what it means at login, what it means in a query, and the message.
+fn rows(table: &'static str) -> impl Iterator<Item = Row> {
     table.trim().lines().map(|line| {
         let mut rest = line;
         let mut word = || {
@@ -50,7 +50,7 @@ fn rows(table: &'static str) -> impl Iterator<Item = Said> {
         };
         let (sqlstate, login, query) = (word(), word(), reason(word()));
         let (login, cause) = login.split_once('/').map_or((login, None), |(login, name)| (login, Some(cause(name))));
-        Said { sqlstate, login: reason(login), cause, query, message: rest }
+        Row { sqlstate, login: reason(login), cause, query, message: rest }
     })
 }
 
@@ -62,13 +62,13 @@ fn cause(word: &str) -> Cause {
     *Cause::ALL.iter().find(|cause| format!("{cause:?}") == word).expect(word)
 }
 
-fn all_rows() -> impl Iterator<Item = Said> {
+fn all_rows() -> impl Iterator<Item = Row> {
     let fatal = FATAL_TABLES.into_iter().chain([NEON_ROWS, PGDOG_ERROR_ROWS, PGPOOL_ERROR_ROWS, POSTGRES_ERROR_ROWS]);
     fatal.flat_map(rows)
 }
 
 fn check_rows(severity: &str, table: &'static str) {
-    for Said { sqlstate, login, cause, query, message } in rows(table) {
+    for Row { sqlstate, login, cause, query, message } in rows(table) {
         check(Login, severity, sqlstate, message, login);
         check(Query, severity, sqlstate, message, query);
         assert_eq!(say(Login, severity, sqlstate, message).cause, cause, "{message}");
@@ -95,7 +95,7 @@ const FATAL_TABLES: [&str; 10] = [
 fn neon() {
     check_rows("ERROR", NEON_ROWS);
     // At login the severity makes no difference, nor does the SQLSTATE that a newer proxy may send.
-    for Said { login, message, .. } in rows(NEON_ROWS).filter(|row| row.login.is_some()) {
+    for Row { login, message, .. } in rows(NEON_ROWS).filter(|row| row.login.is_some()) {
         for sqlstate in ["XX000", "08006", "28000", "28P01", "3D000", "53000", "53300", "57P03"] {
             check(Login, "FATAL", sqlstate, message, login);
         }
@@ -118,7 +118,7 @@ fn poolers_that_refuse_a_statement() {
 
 #[test]
 fn pgbouncer_before_1_16_says_error() {
-    for Said { login, query, message, .. } in rows(PGBOUNCER_ROWS) {
+    for Row { login, query, message, .. } in rows(PGBOUNCER_ROWS) {
         check(Login, "ERROR", "08P01", message, login);
         check(Query, "ERROR", "08P01", message, query.filter(|reason| reason.class() != Class::Permanent));
     }
@@ -131,7 +131,7 @@ fn postgres_refuses_a_statement() {
 
 #[test]
 fn a_message_in_another_language_is_judged_by_its_sqlstate() {
-    for Said { sqlstate, login, query, message, .. } in rows(TRANSLATED_ROWS) {
+    for Row { sqlstate, login, query, message, .. } in rows(TRANSLATED_ROWS) {
         for message in [message, "", "?", "\u{1f418}", "x\0y\n"] {
             check(Login, "FATAL", sqlstate, message, login);
             check(Query, "ERROR", sqlstate, message, query);
@@ -140,7 +140,7 @@ fn a_message_in_another_language_is_judged_by_its_sqlstate() {
     }
 }
 
-/// Whoever names a database, a role or a parameter chooses part of the message.
+/// Users choose part of a message by the names of databases, roles and parameters.
 #[test]
 fn a_name_is_never_taken_for_a_message() {
     for (sqlstate, message, expected) in [
@@ -202,7 +202,7 @@ fn sql_cannot_raise_a_permanent_text() {
 }
 
 #[test]
-fn a_text_inside_another_message_is_not_heard() {
+fn a_text_inside_another_message_means_nothing() {
     for (pattern, ..) in all_messages() {
         let message = format!("could not open file \"{}\": Permission denied", pattern.replace('*', "x"));
         check(Login, "FATAL", "58P01", &message, None);
@@ -294,7 +294,7 @@ fn long_and_hostile_messages_end() {
     }
 }
 
-/// Of all reasons only those that the probes find by other means are missing here.
+/// The only reasons missing here are those that the probes find by other means.
 #[test]
 fn server_and_socket_errors_lead_to_these_reasons() {
     let elsewhere = HashSet::from([

@@ -1,6 +1,70 @@
-//! What poolers, proxies and the servers of clouds say, in the form of `spoken.rs`.
+//! What poolers, proxies and cloud servers really send, in the form of `postgres.rs`.
 
-/// Supavisor: FATAL to everything; the older texts without a code in front.
+/// PgBouncer sends FATAL since 1.16, at login and in a query alike.
+pub(super) const PGBOUNCER_ROWS: &str = r##"
+08P01 tls_unsupported/EncryptionRequired tls_unsupported SSL required
+08P01 tls_unsupported/EncryptionRequired tls_unsupported TLS connection required
+08P01 auth_failed          auth_failed          auth failed
+08P01 auth_failed          auth_failed          password authentication failed
+08P01 auth_failed          auth_failed          SASL authentication failed
+08P01 auth_failed/ClientCertificateRequired auth_failed certificate authentication failed
+08P01 auth_failed          auth_failed          LDAP authentication failed
+08P01 auth_failed          auth_failed          PAM authentication failed
+08P01 auth_failed          auth_failed          "trust" authentication failed
+08P01 auth_failed          auth_failed          unix socket login rejected
+08P01 auth_failed          auth_failed          no such user
+08P01 auth_failed          auth_failed          no such user: app
+28P01 auth_failed          auth_failed          password authentication failed for user "app"
+08P01 auth_failed          auth_failed          password authentication failed for user "app"
+08P01 access_denied        access_denied        login rejected
+08P01 access_denied        access_denied        no authentication method is found
+08P01 access_denied        access_denied        database "app" is disabled
+08P01 access_denied        access_denied        database does not allow connections: app
+08P01 database_missing     database_missing     no such database: app
+3D000 database_missing     database_missing     database "app" does not exist
+08P01 pooler_saturated     pooler_saturated     no more connections allowed (max_client_conn)
+08P01 pooler_saturated     pooler_saturated     no more connections allowed
+08P01 pooler_saturated     pooler_saturated     client connections exceeded (max_db_client_connections)
+08P01 pooler_saturated     pooler_saturated     client connections exceeded (max_user_client_connections)
+08P01 pooler_saturated     pooler_saturated     query_wait_timeout
+08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter: statement_timeout
+08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter: options
+08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter in options: search_path
+08P01 pooler_unsupported   pooler_unsupported   unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed
+08P01 pooler_unsupported   pooler_unsupported   transaction blocks not allowed in statement pooling mode
+08P01 shutting_down        shutting_down        pooler is shutting down
+08P01 shutting_down        shutting_down        server shutting down
+08P01 shutting_down        shutting_down        the database system is shutting down
+57P03 shutting_down        shutting_down        the database system is shutting down
+08P01 compute_unreachable  compute_unreachable  server conn crashed?
+08P01 compute_unreachable  compute_unreachable  pgbouncer cannot connect to server
+08P01 compute_unreachable  compute_unreachable  server login has been failing, try again later (server_login_retry)
+08P01 compute_unreachable  compute_unreachable  server login has been failing, cached error: connect failed (server_login_retry)
+08P01 starting_up          starting_up          server login has been failing, cached error: the database system is starting up (server_login_retry)
+08P01 too_many_connections too_many_connections server login has been failing, cached error: sorry, too many clients already (server_login_retry)
+08P01 database_missing     database_missing     server login has been failing, cached error: database "app" does not exist (server_login_retry)
+08P01 auth_failed          auth_failed          server login has been failing, cached error: password authentication failed for user "a_rather_long_role_name" (server_
+08P01 compute_unreachable  compute_unreachable  server login failed
+08P01 compute_unreachable  compute_unreachable  server login failed: wrong password type
+08P01 compute_unreachable  compute_unreachable  server login failed: FATAL could not open relation mapping file
+08P01 database_missing     database_missing     server login failed: FATAL database "app" does not exist
+08P01 access_denied        access_denied        server login failed: FATAL role "app" does not exist
+08P01 access_denied/EncryptionRequired access_denied server login failed: FATAL no pg_hba.conf entry for host "10.0.0.1", user "app", database "app", no encryption
+08P01 too_many_connections too_many_connections server login failed: ERROR sorry, too many clients already
+08P01 compute_unreachable  compute_unreachable  FATAL: server login failed: wrong password type
+08P01 auth_failed          auth_failed          FATAL: server login failed: FATAL: password authentication failed for user "app"
+08P01 compute_unreachable  compute_unreachable  client_login_timeout (server down)
+08P01 auth_timeout         auth_timeout         client_login_timeout
+08P01 query_timeout        query_timeout        query_timeout
+08P01 query_timeout        query_timeout        query timeout
+08P01 query_timeout        query_timeout        transaction timeout
+08P01 query_timeout        query_timeout        idle transaction timeout
+08P01 -                    -                    bouncer config error
+08P01 -                    -                    bouncer resources exhaustion
+08P01 -                    -                    old V2 protocol not supported
+"##;
+
+/// Supavisor sends FATAL for everything; the older texts have no code in front.
 pub(super) const SUPAVISOR_ROWS: &str = r##"
 XX000 tls_unsupported/EncryptionRequired tls_unsupported (ESSLREQUIRED) SSL connection is required for user: postgres.abcdefghijklmnopqrst
 XX000 tls_unsupported/EncryptionRequired tls_unsupported SSL connection is required
@@ -51,7 +115,7 @@ XX000 compute_unreachable  compute_unreachable  (EPOOLTERMINATING) pool terminat
 XX000 -                    -                    (ENEW) something new
 "##;
 
-/// pgpool: its FATAL, and PostgreSQL's that it passes on.
+/// pgpool's own FATAL, and PostgreSQL's that it passes on.
 pub(super) const PGPOOL_ROWS: &str = r##"
 XX000 auth_failed          auth_failed          password authentication failed for user "app"
 XX000 auth_failed          auth_failed          client authentication failed
@@ -66,7 +130,7 @@ XX000 compute_unreachable  compute_unreachable  failed to read kind from backend
 53300 too_many_connections too_many_connections Sorry, too many clients already
 "##;
 
-/// pgpool: its ERROR, at login mostly.
+/// pgpool's ERROR, mostly at login.
 pub(super) const PGPOOL_ERROR_ROWS: &str = r##"
 XX000 auth_failed          -                    authentication failed
 XX000 auth_failed          -                    clear text authentication failed
@@ -78,7 +142,7 @@ XX000 compute_unreachable  compute_unreachable  all backend nodes are down, pgpo
 XX000 compute_unreachable  compute_unreachable  unable to read message kind from backend
 "##;
 
-/// pgcat: FATAL 58000 to everything but a wrong password.
+/// pgcat sends FATAL 58000 for everything but a wrong password.
 pub(super) const PGCAT_ROWS: &str = r##"
 28P01 auth_failed          auth_failed          password authentication failed for user "app"
 58000 database_missing     database_missing     No pool configured for database: "app", user: "app"
@@ -91,7 +155,7 @@ pub(super) const PGCAT_ROWS: &str = r##"
 58000 query_timeout        query_timeout        idle transaction timeout
 "##;
 
-/// PgDog, ending the session.
+/// PgDog's FATAL, which ends the session.
 pub(super) const PGDOG_FATAL_ROWS: &str = r##"
 08004 tls_unsupported/EncryptionRequired tls_unsupported only TLS connections are allowed
 28000 auth_failed          auth_failed          password for user "app" and database "app" is wrong, or the database does not exist
@@ -105,7 +169,7 @@ pub(super) const PGDOG_FATAL_ROWS: &str = r##"
 58000 compute_unreachable  compute_unreachable  TLS connection required but server does not support TLS
 "##;
 
-/// PgDog, of one statement or of a login.
+/// PgDog's ERROR, for a statement or a login.
 pub(super) const PGDOG_ERROR_ROWS: &str = r##"
 58000 compute_unreachable  compute_unreachable  connection pool for user "app" and database "app" is down
 58000 pooler_saturated     pooler_saturated     checkout timeout
@@ -124,7 +188,7 @@ pub(super) const PGDOG_ERROR_ROWS: &str = r##"
 58000 -                    -                    transaction control statements are not supported in statement pooler mode
 "##;
 
-/// Odyssey: each with and without the client's number.
+/// Odyssey, with and without the client's number.
 pub(super) const ODYSSEY_ROWS: &str = r##"
 08P01 tls_unsupported/EncryptionRequired tls_unsupported odyssey: c8dd3b1c3d7e0: SSL is required
 28000 tls_unsupported/EncryptionRequired tls_unsupported odyssey: TLS connection required

@@ -1,7 +1,7 @@
-//! What is really said: SQLSTATE, the meaning at login, the meaning in a query, and the message. A cause stands behind its
-//! reason; `-` is the catch-all.
+//! What Neon's proxy and PostgreSQL really send: SQLSTATE, the meaning at login, the meaning in a query, and the message. A
+//! cause stands behind its reason; `-` is the catch-all.
 
-/// Neon's proxy says ERROR to everything, and only at login: in a query nothing permanent may be believed of an ERROR.
+/// Neon's proxy sends ERROR for everything, and only at login: in a query an ERROR is never taken for permanent.
 pub(super) const NEON_ROWS: &str = r##"
 XX000 tls_unsupported/EncryptionRequired - connection is insecure (try using `sslmode=require`)
 XX000 auth_failed          -                    password authentication failed for user 'neondb_owner'
@@ -81,71 +81,7 @@ XX000 -                    -                    Disconnected due to inactivity a
 XX000 -                    -                    Parameter 'user' is missing in startup packet.
 "##;
 
-/// PgBouncer says FATAL since 1.16, at login and in a query alike.
-pub(super) const PGBOUNCER_ROWS: &str = r##"
-08P01 tls_unsupported/EncryptionRequired tls_unsupported SSL required
-08P01 tls_unsupported/EncryptionRequired tls_unsupported TLS connection required
-08P01 auth_failed          auth_failed          auth failed
-08P01 auth_failed          auth_failed          password authentication failed
-08P01 auth_failed          auth_failed          SASL authentication failed
-08P01 auth_failed/ClientCertificateRequired auth_failed certificate authentication failed
-08P01 auth_failed          auth_failed          LDAP authentication failed
-08P01 auth_failed          auth_failed          PAM authentication failed
-08P01 auth_failed          auth_failed          "trust" authentication failed
-08P01 auth_failed          auth_failed          unix socket login rejected
-08P01 auth_failed          auth_failed          no such user
-08P01 auth_failed          auth_failed          no such user: app
-28P01 auth_failed          auth_failed          password authentication failed for user "app"
-08P01 auth_failed          auth_failed          password authentication failed for user "app"
-08P01 access_denied        access_denied        login rejected
-08P01 access_denied        access_denied        no authentication method is found
-08P01 access_denied        access_denied        database "app" is disabled
-08P01 access_denied        access_denied        database does not allow connections: app
-08P01 database_missing     database_missing     no such database: app
-3D000 database_missing     database_missing     database "app" does not exist
-08P01 pooler_saturated     pooler_saturated     no more connections allowed (max_client_conn)
-08P01 pooler_saturated     pooler_saturated     no more connections allowed
-08P01 pooler_saturated     pooler_saturated     client connections exceeded (max_db_client_connections)
-08P01 pooler_saturated     pooler_saturated     client connections exceeded (max_user_client_connections)
-08P01 pooler_saturated     pooler_saturated     query_wait_timeout
-08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter: statement_timeout
-08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter: options
-08P01 pooler_unsupported   pooler_unsupported   unsupported startup parameter in options: search_path
-08P01 pooler_unsupported   pooler_unsupported   unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed
-08P01 pooler_unsupported   pooler_unsupported   transaction blocks not allowed in statement pooling mode
-08P01 shutting_down        shutting_down        pooler is shutting down
-08P01 shutting_down        shutting_down        server shutting down
-08P01 shutting_down        shutting_down        the database system is shutting down
-57P03 shutting_down        shutting_down        the database system is shutting down
-08P01 compute_unreachable  compute_unreachable  server conn crashed?
-08P01 compute_unreachable  compute_unreachable  pgbouncer cannot connect to server
-08P01 compute_unreachable  compute_unreachable  server login has been failing, try again later (server_login_retry)
-08P01 compute_unreachable  compute_unreachable  server login has been failing, cached error: connect failed (server_login_retry)
-08P01 starting_up          starting_up          server login has been failing, cached error: the database system is starting up (server_login_retry)
-08P01 too_many_connections too_many_connections server login has been failing, cached error: sorry, too many clients already (server_login_retry)
-08P01 database_missing     database_missing     server login has been failing, cached error: database "app" does not exist (server_login_retry)
-08P01 auth_failed          auth_failed          server login has been failing, cached error: password authentication failed for user "a_rather_long_role_name" (server_
-08P01 compute_unreachable  compute_unreachable  server login failed
-08P01 compute_unreachable  compute_unreachable  server login failed: wrong password type
-08P01 compute_unreachable  compute_unreachable  server login failed: FATAL could not open relation mapping file
-08P01 database_missing     database_missing     server login failed: FATAL database "app" does not exist
-08P01 access_denied        access_denied        server login failed: FATAL role "app" does not exist
-08P01 access_denied/EncryptionRequired access_denied server login failed: FATAL no pg_hba.conf entry for host "10.0.0.1", user "app", database "app", no encryption
-08P01 too_many_connections too_many_connections server login failed: ERROR sorry, too many clients already
-08P01 compute_unreachable  compute_unreachable  FATAL: server login failed: wrong password type
-08P01 auth_failed          auth_failed          FATAL: server login failed: FATAL: password authentication failed for user "app"
-08P01 compute_unreachable  compute_unreachable  client_login_timeout (server down)
-08P01 auth_timeout         auth_timeout         client_login_timeout
-08P01 query_timeout        query_timeout        query_timeout
-08P01 query_timeout        query_timeout        query timeout
-08P01 query_timeout        query_timeout        transaction timeout
-08P01 query_timeout        query_timeout        idle transaction timeout
-08P01 -                    -                    bouncer config error
-08P01 -                    -                    bouncer resources exhaustion
-08P01 -                    -                    old V2 protocol not supported
-"##;
-
-/// PostgreSQL itself, ending the session.
+/// PostgreSQL's FATAL, which ends the session.
 pub(super) const POSTGRES_FATAL_ROWS: &str = r##"
 28P01 auth_failed          auth_failed          password authentication failed for user "app"
 28000 access_denied        access_denied        role "app" does not exist
@@ -189,7 +125,7 @@ pub(super) const POSTGRES_FATAL_ROWS: &str = r##"
 XX000 -                    -                    could not open file "global/pg_filenode.map"
 "##;
 
-/// An ERROR of a statement; the same codes at login count in full.
+/// PostgreSQL's ERROR for a statement; at login the same SQLSTATEs count in full.
 pub(super) const POSTGRES_ERROR_ROWS: &str = r##"
 57014 auth_timeout         query_timeout canceling statement due to statement timeout
 57014 auth_timeout         query_timeout canceling statement due to user request
