@@ -1,4 +1,4 @@
-//! The command line: commands and flags. Every flag is a setting of `config/settings.rs`, and is interpreted there.
+//! The command line: commands and flags. Each flag is a setting of `config/settings.rs`; `config` says what it means.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,10 +12,8 @@ use crate::config::Given;
 use crate::config::parse;
 use crate::config::settings::{LISTEN, SETTINGS};
 
-/// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Run the daemon.
+pub(crate) enum Task {
     Serve,
     /// Run the daemon and this command as its child.
     Run {
@@ -24,43 +22,33 @@ pub enum Task {
     },
     /// Run each check once and print what it found.
     Check {
-        /// Repeat until all pass, at most this long.
+        /// Repeat until all pass, for at most this long.
         wait: Option<Duration>,
-        /// One check alone.
         only: Option<Only>,
-        /// Print JSON.
         json: bool,
     },
-    /// Ask the running daemon.
     Ping {
-        /// What to GET.
         path: String,
     },
-    /// Check the deployment's configuration.
     Doctor {
-        /// Print JSON.
         json: bool,
-        /// Where the app's code is.
+        /// The directory of the app's code.
         backend: Option<PathBuf>,
         /// Only explain this rule.
         explain: Option<String>,
     },
 }
 
-/// Which check `check --only` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Only {
-    /// The app.
+pub(crate) enum Only {
     App,
-    /// The database and the SQL checks.
     Database,
 }
 
 /// The parsed command line; the environment is not read yet.
 #[derive(Debug)]
-pub struct CommandLine {
-    /// What to do.
-    pub task: Task,
+pub(crate) struct CommandLine {
+    pub(crate) task: Task,
     flags: HashMap<&'static str, String>,
 }
 
@@ -68,8 +56,8 @@ impl CommandLine {
     /// Parses the arguments.
     ///
     /// # Errors
-    /// What to print instead of doing anything: the text of `--help` or `--version`, or what is wrong with the usage.
-    pub fn parse() -> Result<CommandLine, clap::Error> {
+    /// What to print instead: the text of `--help` or `--version`, or what is wrong with the usage.
+    pub(crate) fn parse() -> Result<CommandLine, clap::Error> {
         command().try_get_matches().map(|all| CommandLine::of(&all))
     }
 
@@ -97,7 +85,7 @@ impl CommandLine {
     }
 
     /// A setting as given: the flag wins over the environment, and an empty variable counts as unset.
-    pub fn lookup(&self, variable: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Given> {
+    pub(crate) fn lookup(&self, variable: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Given> {
         if let Some(text) = self.flags.get(variable) {
             let setting = SETTINGS.iter().find(|s| s.variable == variable)?;
             return Some(Given { text: Some(text.clone()), named: format!("--{}", setting.flag()?) });
@@ -169,7 +157,7 @@ pub(crate) fn command() -> Command {
         .subcommands([ping, doctor])
 }
 
-/// One flag a setting.
+/// A flag for each setting that is not secret.
 fn settings() -> impl Iterator<Item = Arg> {
     SETTINGS.iter().filter_map(|setting| {
         let flag = setting.flag()?;
@@ -189,7 +177,7 @@ fn settings() -> impl Iterator<Item = Arg> {
     })
 }
 
-/// The settings without a flag.
+/// The help for the settings without a flag.
 fn secrets() -> String {
     let lines = SETTINGS.iter().filter(|s| s.secret).map(|s| format!("\n  {:<24} {}", s.variable, s.help));
     format!("Environment only, since they may hold secrets:{}", lines.collect::<String>())

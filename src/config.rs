@@ -1,4 +1,4 @@
-//! What the settings mean: everything is read once, here, and all faults are reported together.
+//! What the settings mean: everything is read once, here, and everything that is wrong is reported together.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,7 +30,7 @@ pub(crate) use warn_at::WarnAt;
 /// The port without `PORT`.
 pub(crate) const DEFAULT_PORT: u16 = 9900;
 
-/// Header values from this length on are masked in shown texts.
+/// Header values of at least this length are masked in what is shown.
 const SHORTEST_SECRET: usize = 8;
 
 /// What `/readyz` asks of the database.
@@ -40,12 +40,10 @@ pub(crate) enum Gate {
     Startup,
     /// It is up now.
     Always,
-    /// Nothing.
     Never,
 }
 
 impl Gate {
-    /// As the setting is written.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Gate::Startup => "startup",
@@ -58,7 +56,6 @@ impl Gate {
 /// Whether the database may be kept awake by the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DatabaseMode {
-    /// A deep query every interval.
     Steady,
     /// Deep queries only while the app itself keeps the database awake.
     Economy,
@@ -69,23 +66,19 @@ pub(crate) enum DatabaseMode {
 pub(crate) enum OnCleanExit {
     /// Exit with 1: CMD is a server, and after 0 no platform restarts it.
     Fail,
-    /// Exit with 0.
     Pass,
 }
 
 /// What `run` does about an app that no longer answers HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnUnresponsive {
-    /// Log it and go on.
     Report,
     /// Stop it and exit 70, so that the platform restarts the container.
     Exit,
 }
 
-/// How one app check is made.
 #[derive(Clone, Debug)]
 pub(crate) struct AppSettings {
-    /// Where and what to request.
     pub(crate) target: AppTarget,
     /// Statuses that count as alive.
     pub(crate) statuses: Vec<RangeInclusive<u16>>,
@@ -93,26 +86,19 @@ pub(crate) struct AppSettings {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// From the end of one check to the start of the next.
     pub(crate) interval: Duration,
-    /// For the whole check.
     pub(crate) timeout: Duration,
 }
 
-/// How one database check is made.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseSettings {
-    /// Where and how to connect.
     pub(crate) plan: Plan,
     /// From the end of one check to the start of the next.
     pub(crate) interval: Duration,
-    /// For the whole check.
     pub(crate) timeout: Duration,
-    /// For one attempt.
     pub(crate) attempt_timeout: Duration,
     /// One statement that returns at least one row.
     pub(crate) query: String,
-    /// What `/readyz` asks.
     pub(crate) gate: Gate,
-    /// Whether the checks may keep it awake.
     pub(crate) mode: DatabaseMode,
     /// Name and SQL of each further check.
     pub(crate) sql_checks: Vec<(Arc<str>, String)>,
@@ -122,7 +108,7 @@ pub(crate) struct DatabaseSettings {
     pub(crate) idle_handshake: Option<Duration>,
     /// Economy without kernel diagnostics: how often to query.
     pub(crate) economy_interval: Duration,
-    /// After a deep query that passed, read the numbers that warn of trouble to come; `None` = off.
+    /// After a deep query that passed, read the vitals that early warnings rest on; `None` = off.
     pub(crate) early_warnings: Option<WarnAt>,
 }
 
@@ -135,84 +121,77 @@ pub(crate) struct Thresholds {
     pub(crate) success: u32,
 }
 
-/// How `run` treats its child.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChildSettings {
     /// The app's port, `PORT` for the child.
     pub(crate) app_port: u16,
     /// From the forwarded signal to SIGKILL.
     pub(crate) stop_timeout: Duration,
-    /// The exit when CMD ends with 0 on its own.
     pub(crate) on_clean_exit: OnCleanExit,
-    /// What to do when it no longer answers.
     pub(crate) on_unresponsive: OnUnresponsive,
     /// How long it must have been silent.
     pub(crate) unresponsive_after: Duration,
 }
 
-/// What Railway says about itself in the environment (source: its reference of variables).
+/// What Railway's own variables say (source: docs.railway.com, Variables Reference).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Railway {
     /// `RAILWAY_ENVIRONMENT_ID` is set.
     pub(crate) present: bool,
     /// `RAILWAY_REPLICA_ID`, for the metrics.
     pub(crate) replica: Option<String>,
-    /// `RAILWAY_HEALTHCHECK_TIMEOUT_SEC`, 300 s where it is not set.
+    /// `RAILWAY_HEALTHCHECK_TIMEOUT_SEC`, by default 300 s.
     pub(crate) gate_timeout: Duration,
-    /// `RAILWAY_DEPLOYMENT_DRAINING_SECONDS`, 0 where it is not set.
+    /// `RAILWAY_DEPLOYMENT_DRAINING_SECONDS`, by default 0.
     pub(crate) draining: Duration,
     /// `RAILWAY_PUBLIC_DOMAIN`.
     pub(crate) public_domain: Option<String>,
 }
 
-/// Everything, read and understood.
 #[derive(Clone, Debug)]
-pub struct Config {
-    /// Where to serve.
+pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) app: AppSettings,
-    /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and where the command does not need it.
+    /// The database check; `None` with `SIDEPULSE_DATABASE=off`, and if the command does not need it.
     pub(crate) database: Option<DatabaseSettings>,
     pub(crate) thresholds: Thresholds,
     /// Bearer token for the details.
     pub(crate) token: Option<Secret>,
     /// From SIGTERM to stopping.
     pub(crate) drain_delay: Duration,
-    /// The child of `run`.
     pub(crate) child: ChildSettings,
     pub(crate) railway: Railway,
-    /// Replaces every known secret in a text.
+    /// Masks every known secret in a text.
     pub(crate) redactor: Arc<Redactor>,
-    /// What is odd but does not prevent a start: one sentence each, without values.
-    pub warnings: Vec<String>,
+    /// What is odd but does not prevent the start: a sentence each, without values.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Which settings a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// All settings; a missing database URL is a fault.
+pub(crate) enum Need {
+    /// All settings; the database URL must not be missing.
     Everything,
     /// No database: `check --only app`.
     App,
 }
 
-/// A value as given, and by which name.
+/// A value as given, and the name by which it was given.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Given {
-    /// The text; `None` where it is not UTF-8.
+pub(crate) struct Given {
+    /// The text; `None` if it is not UTF-8.
     pub(crate) text: Option<String>,
     /// `--database-timeout` or `SIDEPULSE_DATABASE_TIMEOUT`.
     pub(crate) named: String,
 }
 
-/// One thing that is wrong with the configuration. Its text is one line, and never a value.
+/// Something that is wrong with a setting. It is shown as one line, and never with the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadSetting {
+pub(crate) struct BadSetting {
     /// The variable or flag that the value came from.
     pub(crate) named: String,
-    /// What is wrong.
     pub(crate) fault: String,
-    /// How it looks when it is right.
+    /// A correct value.
     pub(crate) example: String,
 }
 
@@ -222,15 +201,15 @@ impl fmt::Display for BadSetting {
     }
 }
 
-/// Looks a variable up: flags first, then the environment; an empty value is none.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Given>;
+/// Looks a variable up: first among the flags, then in the environment; an empty value counts as unset.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<Given>;
 
 impl Config {
     /// Reads every setting that the command needs.
     ///
     /// # Errors
-    /// All faults together, in the order of the settings.
-    pub fn load(lookup: Lookup<'_>, need: Need) -> Result<Config, Vec<BadSetting>> {
+    /// Everything that is wrong, in the order of the settings.
+    pub(crate) fn load(lookup: Lookup<'_>, need: Need) -> Result<Config, Vec<BadSetting>> {
         let mut r = Reader::new(lookup);
         let listen = read_listen(&mut r);
         let app_port = r.read("SIDEPULSE_APP_PORT", parse::port);
@@ -240,7 +219,7 @@ impl Config {
         let token = r.optional("SIDEPULSE_TOKEN", parse::token).map(Secret::new);
         let drain_delay = r.read("SIDEPULSE_DRAIN_DELAY", parse::duration_or_zero);
         let child = read_child(&mut r, app_port);
-        // For its faults: the log itself was started before, with `log_settings`.
+        // Only to report what is wrong with them: the log was started before, with `log_settings`.
         read_log(&mut r);
         let railway = read_railway(&mut r);
         if !r.faults.is_empty() {
@@ -249,37 +228,33 @@ impl Config {
         let warnings = r.warnings;
         let mut secrets: Vec<Secret> = database.iter().flat_map(|d| d.plan.secrets()).collect();
         secrets.extend(token.clone());
-        // A short value (`1`, `https`) is no secret, and masking it would garble every message.
+        // A short value (`1`, `https`) is not a secret, and masking it would garble every message.
         let values = app.headers.iter().filter_map(|(_, v)| v.to_str().ok()).filter(|v| v.len() >= SHORTEST_SECRET);
         secrets.extend(values.map(|v| Secret::new(v.to_owned())));
         let redactor = Arc::new(Redactor::new(secrets));
         Ok(Config { listen, app, database, thresholds, token, drain_delay, child, railway, redactor, warnings })
     }
-
-    /// Whether there is a database to check.
-    pub fn has_database(&self) -> bool {
-        self.database.is_some()
-    }
 }
 
-/// The address on which the daemon listens. No other setting is read, so that a fault elsewhere does not stop `ping`.
+/// The address on which the daemon listens. Only the settings for it are read, so that a mistake in another one does not
+/// stop `ping`.
 ///
 /// # Errors
 /// What is wrong with `PORT` and `SIDEPULSE_LISTEN`.
-pub fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, Vec<BadSetting>> {
+pub(crate) fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, Vec<BadSetting>> {
     let mut r = Reader::new(lookup);
     let listen = read_listen(&mut r);
     if r.faults.is_empty() { Ok(listen) } else { Err(r.faults) }
 }
 
-/// The log settings alone: they are needed first, so that faults in the other settings are logged as configured.
-pub fn log_settings(lookup: Lookup<'_>) -> log::Settings {
+/// The log settings: they are needed first, so that mistakes in the other settings are logged as configured.
+pub(crate) fn log_settings(lookup: Lookup<'_>) -> log::Settings {
     read_log(&mut Reader::new(lookup))
 }
 
 /// One sentence for each `SIDEPULSE_*` variable that does not exist, with the nearest that does. Variables that
 /// Kubernetes sets for a Service are left out.
-pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Lookup<'_>) -> Vec<String> {
+pub(crate) fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Lookup<'_>) -> Vec<String> {
     let of_a_service = |name: &str| {
         let text = lookup(name).and_then(|given| given.text);
         text.is_some_and(|text| service_links::is_one(name, &text))
@@ -289,7 +264,7 @@ pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>, lookup: Looku
         .filter(|name| name.starts_with("SIDEPULSE_") && !known.contains(name) && !of_a_service(name))
         .map(|name| {
             let near = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
-            // A variable's name is no secret, but it could hold anything: show it without control characters.
+            // A variable's name is not a secret, but it may contain anything: show it without control characters.
             let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
             format!("{name} is not a setting of sidepulse; did you mean {}?", near.unwrap_or(&"SIDEPULSE_LISTEN"))
         })

@@ -1,13 +1,14 @@
 //! Economy: is the app using the database, and may the database be woken now?
 //!
-//! Neon suspends a compute after 5 min without activity and bills while it is awake. So the deep query runs only while
-//! the app itself keeps the compute awake; else the last verdict stands, and at most a handshake without a login proves
-//! that the database is reachable. That the app uses the database is seen from outside, at the kernel's sockets: the app need not be changed.
+//! Neon suspends a compute after 5 min without activity, and bills while it is awake. So the deep query runs only while
+//! the app itself keeps the compute awake; otherwise the last verdict stands, and at most a handshake without a login
+//! shows that the database is reachable. Whether the app uses the database is seen from outside, from the kernel's
+//! sockets: the app need not be changed.
 //!
-//! - While the app is idle no query is sent, except once in `SIDEPULSE_ECONOMY_MAX_AGE`.
-//! - What we do ourselves is never taken for the app's doing, nor is what wakes nothing: a connection without a login.
-//! - A query that had to wake the compute itself was a mistake, and the next ones wait longer.
-//! - Where nothing can be seen, the log warns of that, and the database is asked once in `SIDEPULSE_ECONOMY_INTERVAL`.
+//! - While the app is idle no query is sent, except once every `SIDEPULSE_ECONOMY_MAX_AGE`.
+//! - Our own connections never count as the app's, nor does one that wakes nothing because it never logs in.
+//! - A query that had to wake the compute was a mistake, and the next ones wait longer.
+//! - If the app's connections cannot be seen, that is logged, and one query is sent every `SIDEPULSE_ECONOMY_INTERVAL`.
 
 use std::time::Duration;
 use std::{io, mem};
@@ -34,22 +35,22 @@ mod kernel;
 mod mistakes;
 mod visibility;
 
-pub(crate) use activity::Finding;
+pub(crate) use activity::Activity;
 pub(crate) use app_connections::AppConnections;
 use app_url::AppChecks;
 use mistakes::{Compute, Mistakes};
 use visibility::Unseen;
 
-/// A server that shuts down closes a connection this long after its last message at most, or after this part of the
+/// A server that shuts down closes a connection at most this long after its last message, or after this part of the
 /// interval.
 const CLOSE_DELAY: Duration = Duration::from_millis(250);
 const CLOSE_DELAY_PART: u32 = 2;
-/// Between two checks of an app that is suspected of using the database for each.
+/// Between two checks of an app that may use the database for each of them.
 const TRIAL: Duration = Duration::from_millis(200);
 
-/// What to do at the database now.
+/// What to ask of the database now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum Decision {
     /// The deep query.
     Query,
     /// DNS, TCP, TLS and the certificate, without a login.
@@ -58,14 +59,14 @@ pub(crate) enum Action {
     Nothing,
 }
 
-/// How long a verdict may stand unproven; `None` = for ever.
+/// How long a verdict may stand without a new result; `None` = for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Policy {
     /// `SIDEPULSE_ECONOMY_MAX_AGE`: for the deep query, whatever the app does.
     max_age: Option<Duration>,
     /// `SIDEPULSE_IDLE_HANDSHAKE`: for a handshake.
     idle_handshake: Option<Duration>,
-    /// `SIDEPULSE_ECONOMY_INTERVAL`: for the deep query, where the app cannot be seen.
+    /// `SIDEPULSE_ECONOMY_INTERVAL`: for the deep query, while the app's connections cannot be seen.
     economy_interval: Duration,
 }
 
@@ -80,31 +81,31 @@ struct Situation {
     active: bool,
     /// The interval since the newest deep query is over.
     rested: bool,
-    /// What the app does cannot be seen.
+    /// The app's connections cannot be seen.
     unseen: bool,
-    /// Since the newest deep query that passed.
+    /// Time since the newest deep query that passed.
     unverified_for: Duration,
-    /// Since the database was last reached, by a query or a handshake.
+    /// Time since the database was last reached, by a query or a handshake.
     unreached_for: Duration,
 }
 
 /// Decides what to do now.
-fn decide(policy: &Policy, situation: &Situation) -> Action {
+fn decide(policy: &Policy, situation: &Situation) -> Decision {
     let due = |after: Option<Duration>, age: Duration| after.is_some_and(|after| age >= after);
     if !situation.healthy
         || (situation.active && situation.rested)
         || due(policy.max_age, situation.unverified_for)
         || (situation.unseen && due(Some(policy.economy_interval), situation.unverified_for))
     {
-        Action::Query
+        Decision::Query
     } else if situation.handshake_failed || due(policy.idle_handshake, situation.unreached_for) {
-        Action::Handshake
+        Decision::Handshake
     } else {
-        Action::Nothing
+        Decision::Nothing
     }
 }
 
-/// How long the passing of time alone changes nothing about the decision; `None` = for ever.
+/// How long until time alone changes the decision; `None` = never.
 fn settled_for(policy: &Policy, situation: &Situation) -> Option<Duration> {
     let left = |after: Option<Duration>, age: Duration| after.map(|after| after.saturating_sub(age));
     [
@@ -117,11 +118,12 @@ fn settled_for(policy: &Policy, situation: &Situation) -> Option<Duration> {
     .min()
 }
 
-/// Whether the app uses the database whenever it is checked, and only then. Stops at the first check without.
+/// Whether the app uses the database whenever it is checked, and only then. Stops at the first check for which it does
+/// not.
 pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoint, traffic: &Traffic) -> bool {
     let Ok(mut connections) = AppConnections::of(endpoint, traffic) else { return false };
     let trials = async {
-        // What happened before the first dump does not count.
+        // Whatever happened before the first dump does not count.
         if connections.listen().is_err() || connections.compare().is_err() {
             return false;
         }
@@ -131,7 +133,7 @@ pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoin
             checks.begins(started, TRIAL);
             app.check().await;
             checks.ends(Instant::now());
-            // As long again without a check, for what the app does by itself.
+            // As long again without a check, to see what the app does by itself.
             sleep(TRIAL.max(started.elapsed())).await;
             let Ok(found) = connections.compare() else { return false };
             if !found.is_active() || !suspicion.grows(&found, &checks) {
@@ -143,22 +145,20 @@ pub(crate) async fn app_url_uses_database(app: &mut AppProbe, endpoint: &Endpoin
     LocalSet::new().run_until(trials).await
 }
 
-/// What was noticed: for the scheduler, which has it recorded.
+/// What was noticed; the scheduler has it recorded.
 #[derive(Debug)]
 pub(crate) struct Noticed {
-    /// What to do now.
-    pub(crate) action: Action,
+    pub(crate) decision: Decision,
     /// The app's open connections to the database, where they can be seen.
     pub(crate) app_connections: Option<usize>,
-    /// Our own app checks make the app use the database.
     pub(crate) app_uses_database: bool,
-    /// The app does not use the database, and the last verdict was good: it stands.
+    /// The app does not use the database, and the last verdict was good, so it stands.
     pub(crate) idle: bool,
-    /// For the log, once.
+    /// To be logged, each once.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Keeps what the decisions rest on.
+/// Remembers what the decisions rest on.
 pub(crate) struct Economy {
     policy: Policy,
     interval: Duration,
@@ -166,15 +166,15 @@ pub(crate) struct Economy {
     connections: io::Result<AppConnections>,
     unseen: Option<Unseen>,
     suspicion: app_url::Suspicion,
-    /// Use of the database that no deep query has followed yet.
+    /// The app has used the database, and no deep query has followed yet.
     active: bool,
-    /// The deep query that was decided on last is made because of activity.
+    /// The newest deep query was made because of activity.
     by_activity: bool,
     mistakes: Mistakes,
-    /// When the server was started, as it says.
+    /// When the server was started, by its own account.
     server_started: Option<String>,
     handshake_failed: bool,
-    /// A deep query that activity causes starts no sooner.
+    /// Activity leads to no deep query before this moment.
     rested_at: Instant,
     verified: Instant,
     reached: Instant,
@@ -224,8 +224,8 @@ impl Economy {
         })
     }
 
-    /// What the app has done at the database since the last time; `None` where that cannot be seen.
-    pub(crate) async fn observe(&mut self) -> Option<Finding> {
+    /// What the app has done with the database since the last call; `None` if that cannot be seen.
+    pub(crate) async fn observe(&mut self) -> Option<Activity> {
         let pause = CLOSE_DELAY.min(self.interval / CLOSE_DELAY_PART);
         match &mut self.connections {
             Ok(connections) => connections.compare_twice(pause).await.ok(),
@@ -233,10 +233,10 @@ impl Economy {
         }
     }
 
-    /// Decides what to do now, from what was found, what is known, and when the app was checked.
-    pub(crate) fn decide(&mut self, found: Option<&Finding>, snapshot: &Snapshot, checks: &AppChecks) -> Noticed {
+    /// Decides from what was observed, what is known, and when the app was checked.
+    pub(crate) fn decide(&mut self, found: Option<&Activity>, snapshot: &Snapshot, checks: &AppChecks) -> Noticed {
         let now = Instant::now();
-        // Without an address of the host no socket can be known to lead there, whatever the app does.
+        // Without an address of the host no socket can be known to lead there.
         let known = self.traffic.has_addresses();
         if snapshot.app.ever_up && known {
             self.app_up_since.get_or_insert(now);
@@ -251,16 +251,16 @@ impl Economy {
         let query = snapshot.database.as_ref().map(|database| &database.query);
         let healthy =
             query.is_some_and(|check| check.verdict == Verdict::Up && (check.failures == 0 || self.handshake_failed));
-        // After a mistake only what is seen when the wait is over counts: the database may be asleep by then.
+        // After a mistake only what is seen after the wait counts: the database may be asleep by then.
         self.active &= self.mistakes.wait().is_none() || now >= self.rested_at;
         let idle = healthy && !self.active && !self.handshake_failed;
-        let action = decide(&self.policy, &self.situation(healthy, now));
-        if action == Action::Query {
+        let decision = decide(&self.policy, &self.situation(healthy, now));
+        if decision == Decision::Query {
             let active = mem::take(&mut self.active);
             self.by_activity = healthy && active;
         }
         Noticed {
-            action,
+            decision,
             app_connections: found.filter(|_| known).map(|found| found.connections),
             app_uses_database: self.suspicion.is_certain(),
             idle,
@@ -268,7 +268,7 @@ impl Economy {
         }
     }
 
-    /// A deep query has passed; while all is well the next follows after this wait.
+    /// A deep query has passed; while all is well the next one follows after this wait.
     pub(crate) fn verified(&mut self, facts: Option<&ServerFacts>, wait: Duration) {
         let now = Instant::now();
         if let Some(facts) = facts {
@@ -280,7 +280,6 @@ impl Economy {
         (self.by_activity, self.handshake_failed) = (false, false);
     }
 
-    /// How a deep query found the compute.
     fn found(&mut self, facts: &ServerFacts) -> Compute {
         let before = mem::replace(&mut self.server_started, facts.started.clone());
         match (before, &self.server_started) {
@@ -296,10 +295,10 @@ impl Economy {
         self.handshake_failed = false;
     }
 
-    /// A query or a handshake has failed. One handshake need not be more than a moment's trouble: the next follows
-    /// soon, and the deep query when the check is down.
-    pub(crate) fn failed(&mut self, action: Action) {
-        self.handshake_failed = action == Action::Handshake;
+    /// A query or a handshake has failed. A single failed handshake may be a passing error: the next one follows soon,
+    /// and the deep query once the check is down.
+    pub(crate) fn failed(&mut self, decision: Decision) {
+        self.handshake_failed = decision == Decision::Handshake;
     }
 
     /// How long to wait until the next decision, where all is well.
@@ -309,7 +308,7 @@ impl Economy {
         let wait = match (rest.is_zero(), self.mistakes.wait()) {
             (true, _) => retry::spread(self.interval),
             (false, None) => rest,
-            // The wait after a mistake is long, and what happens meanwhile is looked at all the same.
+            // The wait after a mistake is long; the sockets are listed meanwhile all the same.
             (false, Some(_)) => retry::spread(self.interval).min(rest),
         };
         settled_for(&self.policy, &self.situation(true, now)).map_or(wait, |settled| wait.min(settled))

@@ -48,55 +48,51 @@ pub(crate) use view::View;
 
 /// The least that hyper allows; a probe's request has a few hundred bytes.
 const HEAD_BYTES: usize = 8 * 1024;
-/// What the kernel holds of requests, and of answers, for one connection. By itself it lets either grow to megabytes,
-/// and a client that keeps asking without reading fills the container's memory; the usual answers have up to 13 KB.
+/// How much of requests, and of answers, the kernel buffers for one connection. By default either may grow to megabytes,
+/// so that clients that ask without reading would fill the container's memory; the usual answers have up to 13 KB.
 const SOCKET_BYTES: usize = 32 * 1024;
-/// Clients that wait in the kernel.
+/// Clients that may wait in the kernel.
 const BACKLOG: i32 = 1024;
-/// Without a pause an accept error such as EMFILE spins (889,000 errors in half a second were seen).
+/// Without a pause an accept error such as EMFILE repeats at once (889,000 times in half a second were seen).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// An accept error is logged this often at most.
+/// Accept errors are logged at most this often.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Requests under way at the end have this long; all of them are answered from memory.
+/// How long requests under way may take at the end; all of them are answered from memory.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Everything that answers depend on.
 pub(crate) struct Site {
-    /// What the checks found.
     pub(crate) board: watch::Receiver<Arc<Snapshot>>,
     /// Liveness, draining, ever ready.
     pub(crate) process: Arc<ProcessState>,
-    /// Counters and `/metrics`.
     pub(crate) metrics: Arc<Metrics>,
     /// What `/readyz` asks of the database.
     pub(crate) gate: Gate,
-    /// The token, if one is set.
     pub(crate) token: Option<Secret>,
-    /// Notices visitors of the app that come here.
+    /// Notices visitors of the app that are sent here.
     pub(crate) misdirected: Option<Misdirected>,
     pub(crate) log: Log,
 }
 
-/// Notices that Railway's public domain leads here and not to the app: it offers both ports (its reference of target
-/// ports), and only one is right.
+/// Notices that Railway's public domain leads here and not to the app: Railway offers both ports as target port, and only
+/// one is right.
 pub(crate) struct Misdirected {
     domain: String,
     app_port: u16,
-    said: AtomicBool,
+    logged: AtomicBool,
 }
 
 impl Misdirected {
     /// On Railway, with a public domain.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let domain = config.railway.public_domain.clone().filter(|_| config.railway.present)?;
-        Some(Misdirected { domain, app_port: config.child.app_port, said: AtomicBool::new(false) })
+        Some(Misdirected { domain, app_port: config.child.app_port, logged: AtomicBool::new(false) })
     }
 
-    /// A request asked for an unknown path: logged once.
+    /// A request asked for an unknown path. Logged once.
     fn note(&self, host: Option<&HeaderValue>, log: &Log) {
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = host.split_once(':').map_or(host, |(name, _)| name);
-        if name.eq_ignore_ascii_case(&self.domain) && !self.said.swap(true, Ordering::Relaxed) {
+        if name.eq_ignore_ascii_case(&self.domain) && !self.logged.swap(true, Ordering::Relaxed) {
             log.warning(format!(
                 "visitors of RAILWAY_PUBLIC_DOMAIN come to sidepulse instead of the app: set the domain's target port to \
                  the app's, {}",
@@ -110,7 +106,7 @@ impl Misdirected {
 /// the host has no IPv6.
 ///
 /// # Errors
-/// As the system says, e.g. an address in use.
+/// E.g. if the address is in use.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let open = |address: SocketAddr| -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -119,7 +115,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        // Its connections inherit them.
+        // Its connections inherit these.
         socket.set_recv_buffer_size(SOCKET_BYTES)?;
         socket.set_send_buffer_size(SOCKET_BYTES)?;
         socket.bind(&address.into())?;
@@ -160,8 +156,8 @@ pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl F
                     let connection = serve(stream, Arc::clone(&site), slot, client, watcher);
                     tokio::spawn(connection).abort_handle()
                 });
-                // Clients that have sent a request are answered before more are admitted, which might close theirs; and
-                // the socket of a closed one is freed.
+                // So that clients that have sent a request are answered before others are admitted, for which they might
+                // be closed; and so that the socket of a closed one is freed.
                 tokio::task::yield_now().await;
             }
             // The client left before it was served.
@@ -181,7 +177,7 @@ pub(crate) async fn run(listener: TcpListener, site: Arc<Site>, shutdown: impl F
     let _ = timeout(DRAIN_TIME, graceful.shutdown()).await;
 }
 
-/// Logs that accepting fails, but not every time.
+/// Logs accept errors, but not every one.
 #[derive(Default)]
 struct AcceptErrors(Option<Instant>);
 
@@ -208,8 +204,8 @@ async fn serve(
         let now = Now::read();
         client.asks(now.instant);
         let reply = site.reply(&request, now);
-        // Before the first await: hyper looks for the client's end meanwhile, and would have to take a new buffer for
-        // it if the request still lay in the old one.
+        // Before the first await: hyper reads on meanwhile, to notice that the client leaves, and would need a new buffer
+        // while the request lies in the old one.
         drop(request);
         let site = Arc::clone(&site);
         let early = client.is_early().then(|| client.clone());
@@ -221,15 +217,15 @@ async fn serve(
         }
     });
     let connection = http1::Builder::new()
-        // It would cut an idle client after the time that a head has: `client` keeps both.
+        // It would close an idle client after the time that a head may take: `client` knows both limits.
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
-        // Head and body in one piece: bodies are small, and a `writev` costs more than their copy.
+        // Head and body in one buffer: bodies are small, and a `writev` costs more than copying them.
         .writev(false)
-        // A client that has sent all its requests may close its half before it has the last answer.
+        // A client may close its half as soon as it has sent its last request.
         .half_close(true)
         .serve_connection(stream, answer);
-    // An error here is the client's: it left, or sent what is not HTTP.
+    // An error here is the client's: it left, or did not send HTTP.
     served.serve(watcher.watch(connection)).await;
     drop(slot);
 }
@@ -248,7 +244,7 @@ impl Site {
         {
             misdirected.note(request.headers().get(HOST), &self.log);
         }
-        self.metrics.answered(reply.counted());
+        self.metrics.answered(reply.labels());
         reply
     }
 
@@ -279,7 +275,6 @@ impl Site {
         self.metrics.text(&snapshot, gauges).await
     }
 
-    /// What is known at this moment.
     fn view<'a>(&'a self, snapshot: &'a Snapshot, now: Now) -> View<'a> {
         View {
             snapshot,

@@ -1,10 +1,10 @@
 //! sidepulse: a health and readiness probe sidecar.
 //!
-//! Three things hold always:
+//! Three things always hold:
 //!
-//! - No request makes it probe anything: handlers read the last snapshot from memory.
+//! - No request triggers a check: handlers read the newest snapshot from memory.
 //! - It holds at most one connection to the database, and every wait has a deadline.
-//! - No body, label or log line holds a secret, a host, SQL or a server's own words.
+//! - No body, label or log line contains a secret, a host name, SQL or a server's own message.
 //!
 //! ```text
 //! environment ─► config, dsn ─► probe (app | database) ─► schedule ─► state ─► readiness ─► http
@@ -21,24 +21,25 @@
 //! | whether it may wake the database | `economy.rs` |
 //! | what will hurt soon, and how often that is asked | `early_warnings.rs`; `probe/vitals.rs`, `probe/vitals/reader.rs`, `config/warn_at.rs` |
 //! | what a server refuses of what is added to the user's query | `probe/query.rs`, `probe/refusal.rs` |
-//! | what becomes of a result: snapshot, metrics, log | `record.rs` |
+//! | what happens to a result: snapshot, metrics, log | `record.rs` |
 //! | what happens on SIGTERM | `lifecycle.rs`; with a child `supervise.rs`, `supervise/course.rs` |
+//! | what happens before a command runs | `commands.rs` |
 //! | what each command prints | `commands/check.rs`, `commands/ping.rs`, `commands/doctor.rs` |
-//! | whether the check thread lives, whether it is to stop | `pulse.rs`, `process_state.rs` |
-//! | the metric names | `metrics.rs`, `metrics/vitals.rs`, `metrics/process.rs` |
+//! | whether the check thread is alive, whether the process is stopping | `pulse.rs`, `process_state.rs` |
+//! | the metric names | `metrics.rs`, `metrics/checks.rs`, `metrics/database.rs`, `metrics/vitals.rs`, `metrics/process.rs` |
 //! | where the password is handled | `dsn.rs`; the client's key `tls/client.rs` |
 
-pub mod cli;
-pub mod commands;
-pub mod config;
+mod cli;
+mod commands;
+mod config;
 mod dsn;
 mod early_warnings;
 mod economy;
 #[cfg(fuzzing)]
 pub mod fuzzed;
 mod http;
-pub mod lifecycle;
-pub mod log;
+mod lifecycle;
+mod log;
 mod metrics;
 mod millis;
 mod probe;
@@ -52,6 +53,8 @@ mod reference;
 mod retry;
 mod schedule;
 mod state;
-pub mod supervise;
+mod supervise;
 mod tls;
 pub mod without_daemon;
+
+pub use commands::run;

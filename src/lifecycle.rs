@@ -33,50 +33,50 @@ use crate::state::Snapshot;
 mod signals;
 mod terminal;
 
-pub use signals::Signals;
-pub(crate) use signals::{Came, Heard, code_of, signal_name};
-pub use terminal::hold_terminal_signals;
-pub(crate) use terminal::{at_terminal, with_none_held};
+pub(crate) use signals::Signals;
+pub(crate) use signals::{SignalEvent, code_of, signal_name};
+pub(crate) use terminal::hold_terminal_signals;
+pub(crate) use terminal::{ReceivedSignal, at_terminal, with_none_held};
 
 /// One look-up for the app, one for the database, and two to spare.
 const BLOCKING_THREADS: usize = 4;
-/// Until it has been ready once it logs this often what it is waiting for …
+/// Until it is ready for the first time, it logs this often what it is waiting for …
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
-/// … and this often once the platform's time is over.
+/// … and this often when the platform's time is over.
 const LATE_WAITING_INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// What a runtime opens: its poll and what wakes it, and the pipe of the signal handlers.
+/// Files that a runtime opens: epoll and its waker, and the pipe of the signal handlers.
 const FILES_OF_RUNTIME: usize = 6;
-/// What serving and checking open at once: a client, both checks, a name look-up and its files, certificates, `/proc`,
-/// the kernel's socket diagnostics.
+/// Files that serving and checking need at once: a client, both checks, a name look-up, certificates, `/proc`, the
+/// kernel's socket diagnostics.
 const FILES_AT_WORK: usize = 12;
 /// EMFILE, for which `ErrorKind` has no variant.
 const TOO_MANY_OPEN_FILES: i32 = 24;
-/// The last lines get this long to be written.
+/// How long the last lines may take to be written.
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// A runtime of one thread.
 ///
 /// # Errors
-/// As the system says, e.g. no file descriptors left.
-pub fn runtime() -> Result<Runtime, StartError> {
-    // tokio panics if it gets no descriptors for its signals: try as many as a runtime takes, and return an error
+/// E.g. if no file descriptors are left.
+pub(crate) fn runtime() -> Result<Runtime, StartError> {
+    // tokio panics if it gets no descriptors for its signals: open as many as a runtime needs, so that it is an error
     // instead.
     spare_files(FILES_OF_RUNTIME)?;
     let built = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
     built.map_err(StartError::of)
 }
 
-/// Fails where `count` more files cannot be opened.
+/// Fails if `count` more files cannot be opened.
 fn spare_files(count: usize) -> Result<(), StartError> {
     let (one, _other) = std::os::unix::net::UnixStream::pair().map_err(StartError::of)?;
     let more = (2..count).map(|_| one.try_clone()).collect::<std::io::Result<Vec<_>>>();
     more.map(drop).map_err(StartError::of)
 }
 
-/// Why the daemon could not start. One line each.
+/// Why the daemon could not start. Each is shown as one line.
 #[derive(Debug)]
-pub enum StartError {
-    /// The address, and what the system says.
+pub(crate) enum StartError {
+    /// The address, and the system's error.
     Listen(SocketAddr, std::io::Error),
     /// Not enough file descriptors.
     OpenFiles(std::io::Error),
@@ -131,18 +131,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Listens, then starts the checks: a client that asks early is not refused.
+    /// Listens, then starts the checks: an early client is not refused.
     ///
     /// # Errors
-    /// Where it cannot listen, or the machine has no thread left.
+    /// If it cannot listen, or no thread can be started.
     pub(crate) fn start(config: &Config, log: &Log) -> Result<Daemon, StartError> {
         let internal = |error: String| StartError::Internal(error);
         let listener = http::bind(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
         let address = listener.local_addr().map_err(|error| internal(error.to_string()))?;
         let started = Instant::now();
         let snapshot = Snapshot::new(config, started);
-        let metrics =
-            Metrics::new(config, &snapshot, routes::answers(config)).map_err(|error| internal(error.to_string()))?;
+        let metrics = Metrics::new(config, &snapshot, routes::request_labels(config))
+            .map_err(|error| internal(error.to_string()))?;
         let (sender, board) = watch::channel(Arc::new(snapshot));
         let site = Arc::new(Site {
             board,
@@ -170,7 +170,6 @@ impl Daemon {
         Ok(Daemon { listener, site, gate_timeout: config.railway.gate_timeout, started, log: log.clone() })
     }
 
-    /// What is known of this process itself.
     pub(crate) fn process(&self) -> Arc<ProcessState> {
         Arc::clone(&self.site.process)
     }
@@ -191,7 +190,7 @@ impl Daemon {
 }
 
 /// `sidepulse serve`: serves until a signal comes.
-pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
+pub(crate) async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
         Err(error) => {
@@ -204,7 +203,7 @@ pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
     let serving = daemon.serve(async {
         let _ = stopped.await;
     });
-    let mut alone = Alone { signals, log: log.clone(), has_said: false };
+    let mut alone = Alone { signals, log: log.clone(), has_logged: false };
     let control = async {
         let name = alone.next_stop().await;
         process.draining.store(true, Ordering::Relaxed);
@@ -228,33 +227,34 @@ pub async fn serve(config: Config, signals: Signals, log: Log) -> ExitCode {
 struct Alone {
     signals: Signals,
     log: Log,
-    has_said: bool,
+    has_logged: bool,
 }
 
 impl Alone {
     /// Waits for the next SIGTERM or SIGINT, and returns its name.
     async fn next_stop(&mut self) -> String {
         loop {
-            match self.signals.heard().await {
-                Heard::Stop(came) => return signal_name(came.number),
-                Heard::Other(came) if !self.has_said => {
-                    self.has_said = true;
-                    let name = signal_name(came.number);
+            match self.signals.next().await {
+                SignalEvent::Stop(signal) => return signal_name(signal.number),
+                SignalEvent::Other(signal) if !self.has_logged => {
+                    self.has_logged = true;
+                    let name = signal_name(signal.number);
                     self.log.warning(format!("{name} is ignored: there is nothing to reload; SIGTERM stops sidepulse"));
                 }
-                Heard::Other(_) => {}
-                Heard::Child => take_orphans_in(),
+                SignalEvent::Other(_) => {}
+                SignalEvent::ChildEnded => take_orphans_in(),
             }
         }
     }
 }
 
-/// As PID 1 we inherit each process that loses its parent, such as what an `exec` probe started; nobody else reaps it.
+/// As PID 1 we inherit each process that loses its parent, e.g. one that an `exec` probe started; only we can reap it.
 fn take_orphans_in() {
     while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::wait(WaitOptions::NOHANG) {}
 }
 
-/// Logs what it is waiting for until it has been ready once, and how much of the platform's time is left. Never ends.
+/// Until it is ready for the first time, logs what it is waiting for and how much of the platform's time is left. Never
+/// ends.
 async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration, log: &Log) {
     let mut next = started + WAITING_INTERVAL;
     loop {
@@ -274,7 +274,6 @@ async fn tell_what_it_waits_for(site: &Site, started: Instant, window: Duration,
     }
 }
 
-/// What the check thread needs.
 struct CheckThread {
     config: Config,
     board: watch::Sender<Arc<Snapshot>>,
@@ -285,7 +284,7 @@ struct CheckThread {
 }
 
 impl CheckThread {
-    /// Acquires a runtime and file descriptors, reports whether it got them, then runs the checks.
+    /// Acquires a runtime and file descriptors, reports whether that worked, then runs the checks.
     fn start(self, address: SocketAddr, tell: &mpsc::SyncSender<Result<(), StartError>>) {
         match runtime().and_then(|runtime| spare_files(FILES_AT_WORK).map(|()| runtime)) {
             Ok(runtime) => {
@@ -300,7 +299,7 @@ impl CheckThread {
         }
     }
 
-    /// Runs the checks until the program ends: a panic outside of a check restarts them, with a new runtime.
+    /// Runs the checks until the program ends. After a panic outside a check they start again, with a new runtime.
     fn run(&self, first: Runtime) {
         let mut next = Some(first);
         loop {
@@ -311,7 +310,7 @@ impl CheckThread {
             if ran.is_err() {
                 self.log.line(Level::Error, "warning", "the check thread broke and begins anew").send();
             }
-            // A fault that returns at once must not spin. Nothing is served from this thread.
+            // An error that returns at once must not spin. Nothing is served from this thread.
             std::thread::park_timeout(TICK);
         }
     }
@@ -338,7 +337,7 @@ impl CheckThread {
         tokio::join!(app, database, self.tick(&recorder));
     }
 
-    /// The heartbeat, and what is cheap enough to do along with it.
+    /// The heartbeat, and what is cheap enough to do with it.
     async fn tick(&self, recorder: &RefCell<Recorder>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -355,7 +354,7 @@ impl CheckThread {
     }
 }
 
-/// Waits a moment until the last lines are written.
-pub fn flush(log: &Log) {
+/// Waits a moment for the last lines to be written.
+pub(crate) fn flush(log: &Log) {
     log.flush(FLUSH);
 }

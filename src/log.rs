@@ -1,5 +1,5 @@
-//! What happened, as lines on stderr: transitions, not ticks. Lines go through a bounded queue to a writer thread, so
-//! that a reader that never reads blocks nothing; what does not fit is dropped and counted.
+//! Events as lines on stderr: transitions, not ticks. Lines go through a bounded queue to a writer thread, so that a reader
+//! that never reads blocks nothing; lines that do not fit are dropped and counted.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -9,22 +9,20 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-/// Lines that may wait for the writer. At the few lines a minute that sidepulse writes this is hours; in a storm it
-/// bounds memory to about 1 MB.
+/// Lines that may wait for the writer: hours at the usual few lines a minute; in a storm it bounds memory to about 1 MB.
 const QUEUE: usize = 1024;
 /// The writer only formats and writes.
 const WRITER_STACK: usize = 128 * 1024;
 
-/// How important a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(crate) enum Level {
     /// Something is broken.
     Error,
-    /// Something will break, or is odd.
+    /// Something is odd, or will break.
     Warn,
     /// For the operator.
     Info,
-    /// Every result, with host and server message (redacted).
+    /// Every result, with host and server message (secrets masked).
     Debug,
 }
 
@@ -40,7 +38,6 @@ impl Level {
     }
 }
 
-/// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Text on a terminal, else JSON.
@@ -51,12 +48,10 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What to write and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Lines above this level are not written.
     pub(crate) level: Level,
-    /// How they look.
     pub(crate) format: Format,
 }
 
@@ -67,7 +62,7 @@ enum Message {
 
 /// A handle to the writer; clones share it.
 #[derive(Clone)]
-pub struct Log {
+pub(crate) struct Log {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     level: Level,
@@ -76,7 +71,7 @@ pub struct Log {
 
 /// A line that is being put together; [`send`](Line::send) queues it.
 #[must_use]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     log: &'a Log,
     level: Level,
     event: &'static str,
@@ -85,8 +80,8 @@ pub struct Line<'a> {
 }
 
 impl Log {
-    /// Starts the writer on stderr. Where no thread can be started the lines are dropped and counted.
-    pub fn start(settings: Settings) -> Log {
+    /// Starts the writer on stderr. If no thread can be started, lines are dropped and counted.
+    pub(crate) fn start(settings: Settings) -> Log {
         let json = match settings.format {
             Format::Text => false,
             Format::Json => true,
@@ -99,28 +94,27 @@ impl Log {
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let writer = std::thread::Builder::new().name("log".into()).stack_size(WRITER_STACK);
         if writer.spawn(move || write_lines(&lines, out)).is_err() {
-            // Without the writer even the reason for the exit would be lost.
+            // Otherwise even the reason for the exit would be lost.
             let _ = io::stderr().write_all(b"sidepulse: no thread for the log (limit of processes?): no log lines\n");
         }
         Log { queue, dropped: Arc::default(), level, json }
     }
 
     /// Begins a line. `event` is one of the constant names in docs/reference.md.
-    pub fn line(&self, level: Level, event: &'static str, message: impl Into<String>) -> Line<'_> {
+    pub(crate) fn line(&self, level: Level, event: &'static str, message: impl Into<String>) -> Line<'_> {
         Line { log: self, level, event, message: message.into(), fields: Vec::new() }
     }
 
-    /// Logs something odd that does not stop anything.
-    pub fn warning(&self, message: impl Into<String>) {
+    pub(crate) fn warning(&self, message: impl Into<String>) {
         self.line(Level::Warn, "warning", message).send();
     }
 
-    /// Whether lines of this level are written: spares the work of putting one together.
+    /// Whether lines of this level are written; if not, none need be put together.
     pub(crate) fn wants(&self, level: Level) -> bool {
         level <= self.level
     }
 
-    /// Lines that did not fit into the queue so far.
+    /// How many lines have not fitted into the queue so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -140,7 +134,6 @@ impl Line<'_> {
         self
     }
 
-    /// Adds a field if there is a value.
     pub(crate) fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.field(name, value),
@@ -148,8 +141,7 @@ impl Line<'_> {
         }
     }
 
-    /// Queues the line.
-    pub fn send(self) {
+    pub(crate) fn send(self) {
         if !self.log.wants(self.level) {
             return;
         }
@@ -174,7 +166,7 @@ impl Line<'_> {
     fn text(&self) -> String {
         let mut line = format!("{} {:<5} {}", timestamp(SystemTime::now()), self.level.as_str(), self.message);
         for (name, value) in &self.fields {
-            // A string value is shown as JSON only where it would run into its neighbours.
+            // A string is shown as JSON only if it could not be told from its neighbours.
             match value.as_str() {
                 Some(text) if !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => {
                     line.push_str(&format!(" {name}={text}"));
@@ -194,7 +186,7 @@ pub(crate) fn timestamp(at: SystemTime) -> String {
 
 fn write_lines(lines: &Receiver<Message>, mut out: impl Write) {
     while let Ok(message) = lines.recv() {
-        // A closed stderr is no reason to stop: the flushes still have to be answered.
+        // Even with stderr closed it goes on, since flushes have to be answered.
         match message {
             Message::Line(line) => drop(out.write_all(line.as_bytes()).and_then(|()| out.flush())),
             Message::Flush(done) => drop(done.send(())),
@@ -220,7 +212,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What is logged meanwhile.
+    /// What is logged by `write`.
     pub(crate) fn written(level: Level, json: bool, write: impl FnOnce(&Log)) -> String {
         let buffer = Buffer::default();
         let log = Log::start_on(level, json, buffer.clone());

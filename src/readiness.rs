@@ -1,8 +1,8 @@
 //! The decision: what the snapshot means for readiness and health. Pure: no clock, no lock, no await.
 //!
-//! - A required check that is not up never yields ready or healthy.
+//! - If a required check is not up, the result is never ready or healthy.
 //! - What cannot be determined (no result, overdue) is never reported as healthy.
-//! - Liveness is not decided here: neither the app's answer nor the database may touch it.
+//! - Liveness is not decided here: neither the app nor the database may affect it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -29,25 +29,23 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    /// This moment.
     pub(crate) fn read() -> Self {
         Now { instant: Instant::now(), wall: SystemTime::now() }
     }
 }
 
-/// `/readyz`, part by part.
+/// The parts of `/readyz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Readiness {
     /// SIGTERM has come.
     pub(crate) draining: bool,
     /// Why the app is not ready; `None` = ready.
     pub(crate) app: Option<Reason>,
-    /// Why the database keeps us from being ready; `None` = the gate is satisfied.
+    /// Why the database prevents readiness; `None` = the gate is satisfied.
     pub(crate) database: Option<Reason>,
 }
 
 impl Readiness {
-    /// The verdict.
     pub(crate) fn is_ready(&self) -> bool {
         !self.draining && self.app.is_none() && self.database.is_none()
     }
@@ -71,7 +69,6 @@ impl fmt::Display for Readiness {
     }
 }
 
-/// Decides readiness.
 pub(crate) fn decide(gate: Gate, snapshot: &Snapshot, draining: bool, now: Instant) -> Readiness {
     let app = &snapshot.app;
     let database = snapshot.database.as_ref().and_then(|database| {
@@ -95,9 +92,7 @@ fn is_up(check: &CheckState, now: Instant) -> bool {
 pub(crate) enum State {
     /// Never up so far.
     Starting,
-    /// Passing.
     Up,
-    /// Failing.
     Down,
     /// Not checked, because the app does not use the database; the last verdict stands.
     Idle,
@@ -106,10 +101,8 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Every state.
     pub(crate) const ALL: [State; 5] = [State::Up, State::Down, State::Starting, State::Idle, State::Stale];
 
-    /// Its name in JSON and labels.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -124,16 +117,13 @@ impl State {
 /// `pass|warn|fail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
-    /// All is well.
     Pass,
-    /// It works, with something to look into.
+    /// It works, but something deserves attention.
     Warn,
-    /// It does not work.
     Fail,
 }
 
 impl Status {
-    /// Its name in JSON.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Status::Pass => "pass",
@@ -149,18 +139,14 @@ impl Serialize for Status {
     }
 }
 
-/// One check, judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// Where it is.
     pub(crate) state: State,
-    /// What that means.
     pub(crate) status: Status,
     /// Why it does not simply pass.
     pub(crate) reason: Option<Reason>,
 }
 
-/// Judges one check of a snapshot.
 pub(crate) fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgement {
     let state = match check.verdict {
         _ if check.is_stale(now.instant) => State::Stale,
@@ -179,7 +165,7 @@ pub(crate) fn judge(check: &CheckState, snapshot: &Snapshot, now: Now) -> Judgem
 
 /// Whether a warning applies to a check that is up.
 pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, now: Now) -> bool {
-    // What is known of the server itself shows at the database check alone.
+    // What is known of the server itself belongs to the database check only.
     let server = snapshot.database.as_ref().filter(|_| check.id == CheckId::Database);
     match warning {
         Reason::ReadOnly => server.is_some_and(|server| server.read_only),
@@ -199,7 +185,7 @@ pub(crate) fn applies(warning: Reason, check: &CheckState, snapshot: &Snapshot, 
     }
 }
 
-/// Which checks a health endpoint speaks of.
+/// Which checks a health endpoint covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// `/health`: all of them, and draining.
@@ -211,7 +197,6 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The checks it speaks of.
     pub(crate) fn checks(self, snapshot: &Snapshot) -> impl Iterator<Item = &CheckState> {
         let app = (self != Scope::Deep).then_some(&snapshot.app);
         let deep = snapshot.database.as_ref().filter(|_| self != Scope::Shallow);
@@ -219,7 +204,7 @@ impl Scope {
     }
 }
 
-/// The worst status of the scope's checks; draining counts for `/health` alone.
+/// The worst status of the scope's checks; draining only counts for `/health`.
 pub(crate) fn health(scope: Scope, snapshot: &Snapshot, draining: bool, now: Now) -> Status {
     let worst = scope.checks(snapshot).map(|check| judge(check, snapshot, now).status).max();
     match worst {

@@ -1,4 +1,4 @@
-//! What becomes of a result: into the snapshot, the metrics and, where something changed, the log.
+//! What happens to a result: it goes into the snapshot, the metrics and, if something changed, the log.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::pulse::Lane;
 use crate::readiness::{self, Now, Status};
 use crate::state::{CheckState, Deep, Snapshot, Transition, Verdict};
 
-/// A hostile server must not fill memory with made-up codes.
+/// Bounds memory if a hostile server makes up codes.
 const MOST_CODES: usize = 32;
 
-/// Takes results in; lives on the check thread.
+/// Records results; lives on the check thread.
 pub(crate) struct Recorder {
     board: watch::Sender<Arc<Snapshot>>,
     process: Arc<ProcessState>,
@@ -33,20 +33,20 @@ pub(crate) struct Recorder {
     gate: Gate,
     started: Instant,
     codes: BTreeSet<String>,
-    /// What the database was said to refuse.
-    said_refused: Vec<Refusal>,
-    /// The warning of each check that was logged last, while it applies.
-    warned: HashMap<CheckId, Reason>,
+    /// What was logged as refused by the database.
+    logged_refusals: Vec<Refusal>,
+    /// The warning last logged for each check, while it applies.
+    logged_warnings: HashMap<CheckId, Reason>,
     private_database: bool,
-    warned_of_plaintext: bool,
+    logged_plaintext: bool,
     server_started: Option<String>,
-    said_no_vitals: bool,
-    /// Up to here the time that checks were down is counted.
+    logged_no_vitals: bool,
+    /// The time that checks were down is counted up to here.
     down_time_counted: Instant,
 }
 
 impl Recorder {
-    /// `private_database`: a login without TLS is nothing to warn of.
+    /// `private_database`: a login without TLS is not worth a warning.
     pub(crate) fn new(
         board: watch::Sender<Arc<Snapshot>>,
         process: Arc<ProcessState>,
@@ -63,17 +63,16 @@ impl Recorder {
             gate,
             started: Instant::now(),
             codes: BTreeSet::new(),
-            said_refused: Vec::new(),
-            warned: HashMap::new(),
+            logged_refusals: Vec::new(),
+            logged_warnings: HashMap::new(),
             private_database,
-            warned_of_plaintext: false,
+            logged_plaintext: false,
             server_started: None,
-            said_no_vitals: false,
+            logged_no_vitals: false,
             down_time_counted: Instant::now(),
         }
     }
 
-    /// The newest snapshot.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.board.borrow())
     }
@@ -91,13 +90,11 @@ impl Recorder {
         });
     }
 
-    /// A result of the app check.
     pub(crate) fn app(&mut self, outcome: Outcome) {
         self.take(&CheckId::App, outcome);
         self.log_first_ready();
     }
 
-    /// The results of one database check.
     pub(crate) fn database(&mut self, report: DatabaseReport) {
         if let Some(facts) = &report.facts {
             self.learn(facts);
@@ -113,7 +110,6 @@ impl Recorder {
         self.log_first_ready();
     }
 
-    /// When the certificate ends that the server showed.
     pub(crate) fn certificate(&self, end: Option<SystemTime>) {
         if end.is_some() {
             self.change_database(|database| database.certificate_expiry = end);
@@ -140,12 +136,12 @@ impl Recorder {
         }
     }
 
-    /// The server does not tell what will hurt soon. That is said once: nothing follows from it.
+    /// The server does not show its vitals. That has no consequences and is logged once.
     fn log_no_vitals(&mut self, failure: &Failure) {
-        if self.said_no_vitals || !self.log.wants(Level::Debug) {
+        if self.logged_no_vitals || !self.log.wants(Level::Debug) {
             return;
         }
-        self.said_no_vitals = true;
+        self.logged_no_vitals = true;
         let detail = failure.detail.as_ref().map_or(String::new(), |text| format!(" ({text})"));
         let text = format!("no early warnings: the server does not tell its numbers: {}{detail}", failure.reason);
         self.log.line(Level::Debug, "warning", text).field("check", "database").send();
@@ -158,12 +154,12 @@ impl Recorder {
             self.take(&CheckId::Database, outcome);
             return self.log_first_ready();
         }
-        self.metrics.ran(&CheckId::Database, outcome.ended.1);
+        self.metrics.checks.ran(&CheckId::Database, outcome.ended.1);
         self.change_database(|database| database.query.reached());
         self.certificate(certificate);
     }
 
-    /// The app does, or does not, use the database (economy): a verdict on an idle one stands.
+    /// Whether the app leaves the database idle (economy); then its verdict stands.
     pub(crate) fn idle(&mut self, idle: bool) {
         let now = Instant::now();
         self.change_database(|database| {
@@ -171,7 +167,7 @@ impl Recorder {
                 check.idle_since = idle.then(|| check.idle_since.unwrap_or(now));
             }
         });
-        // No result will say that the verdict has become old; the SQL checks are as old as the database's.
+        // No result follows that could log that the verdict has become old; the SQL checks are as old as the database's.
         let snapshot = self.snapshot();
         if let Some(database) = &snapshot.database {
             self.log_warning(&database.query, &snapshot);
@@ -180,10 +176,12 @@ impl Recorder {
 
     /// The app's open connections to the database (economy).
     pub(crate) fn app_connections(&self, count: usize) {
-        self.metrics.app_connections(count);
+        if let Some(metrics) = &self.metrics.database {
+            metrics.app_connections(count);
+        }
     }
 
-    /// Our own app checks make the app use the database (economy). Logged once, in these words.
+    /// Our own app checks make the app use the database (economy). Logged once, with this text.
     pub(crate) fn app_uses_database(&mut self, warning: &str) {
         if !self.board.borrow().app_uses_database {
             self.change(|snapshot| snapshot.app_uses_database = true);
@@ -191,17 +189,17 @@ impl Recorder {
         }
     }
 
-    /// Logs a warning that belongs to no result.
     pub(crate) fn warn(&self, text: &str) {
         self.log.warning(text);
     }
 
-    /// Counts the time since it was last called for the checks that are down. It is called each second, and before a
-    /// result changes who is down: an outage that is shorter counts too.
+    /// Adds the time since the last call to the down time of the checks that are down. It is called each second, and
+    /// before a result changes which they are: a shorter outage counts too.
     pub(crate) fn count_down_time(&mut self) {
         let now = Instant::now();
-        let passed = now - std::mem::replace(&mut self.down_time_counted, now);
-        self.metrics.add_down_time(&self.board.borrow(), passed, self.process.is_draining());
+        let passed = now - self.down_time_counted;
+        self.down_time_counted = now;
+        self.metrics.checks.add_down_time(&self.board.borrow(), passed, self.process.is_draining());
     }
 
     fn change(&self, change: impl FnOnce(&mut Snapshot)) {
@@ -217,41 +215,43 @@ impl Recorder {
     }
 
     fn learn(&mut self, facts: &ServerFacts) {
-        if facts.plaintext && !self.private_database && !self.warned_of_plaintext {
-            self.warned_of_plaintext = true;
+        if facts.plaintext && !self.private_database && !self.logged_plaintext {
+            self.logged_plaintext = true;
             self.log.warning(
                 "the database login goes over the network without TLS; set sslmode=require in the database URL",
             );
         }
         if facts.started.is_some() && facts.started != self.server_started {
-            if self.server_started.is_some() {
-                self.metrics.restarted(facts.ready_after);
+            if let Some(metrics) = &self.metrics.database
+                && self.server_started.is_some()
+            {
+                metrics.restarted(facts.ready_after);
             }
             self.server_started.clone_from(&facts.started);
         }
         self.change_database(|database| database.learn(facts));
     }
 
-    /// What the database refuses of our own is logged when it first does.
+    /// Logs what the database refuses of what we send, each once.
     fn log_refused(&mut self, refused: &[Refusal]) {
         for refusal in refused {
-            if !self.said_refused.contains(refusal) && self.said_refused.len() < MOST_CODES {
+            if !self.logged_refusals.contains(refusal) && self.logged_refusals.len() < MOST_CODES {
                 self.log.warning(format!("the database refuses {refusal}: its checks do without"));
-                self.said_refused.push(refusal.clone());
+                self.logged_refusals.push(refusal.clone());
             }
         }
     }
 
-    /// Takes the result of a check in, into the snapshot, the metrics and the log.
+    /// Records the result of a check in the snapshot, the metrics and the log.
     fn take(&mut self, id: &CheckId, outcome: Outcome) {
         let failure = outcome.result.as_ref().err().cloned();
         if *id == CheckId::App && failure.is_some() && self.process.is_draining() {
-            // An app that ends as it was asked to is no outage: from the stop on none of its failures is counted or
-            // logged. The database is not told to end.
+            // An app that ends because it was asked to is not an outage: from then on its failures are neither counted
+            // nor logged. Nobody asks the database to end.
             return;
         }
         self.count_down_time();
-        self.metrics.record(id, &outcome);
+        self.metrics.checks.record(id, &outcome);
         let mut transition = None;
         self.change(|snapshot| {
             if let Some(check) = snapshot.checks_mut().find(|check| check.id == *id) {
@@ -261,7 +261,7 @@ impl Recorder {
         let snapshot = self.snapshot();
         let Some(check) = snapshot.check(id) else { return };
         if let Some(transition) = transition {
-            self.metrics.transition(id, transition.to);
+            self.metrics.checks.transition(id, transition.to);
             if *id == CheckId::Database && transition.to == Verdict::Down {
                 self.change_database(|database| database.early.forget());
             }
@@ -304,7 +304,7 @@ impl Recorder {
         if !self.log.wants(level) {
             return;
         }
-        // Host and the server's message, already redacted, are for level debug alone.
+        // Host and server message, although redacted, are only for level debug.
         let detail = failure.detail.as_deref().filter(|_| self.log.wants(Level::Debug));
         let text = detail.map_or(String::new(), |text| format!(" ({text})"));
         let outcome = check.newest.as_ref();
@@ -318,15 +318,15 @@ impl Recorder {
             .send();
     }
 
-    /// A warning is logged when it appears, not each time.
+    /// Logs the check's warning when it appears, not each time.
     fn log_warning(&mut self, check: &CheckState, snapshot: &Snapshot) {
         let judged = readiness::judge(check, snapshot, Now::read());
         let Some(reason) = judged.reason.filter(|_| judged.status == Status::Warn) else {
-            self.warned.remove(&check.id);
+            self.logged_warnings.remove(&check.id);
             return;
         };
-        // An early warning was logged when the vitals that call for it were read.
-        let known = self.warned.insert(check.id.clone(), reason) == Some(reason);
+        // An early warning was logged when the vitals were recorded.
+        let known = self.logged_warnings.insert(check.id.clone(), reason) == Some(reason);
         if !known && !early_warnings::ALL.contains(&reason) {
             self.log_warning_of(&check.name, reason);
         }

@@ -123,7 +123,7 @@ fn every_command_and_option_is_there() {
 fn every_path_and_status_is_there() {
     let mut all: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for config in [config(&[TOKEN]), config(&[NO_DATABASE])] {
-        for (path, code) in routes::answers(&config).filter(|(path, _)| *path != routes::OTHER) {
+        for (path, code) in routes::request_labels(&config).filter(|(path, _)| *path != routes::OTHER) {
             all.entry(path).or_default().insert(code.to_string());
         }
     }
@@ -135,14 +135,14 @@ fn every_path_and_status_is_there() {
 async fn every_metric_has_its_type_and_labels() {
     let config = config(&[SQL, TOKEN, ("SIDEPULSE_DATABASE_MODE", "economy")]);
     let mut snapshot = Snapshot::new(&config, Instant::now());
-    let metrics = Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap();
+    let metrics = Metrics::new(&config, &snapshot, routes::request_labels(&config)).unwrap();
     // What appears only when first known.
     deep(&mut snapshot).certificate_expiry = Some(wall());
-    metrics.app_connections(1);
+    metrics.database.as_ref().unwrap().app_connections(1);
     let (room, bytes) = (Room { of: Limit::Server, limit: 1, used: 0 }, Some(1));
     let vitals = Vitals { room: Some(room), storage_limit: bytes, stored: bytes, ..Vitals::default() };
     deep(&mut snapshot).early.take(vitals, &WarnAt::default());
-    metrics.record(&CheckId::App, &ended(Instant::now(), None));
+    metrics.checks.record(&CheckId::App, &ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
 
     let mut all: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! When checks run: one loop for the app, one for the database, never two checks of a kind at once, and nothing that a
-//! check does (hang, panic) ends its loop.
+//! When checks run: one loop for the app, one for the database. Two checks of a kind never run at once, and a check that
+//! hangs or panics does not end its loop.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::{AppSettings, DatabaseSettings};
 use crate::economy::app_url::{self, AppChecks};
-use crate::economy::{Action, Economy};
+use crate::economy::{Decision, Economy};
 use crate::probe::app::AppProbe;
 use crate::probe::database::{DatabaseProbe, DatabaseReport, Handshake};
 use crate::probe::traffic::Traffic;
@@ -22,13 +22,13 @@ use crate::retry::{self, Waits};
 
 /// Railway polls the gate after 1, 2, 4, 8, 16 and 30 s: a start must be seen at once.
 const EAGER_INTERVAL: Duration = Duration::from_millis(250);
-/// An app that has not come up by then is broken, not starting.
+/// An app that is not up by then is broken, not starting.
 const EAGER_FOR: Duration = Duration::from_secs(5 * 60);
-/// Neon caches these answers for 30 s: asking sooner only reads the cache again.
+/// Neon caches these answers for 30 s: an earlier check only reads the cache again.
 const CACHED_ANSWER: Duration = Duration::from_secs(30);
 const CACHED_REASONS: [Reason; 5] =
     [Reason::QuotaExceeded, Reason::EndpointDisabled, Reason::RateLimited, Reason::AuthFailed, Reason::AccessDenied];
-/// Certificates are renewed weeks before they end.
+/// Certificates are renewed weeks before they end, so seldom is enough.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// When the next check of a kind is due.
@@ -36,17 +36,16 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 pub(crate) struct Rhythm {
     interval: Duration,
     waits: Waits,
-    /// Until the first success, but not after this moment, the next check follows at once.
+    /// Until the first success, or this moment, the next check follows almost at once.
     eager_until: Option<Instant>,
 }
 
 impl Rhythm {
-    /// For the app: eager until it has been up once.
+    /// For the app: eager until it is up for the first time.
     pub(crate) fn of_app(interval: Duration, now: Instant) -> Self {
         Rhythm { eager_until: Some(now + EAGER_FOR), ..Rhythm::of_database(interval) }
     }
 
-    /// For the database.
     pub(crate) fn of_database(interval: Duration) -> Self {
         Rhythm { interval, waits: Waits::after_failures(interval), eager_until: None }
     }
@@ -67,21 +66,21 @@ impl Rhythm {
     }
 }
 
-/// Runs work in a task of its own. `None`: it panicked, or had not ended long after its limit and was dropped.
+/// Runs work in a task of its own. `None`: it panicked, or was dropped because it ran far beyond its limit.
 async fn guarded<T: 'static>(limit: Duration, work: impl Future<Output = T> + 'static) -> Option<T> {
     let mut task = tokio::task::spawn_local(work);
     match timeout(limit + OVERRUN, &mut task).await {
         Ok(done) => done.ok(),
         Err(_) => {
             task.abort();
-            // Its sockets are closed when it is dropped: wait, so that no second check runs beside it.
+            // Wait until it is dropped, and its sockets with it, so that no second check runs beside it.
             let _ = task.await;
             None
         }
     }
 }
 
-/// What a check that broke reports.
+/// The result of a check that broke.
 fn broken(started: Instant) -> Outcome {
     Outcome::now(Err(Failure::internal()), 1, started, Phases::default())
 }
@@ -90,12 +89,11 @@ fn broken(started: Instant) -> Outcome {
 pub(crate) struct Schedule<'a> {
     pulse: &'a Pulse,
     recorder: &'a RefCell<Recorder>,
-    /// For economy: what the app does while we check it is our doing.
+    /// For economy: what the app does during a check was caused by us.
     app_checks: RefCell<AppChecks>,
 }
 
 impl<'a> Schedule<'a> {
-    /// No check has run yet.
     pub(crate) fn new(pulse: &'a Pulse, recorder: &'a RefCell<Recorder>) -> Self {
         Schedule { pulse, recorder, app_checks: RefCell::default() }
     }
@@ -133,33 +131,26 @@ impl<'a> Schedule<'a> {
         let mut economy = Economy::of(&settings, &traffic);
         let mut certificate_due = Instant::now();
         loop {
-            let action = match &mut economy {
+            let decision = match &mut economy {
                 Some(economy) => self.decide(economy).await,
-                None => Action::Query,
+                None => Decision::Query,
             };
-            let mut passed = None;
-            let failure = match action {
-                Action::Query => {
-                    let queried = lane.query().await;
-                    passed = queried.facts;
-                    queried.failure
-                }
-                Action::Handshake => {
-                    let (failure, certificate) = lane.handshake().await;
-                    if certificate {
-                        certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
-                    }
-                    failure
-                }
-                Action::Nothing => None,
+            let contact = match decision {
+                Decision::Query => lane.query().await,
+                Decision::Handshake => lane.handshake().await,
+                Decision::Nothing => Contact::default(),
             };
+            if contact.saw_certificate {
+                certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
+            }
+            let failure = contact.failure;
             let mut wait = rhythm.after(failure, Instant::now());
             if let Some(economy) = &mut economy {
-                match (failure, action) {
-                    (Some(_), _) => economy.failed(action),
-                    (None, Action::Query) => economy.verified(passed.as_ref(), wait),
-                    (None, Action::Handshake) => economy.reached(),
-                    (None, Action::Nothing) => {}
+                match (failure, decision) {
+                    (Some(_), _) => economy.failed(decision),
+                    (None, Decision::Query) => economy.verified(contact.facts.as_ref(), wait),
+                    (None, Decision::Handshake) => economy.reached(),
+                    (None, Decision::Nothing) => {}
                 }
                 if failure.is_none() {
                     wait = economy.wait();
@@ -167,13 +158,13 @@ impl<'a> Schedule<'a> {
             }
             let mut due = Instant::now() + wait;
             self.recorder.borrow().plan(Lane::Database, due);
-            if action == Action::Query && failure.is_none() {
+            if decision == Decision::Query && failure.is_none() {
                 lane.vitals().await;
-                // A failure here needs no report of its own: the next deep check meets it as well.
+                // A failure here need not be reported: the next deep check meets it as well.
                 if Instant::now() >= certificate_due && lane.read_certificate().await {
                     certificate_due = Instant::now() + CERTIFICATE_INTERVAL;
                 }
-                // These may have taken longer than the wait: that is a plan, not a delay.
+                // If these took longer than the wait, that was planned and does not make the next check late.
                 due = due.max(Instant::now());
                 self.recorder.borrow().plan(Lane::Database, due);
             }
@@ -181,8 +172,8 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Lets economy decide, and has recorded what it noticed.
-    async fn decide(&self, economy: &mut Economy) -> Action {
+    /// Lets economy decide, and records what it noticed.
+    async fn decide(&self, economy: &mut Economy) -> Decision {
         let found = economy.observe().await;
         let mut recorder = self.recorder.borrow_mut();
         let noticed = economy.decide(found.as_ref(), &recorder.snapshot(), &self.app_checks.borrow());
@@ -196,30 +187,32 @@ impl<'a> Schedule<'a> {
             recorder.app_uses_database(app_url::REMEDY);
         }
         recorder.idle(noticed.idle);
-        noticed.action
+        noticed.decision
     }
 }
 
-/// What became of a deep query.
-struct Queried {
-    /// Why it failed.
+/// How a deep query or a handshake ended.
+#[derive(Default)]
+struct Contact {
     failure: Option<Reason>,
-    /// What it learned, if it passed.
+    /// What a deep query that passed learned.
     facts: Option<ServerFacts>,
+    /// A handshake showed the server's certificate.
+    saw_certificate: bool,
 }
 
-/// Everything that goes to the database, one after the other.
+/// Everything that is asked of the database, one after the other.
 struct DatabaseLane<'a> {
     settings: &'a DatabaseSettings,
     schedule: &'a Schedule<'a>,
     make: &'a dyn Fn() -> DatabaseProbe,
-    /// None before the first check, and after one that broke.
+    /// `None` before the first check, and after one that broke.
     probe: Option<DatabaseProbe>,
 }
 
 impl DatabaseLane<'_> {
     /// The deep query with its SQL checks.
-    async fn query(&mut self) -> Queried {
+    async fn query(&mut self) -> Contact {
         let started = Instant::now();
         let report = self.run(self.settings.timeout, async |probe| probe.check().await).await;
         let report = report.unwrap_or_else(|| {
@@ -227,12 +220,12 @@ impl DatabaseLane<'_> {
             let sql = vec![query.clone(); self.settings.sql_checks.len()];
             DatabaseReport { query, facts: None, refused: Vec::new(), sql }
         });
-        let queried = Queried { failure: report.query.reason(), facts: report.facts.clone() };
+        let contact = Contact { failure: report.query.reason(), facts: report.facts.clone(), saw_certificate: false };
         self.schedule.recorder.borrow_mut().database(report);
-        queried
+        contact
     }
 
-    /// Reads the vitals in the session of the deep query that has just passed: its result stands already.
+    /// Reads the vitals in the session of the deep query that has just passed; its result is already recorded.
     async fn vitals(&mut self) {
         let Some(warn_at) = &self.settings.early_warnings else { return };
         let read = self.run(self.settings.attempt_timeout, async |probe| probe.vitals().await).await;
@@ -241,17 +234,18 @@ impl DatabaseLane<'_> {
         }
     }
 
-    /// A handshake without a login, as a check of its own. Returns why it failed, and whether a certificate was seen.
-    async fn handshake(&mut self) -> (Option<Reason>, bool) {
+    /// A handshake without a login, as a check of its own.
+    async fn handshake(&mut self) -> Contact {
         let started = Instant::now();
         let checked = self.run(self.settings.timeout, async |probe| probe.handshake().await).await;
         let handshake = checked.unwrap_or_else(|| Handshake { outcome: broken(started), certificate: None });
-        let (reason, certificate) = (handshake.outcome.reason(), handshake.certificate.is_some());
+        let failure = handshake.outcome.reason();
+        let contact = Contact { failure, facts: None, saw_certificate: handshake.certificate.is_some() };
         self.schedule.recorder.borrow_mut().handshake(handshake);
-        (reason, certificate)
+        contact
     }
 
-    /// A handshake without a login, for the certificate alone. True where it passed.
+    /// A handshake without a login, only for the certificate. True if it passed.
     async fn read_certificate(&mut self) -> bool {
         let limit = self.settings.attempt_timeout;
         let until = Instant::now() + limit;
@@ -261,7 +255,7 @@ impl DatabaseLane<'_> {
         true
     }
 
-    /// Lets the prober work in a task of its own. `None`: it broke.
+    /// Lets the probe work in a task of its own. `None`: it broke.
     async fn run<T: 'static>(
         &mut self,
         limit: Duration,

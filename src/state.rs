@@ -1,5 +1,5 @@
-//! What is known: the newest result of each check, and the verdict that the thresholds make of it. The check thread
-//! changes it; everyone else reads the snapshot.
+//! What is known: the newest result of each check, and the verdict that follows from the thresholds. The check thread
+//! changes it; everything else reads the snapshot.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,14 +21,11 @@ pub(crate) const STARTING_FOR: Duration = Duration::from_secs(5 * 60);
 pub(crate) enum Verdict {
     /// Never up, nothing permanent is wrong, and the start is not [`STARTING_FOR`] ago.
     Starting,
-    /// Passing.
     Up,
-    /// Failing.
     Down,
 }
 
 impl Verdict {
-    /// Its name in the log.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Verdict::Starting => "starting",
@@ -41,45 +38,31 @@ impl Verdict {
 /// One result, as the status page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// When it ended.
     pub(crate) at: SystemTime,
-    /// How long it took.
     pub(crate) duration: Duration,
-    /// Why it failed, if it did.
     pub(crate) reason: Option<Reason>,
 }
 
-/// A change of the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Transition {
-    /// Before.
     pub(crate) from: Verdict,
-    /// After.
     pub(crate) to: Verdict,
 }
 
-/// Everything known about one check.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckState {
-    /// Which check.
     pub(crate) id: CheckId,
-    /// Its name, made once.
     pub(crate) name: Arc<str>,
-    /// Its key in `/health`, made once.
+    /// Its key in `/health`.
     pub(crate) health_key: Arc<str>,
-    /// The verdict of the thresholds.
     pub(crate) verdict: Verdict,
     /// It has been up since the start of the program.
     pub(crate) ever_up: bool,
-    /// The newest result.
     pub(crate) newest: Option<Outcome>,
-    /// The reason of the newest failure.
     pub(crate) newest_failure: Option<Reason>,
     /// When it last passed, by both clocks.
     pub(crate) last_success: Option<(Instant, SystemTime)>,
-    /// Failures since the last success.
     pub(crate) failures: u32,
-    /// Successes since the last failure.
     pub(crate) successes: u32,
     /// The newest success took more than one attempt.
     pub(crate) retried: bool,
@@ -87,14 +70,14 @@ pub(crate) struct CheckState {
     pub(crate) due: Instant,
     /// How late the next result may be: timeout + 2 × interval.
     pub(crate) grace: Duration,
-    /// Since when it does not run because the app does not use the database.
+    /// Since when it has not run, because the app does not use the database.
     pub(crate) idle_since: Option<Instant>,
     /// The newest results, oldest first.
     pub(crate) recent: VecDeque<Mark>,
     /// The newest failures, oldest first.
     pub(crate) recent_failures: VecDeque<Mark>,
     thresholds: Thresholds,
-    /// From when on a failure ends the start.
+    /// From this moment on a failure means down, not starting.
     starting_until: Instant,
 }
 
@@ -122,7 +105,7 @@ impl CheckState {
         }
     }
 
-    /// Takes a result in. Returns the change of the verdict, if there is one.
+    /// Records a result. Returns the change of the verdict, if there is one.
     pub(crate) fn record(&mut self, outcome: Outcome) -> Option<Transition> {
         let from = self.verdict;
         let mark = Mark { at: outcome.ended.1, duration: outcome.duration, reason: outcome.reason() };
@@ -141,7 +124,7 @@ impl CheckState {
             }
             Err(failure) => {
                 push(&mut self.recent_failures, mark);
-                // A verdict that no longer stands.
+                // A check that fails is not idle.
                 self.idle_since = None;
                 self.successes = 0;
                 self.failures = self.failures.saturating_add(1);
@@ -161,22 +144,21 @@ impl CheckState {
         (from != self.verdict).then_some(Transition { from, to: self.verdict })
     }
 
-    /// The database was reached without a login (economy): failures to reach it are no longer in a row.
+    /// The database was reached without a login (economy): the failures so far are no longer in a row.
     pub(crate) fn reached(&mut self) {
         self.failures = 0;
     }
 
-    /// Whether the next result is overdue.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
         now > self.due + self.grace
     }
 
-    /// Why it is not simply passing: the newest failure, or that there is no result yet.
+    /// Why it does not simply pass: the newest failure, or that there is no result yet.
     pub(crate) fn reason(&self, now: Instant) -> Reason {
         if self.is_stale(now) { Reason::Stale } else { self.newest_failure.unwrap_or(Reason::NotRun) }
     }
 
-    /// What to do about a reason that this check shows: more to the point where the newest result tells the cause.
+    /// What to do about a reason that this check shows: more specific if the newest result has its cause.
     pub(crate) fn remedy(&self, reason: Reason) -> &'static str {
         let newest = self.newest.as_ref().and_then(|outcome| outcome.result.as_ref().err());
         newest.filter(|failure| failure.reason == reason).map_or(reason.remedy(), Failure::remedy)
@@ -190,22 +172,18 @@ fn push(marks: &mut VecDeque<Mark>, mark: Mark) {
     marks.push_back(mark);
 }
 
-/// What is known of the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Deep {
-    /// The database check.
     pub(crate) query: CheckState,
     /// The SQL checks, in the order in which they are configured. They run with the deep query.
     pub(crate) sql: Vec<CheckState>,
-    /// The newest deep query that passed saw a database that takes no writes.
+    /// The newest deep query that passed found a database that takes no writes.
     pub(crate) read_only: bool,
-    /// When the server's certificate ends.
     pub(crate) certificate_expiry: Option<SystemTime>,
     /// The server's version as it announced it.
     pub(crate) server_version: Option<String>,
-    /// What will hurt soon.
     pub(crate) early: EarlyWarnings,
-    /// What of our own the server refuses: checks do without it.
+    /// What the server refuses of what we send: the checks do without it.
     pub(crate) refused: Vec<Refusal>,
 }
 
@@ -223,7 +201,7 @@ impl Deep {
         }
     }
 
-    /// Takes in what a deep query that passed learned of the server.
+    /// Notes what a deep query that passed learned about the server.
     pub(crate) fn learn(&mut self, facts: &ServerFacts) {
         self.read_only = facts.read_only == Some(true);
         if facts.version.is_some() {
@@ -239,7 +217,7 @@ impl Deep {
         std::iter::once(&self.query).chain(&self.sql)
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(crate) fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
         std::iter::once(&mut self.query).chain(&mut self.sql)
     }
@@ -248,7 +226,6 @@ impl Deep {
 /// Everything known, at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    /// The app check.
     pub(crate) app: CheckState,
     /// `None` with `SIDEPULSE_DATABASE=off`.
     pub(crate) database: Option<Deep>,
@@ -272,12 +249,11 @@ impl Snapshot {
         std::iter::once(&self.app).chain(self.database.iter().flat_map(Deep::checks))
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(crate) fn checks_mut(&mut self) -> impl Iterator<Item = &mut CheckState> {
         std::iter::once(&mut self.app).chain(self.database.iter_mut().flat_map(Deep::checks_mut))
     }
 
-    /// One check; `None` where it is not configured.
     pub(crate) fn check(&self, id: &CheckId) -> Option<&CheckState> {
         self.checks().find(|check| check.id == *id)
     }

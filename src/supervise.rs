@@ -1,5 +1,5 @@
 //! `sidepulse run`: beside uvicorn in one container. Railway restarts a container only when its process ends, so
-//! sidepulse exits when its child does, with the same code.
+//! sidepulse exits when its child does, with the same exit code.
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{AppSettings, ChildSettings, Config, Lookup, OnUnresponsive};
-use crate::lifecycle::{self, Came, Daemon, Heard, Signals, code_of, signal_name};
+use crate::lifecycle::{self, Daemon, ReceivedSignal, SignalEvent, Signals, code_of, signal_name};
 use crate::log::{Level, Log};
 use crate::probe::app::AppProbe;
 use crate::process_state::ProcessState;
@@ -26,31 +26,33 @@ mod command;
 mod course;
 mod processes;
 mod request_limit;
+mod server_options;
 mod silence;
-mod told;
 
 use child::Child;
 use course::{Action, Course, Rest, Times};
 use silence::{LAST_REQUEST_TIME, LastRequest, Silence};
 
-/// A shell that has not ended this long after the signal is waiting for its command, which did not get the signal.
+/// The exit code of a command that cannot be right.
+const BAD_USAGE: u8 = 2;
+/// A shell that is still running this long after the signal is waiting for its command, which did not get the signal.
 const SHELL_WAITS: Duration = Duration::from_millis(250);
 
 /// Serves, with CMD as the child. Ends when the child does. `environment` is what CMD inherits.
-pub async fn run(
+pub(crate) async fn run(
     config: Config,
     command: Vec<OsString>,
     environment: Lookup<'_>,
     mut signals: Signals,
     log: Log,
 ) -> ExitCode {
-    let refuse = |(code, why): (u8, String)| {
+    let refuse = |code: u8, why: String| {
         log.line(Level::Error, "stopped", why).send();
         ExitCode::from(code)
     };
     let variable = |name: &str| environment(name)?.text;
-    if let Err(fault) = command::check_ports(&command, &config, &variable) {
-        return refuse(fault);
+    if let Err(why) = command::check_ports(&command, &config, &variable) {
+        return refuse(BAD_USAGE, why);
     }
     warn_of_short_draining(&config, &log);
     if let Some(warning) = request_limit::warning(&command, config.app.interval, &variable) {
@@ -58,9 +60,9 @@ pub async fn run(
     }
     let daemon = match Daemon::start(&config, &log) {
         Ok(daemon) => daemon,
-        Err(error) => return refuse((1, error.to_string())),
+        Err(error) => return refuse(1, error.to_string()),
     };
-    if let Some(signal) = signals.came_already().await {
+    if let Some(signal) = signals.received_stop().await {
         log.line(Level::Info, "stopped", format!("{} came before CMD was started", signal_name(signal))).send();
         return ExitCode::from(code_of(signal));
     }
@@ -69,7 +71,7 @@ pub async fn run(
     let name = command::name(&command);
     let child = match command::start(&command, &config, leads) {
         Ok(process) => Child::new(process, leads),
-        Err(fault) => return refuse(fault),
+        Err((code, why)) => return refuse(code, why),
     };
     let started = format!("started {name} as process {}, with PORT={}", child.pid(), config.child.app_port);
     log.line(Level::Info, "child_started", started).send();
@@ -89,7 +91,7 @@ pub async fn run(
         signals,
         log: log.clone(),
     };
-    // Serve exactly until the child is gone.
+    // Served until the child is gone, and no longer.
     let code = tokio::select! {
         code = supervisor.supervise() => code,
         () = daemon.serve(pending()) => 1,
@@ -112,10 +114,9 @@ fn warn_of_short_draining(config: &Config, log: &Log) {
     }
 }
 
-/// What the supervisor reacts to.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Heard(Heard),
+    Signal(SignalEvent),
     /// The deadline of the current state has passed.
     Due,
     /// The board has changed.
@@ -124,7 +125,6 @@ enum Event {
     ShellWaits,
     /// The app was silent for too long.
     Silent,
-    /// The last request has ended.
     LastRequest(LastRequest),
 }
 
@@ -148,10 +148,10 @@ impl Supervisor {
     /// Runs until the child is gone; returns the exit code.
     async fn supervise(mut self) -> u8 {
         // It may have ended before the first wait.
-        let mut event = Event::Heard(Heard::Child);
+        let mut event = Event::Signal(SignalEvent::ChildEnded);
         loop {
             match self.take(event) {
-                Ok(step) => self.perform(step),
+                Ok(action) => self.perform(action),
                 Err(code) => return code,
             }
             let rest = if self.course.has_ended() { self.child.rest() } else { Rest::Nobody };
@@ -166,8 +166,8 @@ impl Supervisor {
         }
     }
 
-    fn perform(&mut self, step: Action) {
-        match step {
+    fn perform(&mut self, action: Action) {
+        match action {
             Action::Wait => {}
             Action::Send(signal) => {
                 if matches!(signal, Signal::TERM | Signal::INT) {
@@ -186,7 +186,7 @@ impl Supervisor {
         let silent_at = self.silence.due().filter(|_| running && self.last_request.is_none());
         tokio::select! {
             biased;
-            heard = self.signals.heard() => Event::Heard(heard),
+            event = self.signals.next() => Event::Signal(event),
             () = until(self.course.due()) => Event::Due,
             () = until(self.shell_waits) => Event::ShellWaits,
             Ok(()) = self.board.changed(), if running => Event::Checked,
@@ -195,13 +195,13 @@ impl Supervisor {
         }
     }
 
-    /// Takes an event; returns what to do, or as `Err` the exit code.
+    /// Handles an event. Returns what to do, or as `Err` the exit code.
     fn take(&mut self, event: Event) -> Result<Action, u8> {
         let now = Instant::now();
         match event {
-            Event::Heard(Heard::Stop(came)) => Ok(self.stop(came, now)),
-            Event::Heard(Heard::Other(came)) => Ok(self.pass_on(came, now)),
-            Event::Heard(Heard::Child) => self.reap(now),
+            Event::Signal(SignalEvent::Stop(signal)) => Ok(self.stop(signal, now)),
+            Event::Signal(SignalEvent::Other(signal)) => Ok(self.pass_on(signal, now)),
+            Event::Signal(SignalEvent::ChildEnded) => self.reap(now),
             Event::Due => Ok(self.course.pass(now)),
             Event::ShellWaits => {
                 self.shell_waits = None;
@@ -225,34 +225,34 @@ impl Supervisor {
         }
     }
 
-    fn pass_on(&mut self, came: Came, now: Instant) -> Action {
-        let Some(signal) = Signal::from_named_raw(came.number) else { return Action::Wait };
+    fn pass_on(&mut self, received: ReceivedSignal, now: Instant) -> Action {
+        let Some(signal) = Signal::from_named_raw(received.number) else { return Action::Wait };
         self.course.passed_on(signal, self.child.is_shell(), now);
-        if came.from_terminal { Action::Wait } else { Action::Send(signal) }
+        if received.from_terminal { Action::Wait } else { Action::Send(signal) }
     }
 
-    fn stop(&mut self, came: Came, now: Instant) -> Action {
-        let signal = Signal::from_named_raw(came.number).unwrap_or(Signal::TERM);
-        let already_sent = came.from_terminal;
+    fn stop(&mut self, received: ReceivedSignal, now: Instant) -> Action {
+        let signal = Signal::from_named_raw(received.number).unwrap_or(Signal::TERM);
+        let already_sent = received.from_terminal;
         if already_sent {
             self.child.note_asked(signal);
         }
         let was_running = self.course.is_running();
-        let step = self.course.stop(signal, already_sent, now);
-        // First of all: from here on no traffic is to come.
+        let action = self.course.stop(signal, already_sent, now);
+        // Before anything is logged: no new traffic should arrive from here on.
         self.process.draining.store(true, Ordering::Relaxed);
-        let (came, name) = (signal_name(came.number), &self.name);
-        let said = match step {
-            Action::Kill => format!("{came} again: {name} is killed"),
-            _ if !was_running => format!("{came}: {name} is being stopped already"),
-            Action::Wait if already_sent => format!("{came}: readiness is red from now on; the terminal told {name}"),
+        let (stop, name) = (signal_name(received.number), &self.name);
+        let said = match action {
+            Action::Kill => format!("{stop} again: {name} is killed"),
+            _ if !was_running => format!("{stop}: {name} is being stopped already"),
+            Action::Wait if already_sent => format!("{stop}: readiness is red from now on; the terminal told {name}"),
             _ => {
                 let delay = format_duration(self.times.drain_delay);
-                format!("{came}: readiness is red from now on; it goes on to {name} in {delay}")
+                format!("{stop}: readiness is red from now on; it goes on to {name} in {delay}")
             }
         };
         self.log.line(Level::Info, "draining", said).send();
-        step
+        action
     }
 
     fn tell_failure(&self, signal: Signal, sent: Result<(), Errno>) {
@@ -267,9 +267,9 @@ impl Supervisor {
             Ok(None) => Ok(self.course.orphaned()),
             Ok(Some(how)) => {
                 self.process.draining.store(true, Ordering::Relaxed);
-                let step = self.course.end(how, now);
+                let action = self.course.end(how, now);
                 self.tell_the_end();
-                Ok(step)
+                Ok(action)
             }
             Err(error) => {
                 let what = format!("how {} ended cannot be learned: {error}", self.name);
@@ -296,7 +296,6 @@ impl Supervisor {
         }
     }
 
-    /// The last request has ended.
     fn judge(&mut self, found: LastRequest, now: Instant) -> Action {
         if found == LastRequest::NotMade {
             self.log.warning("the app is silent, but a last request could not be made: counting begins anew");
@@ -304,7 +303,7 @@ impl Supervisor {
         let Some((silent, reason)) = self.silence.judge(found, now) else { return Action::Wait };
         let silent = format_duration(Duration::from_secs(silent.as_secs()));
         let what = format!("{} has given no HTTP answer for {silent}, nor to a last request", self.name);
-        let (step, consequence) = match self.settings.on_unresponsive {
+        let (action, consequence) = match self.settings.on_unresponsive {
             OnUnresponsive::Exit => {
                 self.process.draining.store(true, Ordering::Relaxed);
                 (self.course.unresponsive(now), "it is stopped, and sidepulse leaves with 70")
@@ -313,7 +312,7 @@ impl Supervisor {
         };
         let line = self.log.line(Level::Error, "warning", format!("{what}: {consequence}")).field("check", "app");
         line.field("reason", reason.as_str()).send();
-        step
+        action
     }
 }
 
@@ -326,7 +325,7 @@ async fn until(moment: Option<Instant>) {
 
 async fn answer(last_request: &mut Option<oneshot::Receiver<LastRequest>>) -> LastRequest {
     match last_request {
-        // The sender is gone: there was no thread or runtime for it.
+        // If the sender is gone, there was no thread or runtime for it.
         Some(found) => found.await.unwrap_or(LastRequest::NotMade),
         None => pending().await,
     }

@@ -28,37 +28,43 @@ mod numbers;
 
 /// Between two rounds of `--wait`.
 const ROUND: Duration = Duration::from_secs(1);
-/// A round of `--wait` that begins when its time is nearly over has this long all the same.
+/// A round of `--wait` has at least this long, even if it begins when the time is nearly over.
 const SHORTEST_ROUND: Duration = Duration::from_secs(1);
-/// Between two lines that say what `--wait` waits for, where there is no terminal.
+/// Between two log lines that say what `--wait` is waiting for, where there is no terminal.
 const WAITING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs the checks; with `wait` again and again until all pass or the time is over.
-pub async fn run(config: &Config, only: Option<Only>, wait: Option<Duration>, json: bool, log: &Log) -> ExitCode {
+/// Runs the checks; with `wait` repeatedly, until all pass or the time is over.
+pub(crate) async fn run(
+    config: &Config,
+    only: Option<Only>,
+    wait: Option<Duration>,
+    json: bool,
+    log: &Log,
+) -> ExitCode {
     let until = wait.map(|wait| Instant::now() + wait);
-    let rows = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
-    let code = if worst(&rows) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    print(&if json { as_json(&rows) } else { as_table(&rows, io::stdout().is_terminal()) }, code)
+    let checks = wait_until_all_pass(&mut Probes::new(config, only), until, log).await;
+    let code = if worst(&checks) == Status::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    print(&if json { as_json(&checks) } else { as_table(&checks, io::stdout().is_terminal()) }, code)
 }
 
-/// What the newest round found. Without `until` there is one round.
-async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<Row> {
+/// Returns what the last round found. Without `until` there is only one.
+async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, log: &Log) -> Vec<PrintedCheck> {
     let mut next_line = Instant::now();
     loop {
         if let Some(until) = until {
             probes.end_by(until);
         }
         let round = probes.check().await;
-        let row = |check| Row::of(check, &round, probes.config);
-        let rows: Vec<Row> = round.snapshot.checks().filter_map(row).collect();
+        let printed = |check| PrintedCheck::of(check, &round, probes.config);
+        let checks: Vec<PrintedCheck> = round.snapshot.checks().filter_map(printed).collect();
         let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        if worst(&rows) != Status::Fail || left.is_zero() {
+        if worst(&checks) != Status::Fail || left.is_zero() {
             clear_progress();
-            return rows;
+            return checks;
         }
-        let waiting_for = failing(&rows);
+        let waiting_for = failing(&checks);
         if io::stderr().is_terminal() {
-            // Written over each time.
+            // Each time over the line before.
             let _ = write!(io::stderr(), "\r\x1b[Kwaiting for {waiting_for} ({} s left)", left.as_secs());
         } else if Instant::now() >= next_line {
             next_line = Instant::now() + WAITING_INTERVAL;
@@ -67,13 +73,13 @@ async fn wait_until_all_pass(probes: &mut Probes<'_>, until: Option<Instant>, lo
                 .field("gate_left_s", left.as_secs())
                 .send();
         }
-        // The last round begins when the time is over.
+        // So that the last round begins when the time is over.
         sleep(ROUND.min(left)).await;
     }
 }
 
-fn worst(rows: &[Row]) -> Status {
-    rows.iter().map(|row| row.status).max().unwrap_or(Status::Pass)
+fn worst(checks: &[PrintedCheck]) -> Status {
+    checks.iter().map(|check| check.status).max().unwrap_or(Status::Pass)
 }
 
 /// The settings of a probe that asks for the vitals in each round, not once a minute.
@@ -84,11 +90,10 @@ fn asking_always(settings: &DatabaseSettings) -> DatabaseSettings {
     DatabaseSettings { early_warnings, ..settings.clone() }
 }
 
-/// What one round found.
 struct Round {
     snapshot: Snapshot,
     now: Now,
-    /// Of the role's own sessions those that harm most.
+    /// Those of the role's own sessions that do most harm.
     sessions: Vec<OwnSession>,
 }
 
@@ -110,7 +115,7 @@ impl<'a> Probes<'a> {
         Probes { config, traffic, app, database }
     }
 
-    /// Cuts the checks of the next round to what is left until then.
+    /// Limits the checks of the next round to the time that is left.
     fn end_by(&mut self, until: Instant) {
         let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_ROUND);
         if let Some(probe) = &mut self.app {
@@ -121,7 +126,7 @@ impl<'a> Probes<'a> {
         }
     }
 
-    /// Runs each check once: what is known then, and when that was. A check that was not asked for has no result.
+    /// Runs each check once. A check that was not asked for has no result.
     async fn check(&mut self) -> Round {
         let app = match &mut self.app {
             Some(probe) => Some(probe.check().await),
@@ -136,7 +141,7 @@ impl<'a> Probes<'a> {
             None => None,
         };
         let certificate = match (&found, &mut self.database, &self.config.database) {
-            // One connection after the other, and none for the certificate of a server that does not answer.
+            // One connection after the other, and none to ask a server that does not answer for its certificate.
             (Some(found), Some(probe), Some(settings)) if found.query.result.is_ok() => {
                 probe.certificate(Instant::now() + settings.attempt_timeout).await.ok().flatten()
             }
@@ -167,7 +172,7 @@ impl<'a> Probes<'a> {
         Round { snapshot, now, sessions: sessions.unwrap_or_default() }
     }
 
-    /// Whether our own app checks would keep awake a database that is to sleep. Asked only where all is well.
+    /// Whether our own app checks would keep awake a database that should sleep. Tried only if every check passed.
     async fn app_uses_database(&mut self, snapshot: &Snapshot, now: Now) -> bool {
         let passed = |check| readiness::judge(check, snapshot, now).status == Status::Pass;
         match (&mut self.app, &self.database, &self.config.database) {
@@ -184,12 +189,11 @@ impl<'a> Probes<'a> {
 #[derive(Serialize)]
 struct Summary<'a> {
     status: Status,
-    checks: &'a [Row],
+    checks: &'a [PrintedCheck],
 }
 
-/// One check's result.
 #[derive(Serialize)]
-struct Row {
+struct PrintedCheck {
     name: String,
     status: Status,
     reason: Option<&'static str>,
@@ -201,20 +205,19 @@ struct Row {
     server_version: Option<String>,
     certificate_expiry: Option<String>,
     message: Option<String>,
-    /// The server's numbers, and sessions that harm it: name and text of each line.
+    /// The server's vitals and the sessions that harm it: name and text of each line.
     #[serde(skip)]
     numbers: Vec<(String, String)>,
-    /// What kind of server that is.
     #[serde(skip)]
     kind: Option<&'static str>,
-    /// A SQL check that took the database check's failure.
+    /// A SQL check that did not run, because the database check failed.
     #[serde(skip)]
     not_run: bool,
 }
 
-impl Row {
+impl PrintedCheck {
     /// `None` without a result.
-    fn of(check: &CheckState, round: &Round, config: &Config) -> Option<Row> {
+    fn of(check: &CheckState, round: &Round, config: &Config) -> Option<PrintedCheck> {
         let Round { snapshot, now, sessions } = round;
         let outcome = check.newest.as_ref()?;
         let judged = readiness::judge(check, snapshot, *now);
@@ -225,7 +228,7 @@ impl Row {
         let hint = (check.id == CheckId::App && snapshot.app_uses_database).then(|| app_url::REMEDY.to_owned());
         let server_version = server.and_then(|server| server.server_version.clone());
         let plan = config.database.as_ref().map(|settings| &settings.plan);
-        Some(Row {
+        Some(PrintedCheck {
             name: check.id.name(),
             status: judged.status,
             reason: judged.reason.map(Reason::as_str),
@@ -247,7 +250,7 @@ impl Row {
     }
 }
 
-/// One line about what the server refuses of our own, if anything.
+/// One line about what the server refuses of what we send, if anything.
 fn refused(refused: &[Refusal]) -> Option<String> {
     let each: Vec<String> = refused.iter().map(Refusal::to_string).collect();
     (!each.is_empty()).then(|| format!("the server refuses {}: its checks do without", each.join(", ")))
@@ -261,65 +264,65 @@ fn kind(plan: &Plan) -> &'static str {
     }
 }
 
-fn as_json(rows: &[Row]) -> String {
-    let summary = Summary { status: worst(rows), checks: rows };
+fn as_json(checks: &[PrintedCheck]) -> String {
+    let summary = Summary { status: worst(checks), checks };
     format!("{}\n", serde_json::to_string(&summary).unwrap_or_default())
 }
 
-fn as_table(rows: &[Row], colour: bool) -> String {
+fn as_table(checks: &[PrintedCheck], colour: bool) -> String {
     let mut text = String::new();
     let mut printed = None;
-    for row in rows {
-        let (sign, code) = match row.status {
+    for check in checks {
+        let (sign, code) = match check.status {
             Status::Pass => ("✓", "32"),
             Status::Warn => ("!", "33"),
             Status::Fail => ("✗", "31"),
         };
-        let status = row.status.as_str();
-        let verdict = row.reason.map_or(status.to_owned(), |reason| format!("{status}: {reason}"));
+        let status = check.status.as_str();
+        let verdict = check.reason.map_or(status.to_owned(), |reason| format!("{status}: {reason}"));
         let verdict = if colour { format!("\x1b[{code}m{sign} {verdict}\x1b[0m") } else { format!("{sign} {verdict}") };
-        text.push_str(&format!("{:<12} {verdict}\n", row.name));
+        text.push_str(&format!("{:<12} {verdict}\n", check.name));
         let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<12} {value}\n"));
-        if row.not_run {
+        if check.not_run {
             line("not run", "the database check failed");
             continue;
         }
-        let phases: Vec<String> = row
+        let phases: Vec<String> = check
             .phases_ms
             .iter()
             .map(|(phase, took)| format!("{} {:.1}", phase.as_str(), millis::exact(took)))
             .collect();
-        line("took", &format!("{:.1} ms  ({})", row.duration_ms, phases.join(", ")));
-        if row.attempts > 1 {
-            line("attempts", &row.attempts.to_string());
+        line("took", &format!("{:.1} ms  ({})", check.duration_ms, phases.join(", ")));
+        if check.attempts > 1 {
+            line("attempts", &check.attempts.to_string());
         }
-        let server: Vec<&str> = row.kind.into_iter().chain(row.server_version.as_deref()).collect();
+        let server: Vec<&str> = check.kind.into_iter().chain(check.server_version.as_deref()).collect();
         if !server.is_empty() {
             line("server", &server.join(" "));
         }
-        if let Some(end) = &row.certificate_expiry {
+        if let Some(end) = &check.certificate_expiry {
             line("certificate", &format!("ends {end}"));
         }
-        for (name, text) in &row.numbers {
+        for (name, text) in &check.numbers {
             line(name, text);
         }
-        if let Some(message) = &row.message {
+        if let Some(message) = &check.message {
             line("message", message);
         }
-        if let Some(remedy) = &row.remedy
+        if let Some(remedy) = &check.remedy
             && printed != Some(remedy)
         {
             line("what to do", remedy);
         }
-        printed = row.remedy.as_ref();
+        printed = check.remedy.as_ref();
     }
     text
 }
 
-/// As in `/readyz`: the failing checks and their reasons.
-fn failing(rows: &[Row]) -> String {
-    let failing = rows.iter().filter(|row| row.status == Status::Fail);
-    let parts: Vec<String> = failing.filter_map(|row| Some(format!("{}: {}", row.name, row.reason?))).collect();
+/// The failing checks and their reasons, as in `/readyz`.
+fn failing(checks: &[PrintedCheck]) -> String {
+    let failing = checks.iter().filter(|check| check.status == Status::Fail);
+    let parts: Vec<String> = failing.filter_map(|check| Some(format!("{}: {}", check.name, check.reason?))).collect();
     parts.join("; ")
 }
 

@@ -1,7 +1,7 @@
-//! `sidepulse doctor`: the checklist of a deployment, read from the environment and the backend's files alone.
+//! `sidepulse doctor`: the checklist of a deployment, from nothing but the environment and the backend's files.
 //!
 //! `read/` reads files and judges nothing, `rules/` judges and reads nothing, `deployment.rs` stands between. Nothing here
-//! asks the network, runs the app's code, or repeats a value of the environment or a line of a file.
+//! uses the network, runs the app's code, or shows a value of the environment or a line of a file.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -21,10 +21,10 @@ mod tests;
 use deployment::Deployment;
 use finding::{Finding, Severity};
 use read::files::Files;
-use rules::RULES;
+use rules::{Judge, RULES};
 
-/// Reads, judges and prints: one line a rule, or JSON. `names` are those of all environment variables.
-pub fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: bool) -> ExitCode {
+/// Reads, judges and prints: one line for each rule, or JSON. `names` are those of all environment variables.
+pub(crate) fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: bool) -> ExitCode {
     let files = match backend.map(Files::read).transpose() {
         Ok(files) => files,
         Err(fault) => {
@@ -42,8 +42,8 @@ pub fn run(lookup: Lookup<'_>, names: &[String], backend: Option<&Path>, json: b
     print(&text, if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Prints why a rule is asked, and where that is from.
-pub fn explain(rule: &str) -> ExitCode {
+/// Prints why a rule exists, and the source.
+pub(crate) fn explain(rule: &str) -> ExitCode {
     if let Some(rule) = RULES.iter().find(|known| known.id == rule) {
         return print(&report::explanation(rule), ExitCode::SUCCESS);
     }
@@ -52,7 +52,7 @@ pub fn explain(rule: &str) -> ExitCode {
     ExitCode::from(BAD_USAGE)
 }
 
-/// Runs every reader over the bytes of one file; returns how many things they saw. For the fuzz target.
+/// Runs every reader over the bytes of one file, for the fuzz target. Returns how many things they found.
 #[cfg(fuzzing)]
 pub fn read_anything(bytes: &[u8]) -> usize {
     read::every_reader(bytes)
@@ -60,9 +60,13 @@ pub fn read_anything(bytes: &[u8]) -> usize {
 
 /// Every rule's findings, in the order of the table.
 fn examine(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let found = |rule: &rules::Rule| {
-        let named = |finding| Finding { id: rule.id, ..finding };
-        report::cut((rule.judge)(deployment)).into_iter().map(named).collect::<Vec<_>>()
-    };
-    RULES.iter().flat_map(found).collect()
+    let mut findings = Vec::new();
+    for rule in RULES {
+        let found = match rule.judge {
+            Judge::One(judge) => judge(deployment).into_iter().collect(),
+            Judge::Each(judge) => report::cut(judge(deployment)),
+        };
+        findings.extend(found.into_iter().map(|finding| Finding { id: rule.id, ..finding }));
+    }
+    findings
 }

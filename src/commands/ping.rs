@@ -16,13 +16,13 @@ use tokio::time::{Instant, timeout_at};
 use super::print;
 use crate::probe::dial;
 
-/// The daemon answers from memory; what takes longer is another program.
+/// The daemon answers from memory; whatever takes longer is another program.
 const LIMIT: Duration = Duration::from_secs(3);
-/// No answer of the daemon is near this.
+/// No answer of the daemon comes near this size.
 const MOST_BODY: usize = 1024 * 1024;
 
 /// GETs `path` from the daemon that listens on `listen`; a wildcard address means 127.0.0.1, then ::1.
-pub async fn run(listen: SocketAddr, path: &str) -> ExitCode {
+pub(crate) async fn run(listen: SocketAddr, path: &str) -> ExitCode {
     match ask(listen, path).await {
         Ok((status, body)) => {
             let code = if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

@@ -9,12 +9,10 @@ use super::parse::Wrong;
 
 const EXAMPLE: &str = "http://localhost:8000/ or http://unix:/run/app.sock:/";
 
-/// How to reach the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// By name or address; IPv6 literals are without brackets.
     Tcp {
-        /// The host as written in the URL.
         host: String,
         /// The port, 80 or 443 where the URL has none.
         port: u16,
@@ -26,13 +24,11 @@ pub(crate) enum Reach {
 /// The one request that the app check makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AppTarget {
-    /// Where to connect.
     pub(crate) reach: Reach,
     /// True for `https`.
     pub(crate) tls: bool,
     /// The `Host` header, unless `SIDEPULSE_APP_HEADERS` sets another.
     pub(crate) authority: String,
-    /// Path and query.
     pub(crate) path: String,
 }
 
@@ -47,7 +43,7 @@ impl AppTarget {
         }
     }
 
-    /// Reads a URL. The fault never repeats it: a URL may hold a password.
+    /// Reads a URL. The error never repeats it: a URL may contain a password.
     pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
         let wrong = |what: &str| (what.to_owned(), EXAMPLE);
         if let Some(rest) = text.strip_prefix("http://unix:") {
@@ -67,7 +63,7 @@ impl AppTarget {
             ));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        // `Authority::port` gives none for a port that is no port, as if there were none.
+        // `Authority::port` returns `None` for an invalid port, as if there were none.
         let port = match authority.as_str().strip_prefix(authority.host()) {
             None | Some("") if tls => 443,
             None | Some("") => 80,
@@ -90,7 +86,7 @@ impl AppTarget {
     fn parse_unix(rest: &str) -> Result<Self, Wrong> {
         let wrong = |what: &str| (what.to_owned(), EXAMPLE);
         let (socket, path) = rest.split_once(':').unwrap_or((rest, "/"));
-        // sun_path holds 108 bytes with its closing NUL.
+        // sun_path holds 108 bytes with the final NUL.
         if !socket.starts_with('/') || socket.len() > 107 {
             return Err(wrong("must name the socket by an absolute path of at most 107 bytes"));
         }
@@ -106,7 +102,7 @@ impl AppTarget {
         })
     }
 
-    /// True where the host is `localhost` or a loopback address.
+    /// True if the host is `localhost` or a loopback address.
     pub(crate) fn is_loopback(&self) -> bool {
         match &self.reach {
             Reach::Unix(_) => true,
@@ -117,7 +113,7 @@ impl AppTarget {
         }
     }
 
-    /// True where a request would reach sidepulse's own listening socket.
+    /// True if a request would reach sidepulse's own listening socket.
     pub(crate) fn leads_to(&self, listen: SocketAddr) -> bool {
         let Reach::Tcp { host, port } = &self.reach else { return false };
         if *port != listen.port() {
@@ -131,7 +127,7 @@ impl AppTarget {
     }
 }
 
-/// An address is ours if a socket can be bound to it; nothing is sent.
+/// Whether this machine has the address: then a socket can be bound to it. Nothing is sent.
 fn is_own(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }

@@ -1,4 +1,4 @@
-//! What a value may look like: one function a kind of value. An error names the fault, never the value.
+//! What a value may look like: one function for each kind of value. An error never shows the value.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,19 +11,18 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::statement;
 
-/// What is wrong with a value, and how a right one looks.
+/// What is wrong with a value, and a correct one.
 pub(crate) type Wrong = (String, &'static str);
 
 /// Shorter intervals and timeouts would only measure noise.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// Longer ones are typos, and their sums must not overflow.
+/// Longer ones are typos, and sums of them must not overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// More checks than this would not fit into one attempt's time.
+/// More checks than this would not fit into the time of one attempt.
 const MOST_SQL_CHECKS: usize = 32;
-/// Faulty lines that are told one by one; more would only fill the log.
+/// So many wrong lines are reported one by one; more would only fill the log.
 const MOST_FAULTS: usize = 32;
 
-/// One SQL statement as it goes to the server.
 pub(crate) fn statement(text: &str) -> Result<String, Wrong> {
     statement::statement(text).map_err(|what| (what.into(), "SELECT 1"))
 }
@@ -85,7 +84,7 @@ pub(crate) fn statuses(text: &str) -> Result<Vec<RangeInclusive<u16>>, Wrong> {
         .collect()
 }
 
-/// One `Name: value` a line. Values may be secrets: they are marked so, and no error shows one.
+/// One `Name: value` a line. Values may be secrets: they are marked as such, and no error shows one.
 pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
     each_line(text, "X-Forwarded-Proto: https", |line| {
         let (name, value) = line.split_once(':').ok_or("has no colon")?;
@@ -93,7 +92,7 @@ pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Wron
         let mut value =
             HeaderValue::from_str(value.trim()).map_err(|_| "the value has a character that headers cannot hold")?;
         value.set_sensitive(true);
-        // These decide where a message ends; the client sets them itself.
+        // These decide where a message ends: the client sets them itself.
         if ["content-length", "transfer-encoding", "connection", "upgrade", "expect"].contains(&name.as_str()) {
             return Err(format!("{name} cannot be set"));
         }
@@ -119,14 +118,17 @@ pub(crate) fn sql_checks(text: &str) -> Result<Vec<(Arc<str>, String)>, Wrong> {
             return Err("the name is used twice".to_owned());
         }
         Ok((name.into(), statement::statement(sql)?))
-    })?;
-    if checks.len() > MOST_SQL_CHECKS {
-        return Err((format!("has more than {MOST_SQL_CHECKS} checks"), EXAMPLE));
+    });
+    if lines(text).count() <= MOST_SQL_CHECKS {
+        return checks;
     }
-    Ok(checks)
+    let too_many = format!("has more than {MOST_SQL_CHECKS} checks");
+    match checks {
+        Ok(_) => Err((too_many, EXAMPLE)),
+        Err((faults, _)) => Err((format!("{too_many}; {faults}"), EXAMPLE)),
+    }
 }
 
-/// The bearer token. The fault does not show it.
 pub(crate) fn token(text: &str) -> Result<String, Wrong> {
     const EXAMPLE: &str = "the output of `openssl rand -hex 24`";
     if text.chars().count() < 16 {
@@ -138,15 +140,19 @@ pub(crate) fn token(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// What stands in each line that is not blank; or all that is wrong, with the number of its line.
+/// The lines that are not blank, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty())
+}
+
+/// What `read` makes of each line that is not blank; or everything that is wrong, with the numbers of the lines.
 fn each_line<T>(
     text: &str,
     example: &'static str,
     mut read: impl FnMut(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, Wrong> {
-    let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
     let (mut good, mut faults) = (Vec::new(), Vec::new());
-    for (number, line) in lines {
+    for (number, line) in lines(text) {
         match read(line) {
             Ok(value) => good.push(value),
             Err(what) => faults.push(format!("line {number}: {what}")),
@@ -213,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_that_is_wrong_is_told() {
+    fn every_line_that_is_wrong_is_reported() {
         let what = |wrong: Option<Wrong>| wrong.map(|(what, _)| what).unwrap_or_default();
         let said = what(
             sql_checks("SELECT 1\nfine: SELECT true\n\nB: SELECT true\nc: SELECT 1; SELECT 2\nfine: SELECT 1").err(),
@@ -232,6 +238,7 @@ mod tests {
         assert_eq!(said, "line 1: has no colon; line 3: content-length cannot be set");
         let many: String = (0..1000).map(|i| format!("{i}\n")).collect();
         let said = what(sql_checks(&many).err());
+        assert!(said.starts_with("has more than 32 checks; line 1: has no colon"), "{said}");
         assert!(said.ends_with("; and 968 lines more") && said.len() < 2000, "{said}");
     }
 

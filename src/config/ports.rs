@@ -1,4 +1,4 @@
-//! The two ports of `run`: what clashes, and how `$PORT` is filled in. `run` and `doctor` both decide it here.
+//! The two ports of `run`: whether they clash, and how `$PORT` is filled in. For `run` and for `doctor`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::Config;
 use super::app_target::Reach;
 
-/// How a shell and people write the variable; `${PORT:-8000}` is the start command that Railpack itself writes
+/// How shells and people write the variable; `${PORT:-8000}` stands in the start command that Railpack itself writes
 /// (railwayapp/railpack, `core/providers/python/python.go`).
 const SPELLINGS: [(&[u8], Tail); 3] =
     [(b"${PORT}", Tail::None), (b"${PORT:-", Tail::ToBrace), (b"$PORT", Tail::NoWordCharacter)];
@@ -21,11 +21,11 @@ enum Tail {
 /// Where sidepulse listens and where it expects the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
-    /// sidepulse's own; 0 is any free one.
+    /// sidepulse's own; 0 means any free one.
     pub(crate) own: u16,
     /// The app's, which `$PORT` becomes in CMD.
     pub(crate) app: u16,
-    /// False where the app is asked over a Unix socket, so that the two cannot clash.
+    /// False if the app is asked over a Unix socket, so that the two cannot clash.
     pub(crate) over_tcp: bool,
 }
 
@@ -45,14 +45,14 @@ impl Ports {
         if self.own == 8000 { 8001 } else { 8000 }
     }
 
-    /// The argument holds sidepulse's own port, which is not for CMD: a shell has filled `$PORT` in before sidepulse
-    /// ran. Port 0 is any free one, which no shell can have known.
+    /// The argument contains sidepulse's own port, which is not for CMD: a shell has filled `$PORT` in before sidepulse
+    /// ran. If the port is 0 no shell can have known it.
     pub(crate) fn names_own(self, argument: &[u8]) -> bool {
         self.own != 0 && names_port(argument, self.own)
     }
 }
 
-/// A literal `$PORT`, `${PORT}` or `${PORT:-…}` becomes the port, also inside a longer argument.
+/// Replaces a literal `$PORT`, `${PORT}` or `${PORT:-…}` by the port, also within a longer argument.
 pub(crate) fn fill_in(argument: &OsStr, port: &str) -> OsString {
     let mut rest = argument.as_bytes();
     let mut filled = Vec::with_capacity(rest.len());
@@ -84,8 +84,8 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Whether the argument holds the port as a number of its own: `8080`, `--port=8080`, `0.0.0.0:8080`, `-p8080`, or in
-/// the middle of a shell's script; not `18080`, `v1.8080` or `/srv/8080/app`.
+/// Whether the argument contains the port as a number of its own: `8080`, `--port=8080`, `0.0.0.0:8080`, `-p8080`, or
+/// somewhere in a shell script; not `18080`, `v1.8080` or `/srv/8080/app`.
 fn names_port(argument: &[u8], port: u16) -> bool {
     let digits = port.to_string();
     let digits = digits.as_bytes();
@@ -94,7 +94,7 @@ fn names_port(argument: &[u8], port: u16) -> bool {
         let (before, after) = (&argument[..at], &argument[at + digits.len()..]);
         let short_option = matches!(before, [b'-', letter] if letter.is_ascii_alphabetic());
         let begins = before.last().is_none_or(|byte| !joins(*byte)) || short_option;
-        // A sentence or a host may end in a full stop; 8080.5 is another number.
+        // A sentence or a host name may end in a full stop; 8080.5 is another number.
         let ends = match after {
             [] | [b'.' | b'/'] => true,
             [b'.', next, ..] => !is_word(*next),

@@ -1,4 +1,4 @@
-//! Reading the settings one by one: each name stands here once, beside its default.
+//! Reads the settings one by one, each into a type that says what it means.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{
 use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 use crate::{log, tls};
 
-/// Reads values one by one and collects what is wrong with them.
+/// Reads values and collects what is wrong with them.
 pub(super) struct Reader<'a> {
     lookup: Lookup<'a>,
     pub(super) faults: Vec<BadSetting>,
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         self.faults.push(BadSetting { named: named.to_owned(), fault, example: example.to_owned() });
     }
 
-    /// The parsed value; `None` where it is missing or wrong (a wrong one is noted).
+    /// The parsed value; `None` if it is missing or wrong. A wrong one is noted.
     pub(super) fn optional<T>(&mut self, variable: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
         let (text, named) = self.given(variable)?;
         match parse(text.trim()) {
@@ -57,10 +57,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The parsed value; where it is missing or wrong the default that stands in the table of settings.
+    /// The parsed value; if it is missing or wrong, the default from the table of settings.
     pub(super) fn read<T>(&mut self, variable: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> T {
         let value = self.optional(variable, &parse);
-        // A wrong default would fail every test that loads a configuration.
+        // With a wrong default every test that loads a configuration would fail.
         value.unwrap_or_else(|| parse(default_of(variable)).expect("the default of a setting is a right value"))
     }
 
@@ -119,7 +119,7 @@ pub(super) fn read_app(r: &mut Reader<'_>, app_port: u16, listen: SocketAddr) ->
 
 pub(super) fn read_database(r: &mut Reader<'_>) -> Option<DatabaseSettings> {
     let on = r.choice("SIDEPULSE_DATABASE", &SWITCH);
-    // With `off` the rest is still read, so that a typo shows now and not on the day it is switched on.
+    // With `off` the rest is read all the same, so that a typo shows now and not on the day when it is switched on.
     let interval = r.read("SIDEPULSE_DATABASE_INTERVAL", parse::duration);
     let timeout = r.read("SIDEPULSE_DATABASE_TIMEOUT", parse::duration);
     let attempt_timeout = r.read("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", parse::duration);

@@ -1,5 +1,5 @@
 //! The variables that Kubernetes sets in each pod for each Service of its namespace (`enableServiceLinks`). A Service
-//! whose name begins with `sidepulse` produces some that look like settings: their names and values tell them apart.
+//! whose name begins with `sidepulse` produces some that look like settings: only name and value together show which.
 //!
 //! Source: pkg/kubelet/envvars/envvars.go of Kubernetes; for a Service `web` with a port 80:
 //! `WEB_SERVICE_HOST=10.0.0.1`, `WEB_SERVICE_PORT=80`, `WEB_SERVICE_PORT_HTTP=80` for a port with a name,
@@ -34,7 +34,7 @@ pub(super) fn is_one(variable: &str, value: &str) -> bool {
     numbered && fits
 }
 
-/// What to say where such a variable has the name of a setting.
+/// The warning for such a variable with the name of a setting.
 pub(super) fn shadows(variable: &str) -> String {
     let service = variable.trim_end_matches("_PORT").to_ascii_lowercase().replace('_', "-");
     format!(

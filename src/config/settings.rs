@@ -1,21 +1,20 @@
-//! What can be set: the one table of names, defaults and meanings. `--help`, the README and the reader use it.
+//! What can be set: the only table of names, defaults and meanings. `--help`, the README and `read.rs` use it.
 
-/// One setting: an environment variable, and unless it may hold a secret the flag that goes with it.
+/// One setting: an environment variable and, unless it may contain a secret, the flag that goes with it.
 #[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) variable: &'static str,
-    /// How the value is called in `--help`.
+    /// What the value is called in `--help`.
     pub(crate) value: &'static str,
-    /// The default as a person would type it; empty where there is none.
+    /// The default as a person would type it; empty if there is none.
     pub(crate) default: &'static str,
-    /// True where the value may hold a secret: then there is no flag, since a command line is public.
+    /// The value may contain a secret: then there is no flag, since command lines are public.
     pub(crate) secret: bool,
-    /// One sentence.
     pub(crate) help: &'static str,
 }
 
 impl Setting {
-    /// `--database-timeout` for `SIDEPULSE_DATABASE_TIMEOUT`; `None` where the value may hold a secret.
+    /// `--database-timeout` for `SIDEPULSE_DATABASE_TIMEOUT`; `None` if the value may contain a secret.
     pub(crate) fn flag(&self) -> Option<String> {
         if self.secret {
             return None;
@@ -36,12 +35,11 @@ const fn secret(variable: &'static str, value: &'static str, help: &'static str)
 pub(crate) const OWN_DATABASE_URL: &str = "SIDEPULSE_DATABASE_URL";
 /// The database URL that the app reads as well.
 pub(crate) const DATABASE_URL: &str = "DATABASE_URL";
-/// Where the daemon listens.
 pub(crate) const LISTEN: &str = "SIDEPULSE_LISTEN";
 /// The port on which Railway checks the service.
 pub(crate) const PORT: &str = "PORT";
 
-/// The table's default of a setting, as a person would type it.
+/// A setting's default, as a person would type it.
 pub(crate) fn default_of(variable: &str) -> &'static str {
     SETTINGS.iter().find(|setting| setting.variable == variable).map_or("", |setting| setting.default)
 }

@@ -1,7 +1,7 @@
-//! Is this one SQL statement? A second one could end the read-only transaction that a check runs in, so that it is
+//! Is this a single SQL statement? A second one could end the read-only transaction in which a check runs, so it is
 //! refused before anything is sent.
 
-/// One SQL statement as it goes to the server, without the semicolon at its end; else what is wrong with it.
+/// One SQL statement as it is sent to the server, without the semicolon at its end; as `Err` what is wrong with it.
 pub(super) fn statement(text: &str) -> Result<String, &'static str> {
     let text = text.trim_start().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
     if text.is_empty() {
@@ -44,7 +44,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
-/// A doubled quote closes and opens again, which comes to the same.
+/// What follows a quoted text. A doubled quote ends it and begins the next, which comes to the same.
 fn after_quoted(rest: &str, quote: char, escapes: bool) -> &str {
     let mut chars = rest.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -57,7 +57,7 @@ fn after_quoted(rest: &str, quote: char, escapes: bool) -> &str {
     ""
 }
 
-/// `$tag$ … $tag$`; a lone `$`, as in `$1` or in a name, is nothing special.
+/// What follows `$tag$ … $tag$`; a single `$`, as in `$1` or in a name, is nothing special.
 fn after_dollar_quoted<'a>(text: &str, rest: &'a str) -> &'a str {
     let in_name = text[..text.len() - rest.len()].chars().next_back().is_some_and(is_word);
     let Some(end) = rest[1..].find('$').map(|at| at + 2).filter(|_| !in_name) else { return &rest[1..] };
@@ -69,7 +69,7 @@ fn after_dollar_quoted<'a>(text: &str, rest: &'a str) -> &'a str {
     rest[end..].find(tag).map_or("", |at| &rest[end + at + tag.len()..])
 }
 
-/// Block comments nest.
+/// What follows a block comment; these nest.
 fn after_comment(mut rest: &str) -> &str {
     let mut depth = 0;
     loop {

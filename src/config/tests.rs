@@ -29,7 +29,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.app.statuses, [200..=499]);
     assert_eq!(database.query, "SELECT 1");
     assert_eq!((database.gate, config.child.on_clean_exit), (Gate::Startup, OnCleanExit::Fail));
-    // Two are told in the table, but cannot be typed as they stand there.
+    // Two defaults are described in the table, but cannot be typed as they stand there.
     assert_eq!(settings::default_of("SIDEPULSE_LISTEN"), format!("[::]:$PORT, or [::]:{DEFAULT_PORT} without PORT"));
     assert_eq!(config.listen.to_string(), format!("[::]:{DEFAULT_PORT}"));
     let url = settings::default_of("SIDEPULSE_APP_URL").replace("<app port>", "8000");
@@ -37,7 +37,7 @@ fn the_defaults_are_those_of_the_table() {
 }
 
 #[test]
-fn all_faults_come_together_and_name_their_variable() {
+fn everything_wrong_is_reported_together_and_with_its_variable() {
     let faults = load(&[
         ("SIDEPULSE_APP_INTERVAL", "5"),
         ("SIDEPULSE_DATABASE_GATE", "sometimes"),
@@ -64,7 +64,7 @@ fn all_faults_come_together_and_name_their_variable() {
 }
 
 #[test]
-fn a_fault_names_the_flag_it_came_from() {
+fn an_error_names_the_flag_it_came_from() {
     let lookup = |name: &str| {
         (name == "SIDEPULSE_APP_TIMEOUT").then(|| Given { text: Some("x".into()), named: "--app-timeout".into() })
     };
@@ -100,7 +100,7 @@ fn early_warnings_are_on_unless_switched_off() {
 }
 
 #[test]
-fn neon_means_economy_unless_said_otherwise() {
+fn neon_means_economy_unless_set_otherwise() {
     let neon = (DATABASE_URL, "postgresql://u:p@ep-a-b-1.eu-central-1.aws.neon.tech/d");
     assert_eq!(load(&[neon]).unwrap().database.unwrap().mode, DatabaseMode::Economy);
     assert_eq!(load(&[URL]).unwrap().database.unwrap().mode, DatabaseMode::Steady);
@@ -135,7 +135,7 @@ fn unknown_variables_are_named_with_the_nearest_known() {
 }
 
 #[test]
-fn what_kubernetes_sets_for_a_service_is_no_setting() {
+fn what_kubernetes_sets_for_a_service_is_not_a_setting() {
     // As kubelet writes them for a Service called `sidepulse-app` (pkg/kubelet/envvars).
     let of_the_service = [
         ("SIDEPULSE_APP_SERVICE_HOST", "10.0.0.1"),

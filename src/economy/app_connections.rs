@@ -1,4 +1,4 @@
-//! The app's connections to the database, seen from outside: what the kernel shows, less what is ours or leads
+//! The app's connections to the database, seen from outside: the kernel's sockets without our own and those that lead
 //! elsewhere.
 
 use std::cell::RefCell;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::activity::{EndedSocket, Finding, History, ListedSocket, Whose};
+use super::activity::{Activity, EndedSocket, History, ListedSocket, Whose};
 use super::kernel::{self, EndedSockets};
 use crate::dsn::Endpoint;
 use crate::probe::traffic::Traffic;
 
-/// What a dump of the sockets and the listener both add to.
+/// What both the dumps and the listener add to.
 struct Observed {
     port: u16,
     traffic: Traffic,
@@ -23,14 +23,14 @@ struct Observed {
 }
 
 impl Observed {
-    /// Takes an end in; `None`: one that was not taken in time.
+    /// Notes the end of a connection; `None`: some ends were lost.
     fn ended(&self, ending: Option<EndedSocket>) {
         let Some(ending) = ending else { return self.history.borrow_mut().lost() };
         let whose = self.whose(ending.cookie, ending.peer, ending.received, Instant::now());
         self.history.borrow_mut().ended(&ending, whose);
     }
 
-    /// A kernel that does not count what came is no reason to overlook the app.
+    /// If the kernel does not count bytes, any connection may have logged in.
     fn whose(&self, cookie: u64, peer: IpAddr, received: Option<u64>, now: Instant) -> Whose {
         if !self.traffic.reaches_database(peer, now) || self.traffic.is_ours(cookie) {
             Whose::NotTheApps
@@ -50,10 +50,10 @@ pub(crate) struct AppConnections {
 }
 
 impl AppConnections {
-    /// A view of who else uses the database at this endpoint; `traffic` is that of the probe.
+    /// Of the database at this endpoint; `traffic` is that of the probe.
     ///
     /// # Errors
-    /// Where the kernel shows nothing, or the database is not reached over TCP.
+    /// If the kernel shows no sockets, or the database is not reached over TCP.
     pub(crate) fn of(endpoint: &Endpoint, traffic: &Traffic) -> io::Result<AppConnections> {
         let Endpoint::Tcp { port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         kernel::sockets(*port)?;
@@ -61,10 +61,10 @@ impl AppConnections {
         Ok(AppConnections { observed: Rc::new(observed), endings: None, listener: None })
     }
 
-    /// From now on takes in the ends of connections too, at the moment at which they come. Needs a local set.
+    /// From now on notes the ends of connections too, as they happen. Needs a local set.
     ///
     /// # Errors
-    /// Where the kernel reports none.
+    /// If the kernel does not report them.
     pub(crate) fn listen(&mut self) -> io::Result<()> {
         let endings = Rc::new(EndedSockets::listen(self.observed.port)?);
         let (heard, observed) = (Rc::clone(&endings), Rc::clone(&self.observed));
@@ -75,21 +75,21 @@ impl AppConnections {
         Ok(())
     }
 
-    /// A foreign socket to the database was seen at least once.
+    /// Another process's socket to the database was seen at least once.
     pub(crate) fn ever_seen(&self) -> bool {
         self.observed.history.borrow().ever_seen()
     }
 
-    /// What has happened since the last time, the end of a server included.
+    /// What has happened since the last call, which may only be a server that shuts down.
     ///
     /// # Errors
-    /// Where the kernel shows nothing, or our own sockets cannot be told from the app's.
-    pub(crate) fn compare(&mut self) -> io::Result<Finding> {
+    /// If the kernel shows no sockets, or our own cannot be told from the app's.
+    pub(crate) fn compare(&mut self) -> io::Result<Activity> {
         let observed = &self.observed;
         if !observed.traffic.is_complete() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        // What the listener has not come to yet.
+        // Those that the listener has not read yet.
         if let Some(endings) = &self.endings {
             endings.take(|ending| observed.ended(ending));
         }
@@ -101,11 +101,11 @@ impl AppConnections {
         Ok(observed.history.borrow_mut().compare(&judged, began, ended))
     }
 
-    /// What the app has done since the last time. Where that is in doubt, the sockets are dumped again after `pause`.
+    /// What the app has done since the last call. In doubt the sockets are dumped again after `pause`.
     ///
     /// # Errors
     /// As for [`compare`](Self::compare).
-    pub(crate) async fn compare_twice(&mut self, pause: Duration) -> io::Result<Finding> {
+    pub(crate) async fn compare_twice(&mut self, pause: Duration) -> io::Result<Activity> {
         let mut found = self.compare()?;
         if found.is_doubtful() {
             sleep(pause).await;

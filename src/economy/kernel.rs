@@ -1,9 +1,9 @@
-//! What the Linux kernel says about this network namespace's TCP sockets: which there are, and which have just ended.
-//! Both come over NETLINK_SOCK_DIAG (sock_diag(7)), which needs no privileges: any process may ask for a dump, and
+//! The TCP sockets of this network namespace, as the Linux kernel reports them: which exist, and which have just ended.
+//! Both come over NETLINK_SOCK_DIAG (sock_diag(7)), which needs no privileges: any process may request a dump, and
 //! `net/core/sock_diag.c` opens the destroy groups to all (`NL_CFG_F_NONROOT_RECV`).
 //!
-//! The kernel leaves out what is not asked for: a dump names the database's port, and a socket filter drops the ends
-//! of other connections before they wake this process. A busy web server thus costs nothing here.
+//! The kernel leaves out what is not wanted: a dump names the database's port, and a socket filter drops the ends of
+//! other connections before they wake this process. So a busy web server costs nothing here.
 
 use std::future::poll_fn;
 use std::io;
@@ -25,9 +25,9 @@ use super::activity::{EndedSocket, ListedSocket};
 
 /// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY` (`linux/sock_diag.h`).
 const DESTROY_GROUPS: [u32; 2] = [1, 3];
-/// For the ends of connections, at about 2 KiB each. The kernel cuts it to `net.core.rmem_max`.
+/// For the ends of connections, about 2 KiB each. The kernel limits it to `net.core.rmem_max`.
 const EVENT_BUFFER: i32 = 1 << 20;
-/// The largest part that the kernel makes of a dump (`netlink_recvmsg`).
+/// The kernel sends a dump in parts of at most this size (`netlink_recvmsg`).
 const PART: usize = 32 * 1024;
 /// `struct nlmsghdr`, and the types of message that end a dump (`linux/netlink.h`).
 const HEADER: usize = 16;
@@ -35,28 +35,28 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// `INET_DIAG_INFO` (`linux/inet_diag.h`): a `struct tcp_info`, as long as this kernel has it.
 const INET_DIAG_INFO: u16 = 2;
-/// `tcpi_last_data_recv` (`linux/tcp.h`): milliseconds since data last came, or since the connection was made.
+/// `tcpi_last_data_recv` (`linux/tcp.h`): milliseconds since data was last received, or since the connection was made.
 const LAST_DATA_RECV: std::ops::Range<usize> = 52..56;
-/// `tcpi_bytes_received` (`linux/tcp.h`, since Linux 4.1): bytes that came, and one for the end.
+/// `tcpi_bytes_received` (`linux/tcp.h`, since Linux 4.1): bytes received, and one for the end.
 const BYTES_RECEIVED: std::ops::Range<usize> = 128..136;
 /// TCP_ESTABLISHED (`net/tcp_states.h`).
 const ESTABLISHED: u8 = 1;
 /// The position of `idiag_dport` in a message: behind the header, family, state, timer, retransmits and source port.
 const DESTINATION_PORT: u32 = HEADER as u32 + 6;
-/// `ENOBUFS` is all that the kernel says of messages that found no room.
+/// `ENOBUFS`: messages were dropped, because the buffer was full.
 const NO_ROOM: i32 = 105;
 
-/// Every TCP socket of this network namespace that was connected to `port` of another host, or of this one.
+/// Every TCP socket of this network namespace that is connected to `port`, on whichever host.
 ///
 /// # Errors
-/// Where the kernel gives no diagnostics: not compiled in, or forbidden to this process.
+/// If the kernel has no socket diagnostics, or does not let this process use them.
 pub(super) fn sockets(port: u16) -> io::Result<Vec<ListedSocket>> {
     let mut found = Vec::new();
     let mut part = Vec::with_capacity(PART);
     for family in [AF_INET, AF_INET6] {
-        // A new socket each time: no dump inherits the trouble of the one before.
+        // A new socket each time: no dump inherits an error of the one before.
         let socket = Socket::new(NETLINK_SOCK_DIAG)?;
-        // The kernel makes each part while it is asked for it: a wait would be one for ever.
+        // The kernel makes each part during the call: there is nothing that a wait could be for.
         socket.set_non_blocking(true)?;
         socket.send_to(&request(family, port), &NetlinkAddress::new(0, 0), 0)?;
         while receive_part(&socket, &mut part, &mut found)? {}
@@ -67,7 +67,7 @@ pub(super) fn sockets(port: u16) -> io::Result<Vec<ListedSocket>> {
 fn request(family: u8, port: u16) -> Vec<u8> {
     let mut socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
     socket_id.destination_port = port;
-    // Connected once, and not only the shadow of a socket, which TIME_WAIT is.
+    // All that have been connected, but for TIME_WAIT, which is no longer a whole socket.
     let states = StateFlags::ESTABLISHED
         | StateFlags::FIN_WAIT1
         | StateFlags::FIN_WAIT2
@@ -84,7 +84,7 @@ fn request(family: u8, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// One part of a dump; false: it was the last one.
+/// Reads one part of a dump. False: it was the last one.
 fn receive_part(socket: &Socket, part: &mut Vec<u8>, found: &mut Vec<ListedSocket>) -> io::Result<bool> {
     part.clear();
     socket.recv(part, 0)?;
@@ -94,7 +94,7 @@ fn receive_part(socket: &Socket, part: &mut Vec<u8>, found: &mut Vec<ListedSocke
             (_, body) => {
                 let (header, info) = read(body)?;
                 let established = header.state == ESTABLISHED;
-                // One that is closing need not tell.
+                // One that is closing need not have it.
                 let quiet_for = info.quiet_for.or((!established).then_some(Duration::MAX)).ok_or_else(garbled)?;
                 found.push(ListedSocket {
                     cookie: cookie(&header),
@@ -118,15 +118,15 @@ fn end(kind: u16, body: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The ends of connections, as the kernel multicasts them, whoever closes or resets. One alone is missed: a client
-/// that resets by SO_LINGER 0 has forgotten its peer when it ends (`tcp_disconnect`), but no driver does that.
+/// The ends of connections as the kernel multicasts them, whichever side closes or resets. Only one kind is missed: a
+/// client that resets with SO_LINGER 0 has forgotten its peer by then (`tcp_disconnect`), but no driver does that.
 pub(super) struct EndedSockets {
     socket: TokioSocket,
     port: u16,
 }
 
 impl EndedSockets {
-    /// Listens to the ends of connections to `port`. Needs a runtime.
+    /// Listens for the ends of connections to `port`. Needs a runtime.
     ///
     /// # Errors
     /// Where the kernel has no destroy groups, or does not let this process join them.
@@ -135,7 +135,7 @@ impl EndedSockets {
         let inner = socket.socket_mut();
         inner.set_rx_buf_sz(EVENT_BUFFER)?;
         inner.bind_auto()?;
-        // Without the filter it works as well, only dearer.
+        // Without the filter it works as well, but costs more.
         let _ = SockRef::from(&*inner).attach_filter(&only(port));
         for group in DESTROY_GROUPS {
             inner.add_membership(group)?;
@@ -143,7 +143,7 @@ impl EndedSockets {
         Ok(EndedSockets { socket, port })
     }
 
-    /// Waits until there are some, and takes them. `None`: some were lost, because nobody took them in time.
+    /// Waits until there are some, and takes them. `None`: some were lost, because they were not taken in time.
     ///
     /// # Errors
     /// Where there will be no more.
@@ -155,13 +155,13 @@ impl EndedSockets {
         Ok(())
     }
 
-    /// Takes those that are there.
+    /// Takes those that have been reported.
     pub(super) fn take(&self, mut take: impl FnMut(Option<EndedSocket>)) {
         let mut part = Vec::with_capacity(PART);
         loop {
             part.clear();
             let received = self.socket.socket_ref().recv(&mut part, 0).map(drop);
-            // The rule is that it ends because there are no more.
+            // As a rule because there are no more.
             if self.understand(received, &part, &mut take).is_err() {
                 return;
             }
@@ -212,7 +212,7 @@ fn only(port: u16) -> [SockFilter; 4] {
     ]
 }
 
-/// The messages of one part: type and body.
+/// The messages of one part, each as its type and body.
 fn messages(mut rest: &[u8]) -> impl Iterator<Item = io::Result<(u16, &[u8])>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -234,20 +234,18 @@ fn messages(mut rest: &[u8]) -> impl Iterator<Item = io::Result<(u16, &[u8])>> {
     })
 }
 
-/// What the kernel's TCP tells of a socket, as far as it does.
+/// What the kernel's TCP reports about a socket.
 #[derive(Debug)]
 struct TcpInfo {
-    /// Since data last came.
     quiet_for: Option<Duration>,
-    /// Bytes that came so far.
     received: Option<u64>,
 }
 
-/// A socket, and what it has received.
+/// A socket and what TCP reports about it.
 fn read(body: &[u8]) -> io::Result<(InetResponseHeader, TcpInfo)> {
     let header = InetResponseHeader::parse(body).map_err(|_| garbled())?;
     let attributes = body.get(size_of::<InetResponseBuffer>()..).unwrap_or_default();
-    // Only the one that is asked for is read: what else a kernel adds is not our business.
+    // Other attributes, which a kernel may add, are left alone.
     let info = NlasIterator::new(attributes).filter_map(Result::ok).find(|nla| nla.kind() == INET_DIAG_INFO);
     let info = info.as_ref().map_or(&[][..], |info| info.value());
     let quiet = info.get(LAST_DATA_RECV).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);

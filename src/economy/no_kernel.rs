@@ -5,12 +5,12 @@ use std::io;
 
 use super::activity::{EndedSocket, ListedSocket};
 
-/// None can be seen.
+/// There is no way to list them.
 pub(super) fn sockets(_port: u16) -> io::Result<Vec<ListedSocket>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Nor can any be seen to end.
+/// Nor to learn of their ends.
 pub(super) struct EndedSockets(Infallible);
 
 impl EndedSockets {

@@ -26,13 +26,13 @@ fn later(unverified_for: Duration, unreached_for: Duration) -> Situation {
 
 #[test]
 fn what_the_moment_calls_for() {
-    use Action::{Handshake, Nothing, Query};
+    use Decision::{Handshake, Nothing, Query};
     let starting = Situation { healthy: false, ..IDLE };
     let active = Situation { active: true, ..IDLE };
     let restless = Situation { rested: false, ..active };
     let unseen = |situation| Situation { unseen: true, ..situation };
     let table = [
-        // Failing, down, or not up yet: as in steady mode, whatever else.
+        // Failing, down, or not up yet: as in steady mode, whatever else holds.
         ("starting", POLICY, starting, Query),
         ("starting, silent", SILENT, starting, Query),
         ("starting, unseen", POLICY, unseen(starting), Query),
@@ -78,12 +78,12 @@ fn until_the_passing_of_time_changes_the_decision() {
         if let Some(wait) = expected {
             let then = later(situation.unverified_for + wait, situation.unreached_for + wait);
             let then = Situation { unseen: situation.unseen, ..then };
-            assert_ne!(decide(&policy, &then), Action::Nothing, "{name}");
+            assert_ne!(decide(&policy, &then), Decision::Nothing, "{name}");
         }
     }
 }
 
-/// Time that is paused, a port that nobody connects to, and no app that uses the database.
+/// Paused time, a port that nothing connects to, and no app that uses the database.
 mod over_time {
     use tokio::time::advance;
 
@@ -126,30 +126,30 @@ mod over_time {
             self.recorder.database(DatabaseReport { query: outcome, facts: None, refused: Vec::new(), sql });
             match reason {
                 None => self.economy.verified(None, 15 * S),
-                Some(_) => self.economy.failed(Action::Query),
+                Some(_) => self.economy.failed(Decision::Query),
             }
         }
 
         /// What it decides after this time.
-        async fn decide_after(&mut self, time: Duration) -> Action {
+        async fn decide_after(&mut self, time: Duration) -> Decision {
             advance(time).await;
             let found = self.economy.observe().await;
             self.decide_on(found.as_ref())
         }
 
         /// The same where the app, by all that can be seen, uses the database at that moment.
-        async fn decide_on_activity_after(&mut self, time: Duration) -> Action {
+        async fn decide_on_activity_after(&mut self, time: Duration) -> Decision {
             advance(time).await;
-            self.decide_on(Some(&Finding { moments: vec![Instant::now()], ..Finding::default() }))
+            self.decide_on(Some(&Activity { moments: vec![Instant::now()], ..Activity::default() }))
         }
 
         /// What it notices is recorded as by the scheduler.
-        fn decide_on(&mut self, found: Option<&Finding>) -> Action {
+        fn decide_on(&mut self, found: Option<&Activity>) -> Decision {
             self.recorder.plan(Lane::Database, Instant::now() + 15 * S);
             let noticed = self.economy.decide(found, &self.recorder.snapshot(), &AppChecks::default());
             noticed.warnings.iter().for_each(|warning| self.recorder.warn(warning));
             self.recorder.idle(noticed.idle);
-            noticed.action
+            noticed.decision
         }
 
         /// A handshake that ends like this.
@@ -157,7 +157,7 @@ mod over_time {
             self.recorder.handshake(Handshake { outcome: ended(Instant::now(), reason), certificate: None });
             match reason {
                 None => self.economy.reached(),
-                Some(_) => self.economy.failed(Action::Handshake),
+                Some(_) => self.economy.failed(Decision::Handshake),
             }
         }
 
@@ -187,19 +187,19 @@ mod over_time {
         let variables = [ECONOMY, SQL, ("SIDEPULSE_ECONOMY_MAX_AGE", "2h"), ("SIDEPULSE_ECONOMY_INTERVAL", "9h")];
         let said = warnings(&variables, async |mut world| {
             assert_eq!(world.states(), [State::Up, State::Up]);
-            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
+            assert_eq!(world.decide_after(15 * S).await, Decision::Nothing);
             assert_eq!(world.states(), [State::Idle, State::Idle]);
-            assert_eq!(world.decide_after(45 * S).await, Action::Handshake);
+            assert_eq!(world.decide_after(45 * S).await, Decision::Handshake);
             world.economy.reached();
             assert!((13 * S..17 * S).contains(&world.economy.wait()), "the interval, give or take a tenth");
             for _ in 0..118 {
-                assert_eq!(world.decide_after(MINUTE).await, Action::Handshake);
+                assert_eq!(world.decide_after(MINUTE).await, Decision::Handshake);
                 world.economy.reached();
             }
-            assert_eq!(world.decide_after(MINUTE).await, Action::Query);
+            assert_eq!(world.decide_after(MINUTE).await, Decision::Query);
             assert_eq!(world.states(), [State::Idle, State::Idle], "the app is idle all the same");
             world.query(None);
-            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
+            assert_eq!(world.decide_after(15 * S).await, Decision::Nothing);
         });
         let (old, unseen): (Vec<_>, Vec<_>) = said.iter().partition(|text| text.contains("idle_unverified"));
         assert_eq!((old.len(), unseen.len()), (1, 1), "{said:?}");
@@ -208,17 +208,17 @@ mod over_time {
     #[test]
     fn a_failure_ends_idle_and_brings_the_deep_query_back() {
         let said = warnings(&[ECONOMY, SQL], async |mut world| {
-            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
+            assert_eq!(world.decide_after(15 * S).await, Decision::Nothing);
             world.handshake(Some(Reason::DnsFailure));
             assert_eq!(world.states(), [State::Up, State::Idle], "a handshake is no SQL check's result");
-            assert_eq!(world.decide_after(S).await, Action::Handshake, "one that fails is made again");
+            assert_eq!(world.decide_after(S).await, Decision::Handshake, "one that fails is made again");
             world.handshake(Some(Reason::DnsFailure));
             assert_eq!(world.states(), [State::Down, State::Up], "the threshold");
-            assert_eq!(world.decide_after(S).await, Action::Query);
+            assert_eq!(world.decide_after(S).await, Decision::Query);
             world.query(Some(Reason::DnsFailure));
-            assert_eq!(world.decide_after(S).await, Action::Query);
+            assert_eq!(world.decide_after(S).await, Decision::Query);
             world.query(None);
-            assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
+            assert_eq!(world.decide_after(15 * S).await, Decision::Nothing);
         });
         assert!(said.iter().any(|text| text.contains("dns_failure")), "{said:?}");
     }
@@ -227,18 +227,18 @@ mod over_time {
     fn handshakes_that_fail_now_and_then_are_not_in_a_row() {
         warnings(&[ECONOMY], async |mut world| {
             for _ in 0..5 {
-                assert_eq!(world.decide_after(MINUTE).await, Action::Handshake);
+                assert_eq!(world.decide_after(MINUTE).await, Decision::Handshake);
                 world.handshake(Some(Reason::TlsTimeout));
                 assert_eq!(world.states(), [State::Up]);
-                assert_eq!(world.decide_after(S).await, Action::Handshake);
+                assert_eq!(world.decide_after(S).await, Decision::Handshake);
                 world.handshake(None);
-                assert_eq!(world.decide_after(15 * S).await, Action::Nothing);
+                assert_eq!(world.decide_after(15 * S).await, Decision::Nothing);
                 assert_eq!(world.states(), [State::Idle]);
             }
             // Nor does a handshake that passes make good a query that failed.
-            assert_eq!(world.decide_on_activity_after(15 * S).await, Action::Query);
+            assert_eq!(world.decide_on_activity_after(15 * S).await, Decision::Query);
             world.query(Some(Reason::QueryTimeout));
-            assert_eq!(world.decide_after(S).await, Action::Query);
+            assert_eq!(world.decide_after(S).await, Decision::Query);
         });
     }
 
@@ -256,34 +256,34 @@ mod over_time {
                 });
                 world.economy.verified(Some(&facts), 15 * S);
             };
-            assert_eq!(world.decide_on_activity_after(20 * MINUTE).await, Action::Query);
+            assert_eq!(world.decide_on_activity_after(20 * MINUTE).await, Decision::Query);
             passed(&mut world, facts("1", true));
             for _ in 0..2 {
-                assert_eq!(world.decide_on_activity_after(14 * S).await, Action::Nothing, "30 s from now");
+                assert_eq!(world.decide_on_activity_after(14 * S).await, Decision::Nothing, "30 s from now");
                 assert_eq!(world.states(), [State::Idle]);
                 assert!(world.economy.wait() <= 17 * S, "it goes on to look");
             }
             // What was seen before is forgotten by now.
-            assert_eq!(world.decide_after(14 * S).await, Action::Nothing);
-            assert_eq!(world.decide_on_activity_after(MINUTE).await, Action::Query);
+            assert_eq!(world.decide_after(14 * S).await, Decision::Nothing);
+            assert_eq!(world.decide_on_activity_after(MINUTE).await, Decision::Query);
             // Awake, but perhaps because of us.
             passed(&mut world, facts("1", false));
-            assert_eq!(world.decide_on_activity_after(59 * S).await, Action::Nothing);
-            assert_eq!(world.decide_on_activity_after(S).await, Action::Query);
+            assert_eq!(world.decide_on_activity_after(59 * S).await, Decision::Nothing);
+            assert_eq!(world.decide_on_activity_after(S).await, Decision::Query);
             // Somebody else has started it.
             passed(&mut world, facts("2", false));
-            assert_eq!(world.decide_on_activity_after(14 * S).await, Action::Nothing);
-            assert_eq!(world.decide_after(S).await, Action::Query, "the activity within the interval counts again");
+            assert_eq!(world.decide_on_activity_after(14 * S).await, Decision::Nothing);
+            assert_eq!(world.decide_after(S).await, Decision::Query, "the activity within the interval counts again");
         });
     }
 
     #[test]
-    fn an_app_that_is_never_seen_is_said_once_and_the_database_asked_now_and_then() {
+    fn an_app_that_is_never_seen_is_logged_once_and_the_database_queried_now_and_then() {
         let variables = [ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "0s"), ("SIDEPULSE_ECONOMY_INTERVAL", "30m")];
         let said = warnings(&variables, async |mut world| {
             let mut queries = Vec::new();
             for minute in 1..=120 {
-                if world.decide_after(MINUTE).await == Action::Query {
+                if world.decide_after(MINUTE).await == Decision::Query {
                     queries.push(minute);
                     world.query(None);
                 }
@@ -299,14 +299,14 @@ mod over_time {
         let variables = [ECONOMY, ("SIDEPULSE_IDLE_HANDSHAKE", "5s"), ("SIDEPULSE_ECONOMY_MAX_AGE", "8s")];
         warnings(&variables, async |mut world| {
             assert_eq!(world.economy.wait(), 5 * S);
-            assert_eq!(world.decide_after(5 * S).await, Action::Handshake);
+            assert_eq!(world.decide_after(5 * S).await, Decision::Handshake);
             world.economy.reached();
             assert_eq!(world.economy.wait(), 3 * S);
         });
     }
 
     #[test]
-    fn steady_mode_looks_at_nothing() {
+    fn steady_mode_lists_no_sockets() {
         let config = config(&[("SIDEPULSE_DATABASE_MODE", "steady")]);
         assert!(Economy::of(&config.database.unwrap(), &Traffic::default()).is_none());
     }

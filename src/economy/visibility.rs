@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// An app that is up and has not connected to the database by then may do so where we cannot see it.
+/// An app that has been up for this long without connecting to the database may do so where we cannot see it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Why the app cannot be seen at the database.
@@ -12,12 +12,11 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 pub(super) enum Unseen {
     /// The kernel shows no sockets, or none of those that lead to this database.
     NoDiagnostics,
-    /// The app has been up for long, and was never seen with the database.
+    /// The app has been up for long, and was never seen connected to the database.
     NeverSeen,
 }
 
 impl Unseen {
-    /// For the log.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Unseen::NoDiagnostics => "the kernel does not show the app's connections to the database",
@@ -26,7 +25,7 @@ impl Unseen {
     }
 }
 
-/// Why the app cannot be seen at the database; `None` where it can. `ever_seen` is whether it was, up to now.
+/// Why the app cannot be seen at the database; `None` if it can be. `ever_seen`: it was seen before.
 pub(super) fn unseen(
     diagnostics: bool,
     ever_seen: bool,

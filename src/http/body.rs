@@ -1,5 +1,5 @@
-//! The body of an answer, in pieces. hyper copies a piece into the connection's buffer, which never shrinks: a scrape
-//! with many SQL checks has 230 KB, and a client that stays after it would hold as many until it leaves.
+//! The body of an answer, in pieces. hyper copies each piece into the connection's buffer, which never shrinks: a scrape
+//! with many SQL checks has 230 KB, and a client that stays connected would occupy as much until it leaves.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// Most answers are one piece, and go out in one write with their head.
+/// Most answers are one piece, and are sent in one write with their head.
 const PIECE: usize = 8 * 1024;
 
 /// What is left to send.

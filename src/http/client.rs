@@ -1,5 +1,4 @@
-//! One client: what its connection is doing, and how long that may take. Whatever a client does or does not do, its
-//! connection ends.
+//! One client: what its connection is doing, and how long that may take. Whatever a client does, its connection ends.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,10 +13,10 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-/// From a request's first byte to the end of its head; a body is not waited for.
+/// From a request's first byte to the end of its head; bodies are not waited for.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Between two requests. Clients poll every 10 to 60 s on one connection, and one that closes just as the next request
-/// comes costs them a failure.
+/// Between two requests. Clients poll every 10 to 60 s over one connection, and if it closes just as they send the next
+/// request that one fails.
 const IDLE_TIME: Duration = Duration::from_secs(80);
 /// For a client that does not read its answers.
 const ANSWER_TIME: Duration = Duration::from_secs(25);
@@ -31,9 +30,9 @@ pub(super) struct Client(Arc<Moments>);
 #[derive(Debug)]
 struct Moments {
     epoch: Instant,
-    /// When it connected, or last began to be answered, in milliseconds since the epoch.
+    /// When it connected, or was last answered, in milliseconds since the epoch.
     asked: AtomicU64,
-    /// When the first byte of an unfinished head came, or [`NONE`].
+    /// When the first byte of an unfinished head was received, or [`NONE`].
     head_began: AtomicU64,
     /// It is not reading the answer that is being written.
     is_stuck: AtomicBool,
@@ -42,7 +41,6 @@ struct Moments {
 }
 
 impl Client {
-    /// It has just connected.
     pub(super) fn new(epoch: Instant) -> Self {
         let client = Client(Arc::new(Moments {
             epoch,
@@ -55,7 +53,7 @@ impl Client {
         client
     }
 
-    /// A request of it begins to be answered.
+    /// One of its requests is about to be answered.
     pub(super) fn asks(&self, now: Instant) {
         self.0.asked.store(self.millis(now), Ordering::Relaxed);
     }
@@ -74,7 +72,7 @@ impl Client {
         self.0.epoch + Duration::from_millis(millis)
     }
 
-    /// When it is closed, if nothing happens until then.
+    /// When to close it, if nothing happens before.
     fn is_cut_at(&self) -> Instant {
         if self.0.is_stuck.load(Ordering::Relaxed) {
             return self.asked() + ANSWER_TIME;
@@ -99,7 +97,7 @@ impl Client {
             if connection.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            // Most often it is later than before: then the timer is set anew when it rings, not at each request.
+            // Usually it is later than before: then the timer is reset when it fires, not for each request.
             let cut_at = self.is_cut_at();
             if cut_at < timer.deadline() {
                 timer.as_mut().reset(cut_at);
@@ -115,13 +113,13 @@ impl Client {
         .await;
     }
 
-    /// Whether it has been answered in this turn already, and now the next answer begins.
+    /// Whether it has already been answered in this turn. Now the next answer begins.
     pub(super) fn is_early(&self) -> bool {
         self.0.was_answered.swap(true, Ordering::Relaxed)
     }
 
-    /// A client that sends many requests at once lets the others have a turn after each: hyper would answer sixteen, and
-    /// five hundred such clients made a probe wait for seconds.
+    /// After each answer to a client that sends many requests at once the others have a turn: hyper would answer sixteen,
+    /// and five hundred such clients made a probe wait for seconds.
     pub(super) async fn wait_for_turn(&self) {
         yield_now().await;
         self.0.was_answered.store(true, Ordering::Relaxed);
@@ -183,15 +181,15 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Where the bytes that came end: in a head, or between two. hyper's own timer cannot tell a head that drips from a
-/// client that has nothing to ask. What follows a head is the next one: a request with a body is the last of its
-/// connection unless all of it came along.
+/// Where the bytes received so far end: in a head, or between two. hyper's own timer cannot tell a head that arrives in
+/// drops from a client that has nothing to ask. What follows a head is the next one: a request with a body is the last of
+/// its connection, unless the whole body came with the head.
 #[derive(Debug, Default)]
 struct Head {
     is_under_way: bool,
-    /// It has more than line ends so far, which may stand before a request.
+    /// More than line ends, which may precede a request, has been received.
     has_begun: bool,
-    /// Nothing has come since the last line end.
+    /// Nothing has been received since the last line end.
     at_line_start: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How many clients are served at once, and which is closed when there are more: the one that has been silent longest,
+//! How many clients are served at once, and which one is closed if there are more: the one that has been silent longest,
 //! so that a flood of idle connections cannot keep Railway's healthcheck or a kubelet out.
 
 use std::collections::HashMap;
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::client::Client;
 
-/// Probers and scrapers are a handful; a connection costs about 12 KB. A test holds both ends of each in one process,
-/// which may be allowed 1024 files, or 256.
+/// There are a handful of probes and scrapers; a connection costs about 12 KB. A test holds both ends of each in one
+/// process, whose limit of files may be 1024, or 256.
 pub(super) const MOST: usize = if cfg!(test) { 32 } else { 512 };
-/// Descriptors that are not for clients: the runtimes, the standard streams, both checks, a look-up, `/proc`.
+/// Files that are not for clients: the runtimes, the standard streams, both checks, a name look-up, `/proc`.
 const OTHER_FILES: usize = 32;
-/// The connections that are open.
+
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     epoch: Instant,
@@ -28,7 +28,7 @@ struct Open {
     by_number: HashMap<u64, (Client, AbortHandle)>,
 }
 
-/// Takes a connection off the list when its task ends, however it ends.
+/// Removes a connection from the list when its task ends, in whatever way.
 #[derive(Debug)]
 pub(super) struct Slot {
     number: u64,
@@ -65,7 +65,7 @@ impl Connections {
             open.next
         };
         let task = start(Slot { number, connections: self.clone() }, client.clone());
-        // The task cannot have ended: it runs on this thread.
+        // The task cannot have ended yet: it runs on this thread.
         self.lock().by_number.insert(number, (client, task));
     }
 
@@ -82,16 +82,8 @@ impl Connections {
     }
 
     fn close(&self, number: u64) -> bool {
-        let closed = self.lock().by_number.remove(&number);
-        closed.is_some_and(|(_, task)| {
-            task.abort();
-            true
-        })
-    }
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Connections::new()
+        let Some((_, task)) = self.lock().by_number.remove(&number) else { return false };
+        task.abort();
+        true
     }
 }

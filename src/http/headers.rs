@@ -1,4 +1,4 @@
-//! The headers of an answer. They are put together once; each answer takes a copy, for a third of the cost.
+//! The headers of an answer. They are made once and copied for each answer, which costs a third of making them.
 
 use std::sync::LazyLock;
 

@@ -67,7 +67,7 @@ pub(super) fn body(scope: Scope, status: Status, view: View<'_>, details: bool) 
     text.into()
 }
 
-/// The failing, else the warning parts.
+/// The failing checks, else those with a warning.
 fn output(scope: Scope, status: Status, view: View<'_>) -> Option<String> {
     if status == Status::Pass {
         return None;

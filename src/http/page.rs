@@ -1,6 +1,6 @@
 //! The status page: what is known, for a person. One HTML file, made on the server, without anything from outside.
 //!
-//! It works without JavaScript (then it reloads itself); with it, only what changed is replaced.
+//! Without JavaScript it reloads itself; with it only what has changed is replaced.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -26,13 +26,12 @@ const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The newest failures that are listed.
 const LISTED_FAILURES: usize = 5;
-/// Characters of the server's version that are shown: it is the server's to choose.
+/// At most so many characters of the server's version are shown: the server chooses it.
 const LONGEST_VERSION: usize = 80;
 
-/// Exactly this style and this script, the icon in the page itself, and requests to ourselves alone. Width and height
-/// are attributes, not styles, so that nothing inline has to be allowed.
+/// Exactly this style and this script, the icon in the page itself, and requests only to ourselves. Width and height are
+/// attributes, not styles, so that nothing inline has to be allowed.
 pub(super) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = |text: &str| BASE64.encode(Sha256::digest(text));
     let policy = format!(
@@ -66,8 +65,8 @@ pub(super) fn body(view: View<'_>) -> Bytes {
     fill(TEMPLATE, value).into()
 }
 
-/// Puts the values where `{name}` stands. One pass: nothing is replaced in what came from elsewhere, and the style and
-/// the script are not searched.
+/// Replaces each `{name}` by its value. In one pass: nothing is replaced within a value, be it a server's text, the style
+/// or the script.
 fn fill<'a>(template: &'a str, value: impl Fn(&str) -> &'a str) -> String {
     let mut text = String::with_capacity(2 * (TEMPLATE.len() + STYLE.len() + SCRIPT.len()));
     let mut rest = template;
@@ -81,8 +80,8 @@ fn fill<'a>(template: &'a str, value: impl Fn(&str) -> &'a str) -> String {
     text + rest
 }
 
-/// The colour of the verdict. Red is for what needs somebody: not for what is stopping, still starting, or ready all
-/// the same because the gate is satisfied.
+/// The colour of the verdict. Red is for what needs attention: not for what is stopping or starting, nor for what is
+/// ready in spite of a failing check because the gate is satisfied.
 fn tone(state: &str, view: View<'_>) -> Status {
     let is_bad = |check| matches!(judge(check, view).state, State::Down | State::Stale);
     match readiness::health(Scope::All, view.snapshot, view.draining, view.now) {
@@ -92,8 +91,8 @@ fn tone(state: &str, view: View<'_>) -> Status {
     }
 }
 
-/// A disc, a triangle or a square, so that a tab tells without being looked at. It saves the request for
-/// `/favicon.ico`, too.
+/// A disc, a triangle or a square, so that the browser's tab shows the verdict. It also saves the request for
+/// `/favicon.ico`.
 fn icon(tone: Status) -> &'static str {
     macro_rules! drawn {
         ($colour:literal, $path:literal) => {
@@ -192,7 +191,7 @@ fn ages(check: &CheckState, judged: Judgement, view: View<'_>) -> String {
     parts.join(" · ")
 }
 
-/// The newest failures: they are kept when successes have long pushed them off the line above.
+/// The newest failures, which stay when successes have long pushed them out of the line above.
 fn failures(check: &CheckState) -> String {
     let newest = check.recent_failures.iter().rev().take(LISTED_FAILURES);
     let rows: String = newest
@@ -208,7 +207,7 @@ fn failures(check: &CheckState) -> String {
     }
 }
 
-/// What is known of the server itself.
+/// What is known about the server itself.
 fn server(database: &Deep, now: SystemTime) -> String {
     let mut parts = Vec::new();
     if let Some(version) = &database.server_version {
@@ -258,7 +257,7 @@ fn numbers(early: &EarlyWarnings) -> String {
     text
 }
 
-/// A moment for a person, in whole seconds; what stands beside it says that it is UTC.
+/// A moment for a person, in whole seconds; the text beside it says that it is UTC.
 fn time(at: SystemTime) -> String {
     let machine = humantime::format_rfc3339_seconds(at).to_string();
     format!("<time datetime=\"{machine}\">{}</time>", machine.replace('T', " ").trim_end_matches('Z'))
@@ -272,7 +271,7 @@ fn length(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
-/// Text that is neither markup nor the end of an attribute.
+/// The text with everything escaped that could be markup or end an attribute.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::metrics::Answer;
+use crate::metrics::RequestLabels;
 
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -14,8 +14,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// As the request counter knows it.
-    pub(crate) fn counted(&self) -> Answer {
+    pub(crate) fn labels(&self) -> RequestLabels {
         (self.path, self.code)
     }
 }
@@ -29,7 +28,7 @@ pub(crate) enum Body {
     Health(Bytes),
     /// `text/html; charset=utf-8`
     Page(Bytes),
-    /// `text/plain; version=0.0.4; charset=utf-8`: what the metrics are when it is sent.
+    /// `text/plain; version=0.0.4; charset=utf-8`: the metrics at the time when it is sent.
     Metrics,
 }
 
@@ -44,7 +43,7 @@ impl Body {
         Body::Text(text.into())
     }
 
-    /// The bytes; `None` for the metrics, which are not made yet.
+    /// The bytes; `None` for the metrics, which are made later.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match self {

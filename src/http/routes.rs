@@ -12,14 +12,13 @@ use super::reply::{Body, Reply};
 use super::view::View;
 use super::{health, page};
 use crate::config::Config;
-use crate::metrics::Answer;
+use crate::metrics::RequestLabels;
 use crate::probe::Reason;
 use crate::readiness::{self, Readiness, Scope, Status};
 
-/// The parts of a request that matter.
+/// The parts of a request on which an answer may depend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
-    /// GET and HEAD are answered alike.
     pub(crate) method: &'a Method,
     /// Without the query.
     pub(crate) path: &'a str,
@@ -28,18 +27,21 @@ pub(crate) struct Ask<'a> {
     pub(crate) authorization: Option<&'a HeaderValue>,
 }
 
+/// Answers GET and HEAD: status and body.
+type Handler = fn(&Ask<'_>, View<'_>) -> (u16, Body);
+
 /// A path, the statuses that it can be answered with, and what is answered to GET and HEAD.
 struct Route {
     path: &'static str,
     codes: &'static [u16],
-    /// Without the token there is 401, where a token is set.
+    /// The answer without the token is 401, if a token is set.
     asks_for_token: bool,
     /// Without a database the path is unknown.
     needs_database: bool,
-    answer: fn(&Ask<'_>, View<'_>) -> (u16, Body),
+    answer: Handler,
 }
 
-/// All of them. `/metrics` and `/` are never 503: a scraper and a person get their answer whatever the verdict.
+/// All routes. `/metrics` and `/` never answer 503: a scraper and a person get their answer whatever the verdict.
 const ROUTES: [Route; 9] = [
     open("/livez", |_, view| livez(view)),
     open("/startupz", |_, view| startupz(view)),
@@ -53,20 +55,20 @@ const ROUTES: [Route; 9] = [
 ];
 
 /// A verdict, for everyone.
-const fn open(path: &'static str, answer: fn(&Ask<'_>, View<'_>) -> (u16, Body)) -> Route {
+const fn open(path: &'static str, answer: Handler) -> Route {
     Route { path, codes: &[200, 405, 503], asks_for_token: false, needs_database: false, answer }
 }
 
-/// What may need the token.
-const fn guarded(path: &'static str, answer: fn(&Ask<'_>, View<'_>) -> (u16, Body)) -> Route {
+/// Details, which may need the token.
+const fn guarded(path: &'static str, answer: Handler) -> Route {
     Route { path, codes: &[200, 405], asks_for_token: true, needs_database: false, answer }
 }
 
-/// The path of what is not ours, in the request counter.
+/// The label of unknown paths in the request counter.
 pub(crate) const OTHER: &str = "other";
 
-/// Every answer that can occur under these settings: for the request counter.
-pub(crate) fn answers(config: &Config) -> impl Iterator<Item = Answer> {
+/// The labels of every answer that can occur with these settings.
+pub(crate) fn request_labels(config: &Config) -> impl Iterator<Item = RequestLabels> {
     let (has_token, has_database) = (config.token.is_some(), config.database.is_some());
     let of_route = move |route: &'static Route| {
         let known = has_database || !route.needs_database;
@@ -103,7 +105,7 @@ pub(crate) fn respond(ask: Ask<'_>, view: View<'_>) -> Reply {
     Reply { path: route.path, code, body }
 }
 
-/// Whether the request has the token, or none is needed.
+/// Whether the request has the token, or needs none.
 fn may_see_all(ask: &Ask<'_>, view: View<'_>) -> bool {
     view.token.is_none_or(|token| holds(ask.authorization, token))
 }
@@ -156,7 +158,7 @@ fn verbose(readiness: Readiness, no_app: bool, no_database: bool, view: View<'_>
     };
     line("app", no_app, readiness.app, "");
     if let Some(database) = &view.snapshot.database {
-        // The gate is satisfied, though the database is not up: say by which gate.
+        // If the gate is satisfied although the database is not up, say which gate that is.
         let down = readiness::judge(&database.query, view.snapshot, view.now).status == Status::Fail;
         let note = if down { format!(" (gate={})", view.gate.as_str()) } else { String::new() };
         line("database", no_database, readiness.database, &note);

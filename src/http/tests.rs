@@ -17,7 +17,7 @@ mod limits;
 
 const S: Duration = Duration::from_secs(1);
 
-/// While it lives paused time stands still, and only [`advance`] moves it: sockets take no time.
+/// While it lives, paused time stands still, and only [`advance`] moves it: sockets take no time.
 struct Frozen {
     _hold: mpsc::Sender<()>,
 }
@@ -41,7 +41,7 @@ fn start(variables: &[(&str, &str)]) -> Server {
     let mut snapshot = Snapshot::new(&config, Instant::now());
     snapshot.app.record(ended(Instant::now(), None));
     query(&mut snapshot).record(ended(Instant::now(), Some(Reason::AuthFailed)));
-    let metrics = Arc::new(Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap());
+    let metrics = Arc::new(Metrics::new(&config, &snapshot, routes::request_labels(&config)).unwrap());
     let site = Arc::new(Site {
         board: watch::Sender::new(Arc::new(snapshot)).subscribe(),
         process: Arc::new(ProcessState::new(Instant::now())),
@@ -185,7 +185,7 @@ async fn the_page_may_use_its_own_style_and_script_and_nothing_else() {
 }
 
 #[test]
-fn a_public_domain_that_leads_here_is_told_once() {
+fn a_public_domain_that_leads_here_is_logged_once() {
     const DOMAIN: (&str, &str) = ("RAILWAY_PUBLIC_DOMAIN", "shop.up.railway.app");
     const RAILWAY: (&str, &str) = ("RAILWAY_ENVIRONMENT_ID", "e");
     let misdirected = |variables: &[(&str, &str)]| Misdirected::of(&config(variables));

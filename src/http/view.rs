@@ -7,15 +7,12 @@ use crate::state::Snapshot;
 /// What is known when a request comes.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    /// What the checks found.
     pub(crate) snapshot: &'a Snapshot,
     /// What `/readyz` asks of the database.
     pub(crate) gate: Gate,
     /// SIGTERM has come.
     pub(crate) draining: bool,
-    /// Readiness was green once.
     pub(crate) ever_ready: bool,
-    /// The check thread is alive.
     pub(crate) live: bool,
     /// The token that `/` and `/metrics` ask for.
     pub(crate) token: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! Signals, handled from the very start: the kernel ignores an unhandled SIGTERM for PID 1.
+//! Signals, handled from the very start: for PID 1 the kernel ignores a SIGTERM without a handler.
 
 use std::future::poll_fn;
 use std::process;
@@ -9,15 +9,15 @@ use rustix::process::Signal as Known;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::terminal::{TerminalSignals, at_terminal};
+use super::terminal::{ReceivedSignal, TerminalSignals};
 
-/// `timeout` and other launchers signal the process and then its group: the same signal twice within this time is one.
+/// `timeout` and other launchers signal the process and then its group: twice within this time counts as once.
 const ECHO: Duration = Duration::from_millis(250);
 
-/// What a shell adds to a signal's number.
+/// What a shell adds to a signal's number to report it as an exit code.
 const SIGNALLED: u8 = 128;
 
-/// What `serve` ignores: by default they would end it, and a log rotation's stray SIGHUP must not end a probe.
+/// What `serve` ignores: by default these would end it, and a stray SIGHUP from a log rotation must not do so.
 const IGNORED: [SignalKind; 3] = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
 
 /// What `run` passes on to its child.
@@ -29,66 +29,41 @@ const PASSED_ON: [SignalKind; 5] = [
     SignalKind::window_change(),
 ];
 
-/// The handlers. Once registered they stay, so that a second signal arrives as well.
-pub struct Signals {
+/// The handlers. They stay registered, so that a second signal arrives as well.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     /// Passed on to the child in `run`, ignored in `serve`.
     others: Vec<(Signal, i32)>,
-    /// A child has ended: in `run` our own, as PID 1 any.
+    /// SIGCHLD: in `run`, and as PID 1.
     child: Option<Signal>,
     /// In `run` at a terminal: its signals, with their sender.
     terminal: Option<TerminalSignals>,
-    /// Signals other than stops that are not yet returned.
-    kept: Vec<Came>,
-    /// The newest SIGTERM or SIGINT, and when it came.
-    newest: Option<(i32, Instant)>,
+    /// The terminal's signals other than SIGINT that have not been returned yet.
+    deferred: Vec<ReceivedSignal>,
+    /// The newest SIGTERM or SIGINT, and when it was received.
+    newest_stop: Option<(i32, Instant)>,
 }
 
-/// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Came {
-    pub(crate) number: i32,
-    /// The terminal sent it, to everyone in the foreground.
-    pub(crate) from_terminal: bool,
-}
-
-impl Came {
-    /// A handler does not see the sender. On Linux those of the terminal are read instead; elsewhere they are taken for
-    /// the terminal's where there is one.
-    fn by_handler(number: i32) -> Self {
-        let from_terminal =
-            cfg!(not(target_os = "linux")) && number != SignalKind::terminate().as_raw_value() && at_terminal();
-        Came { number, from_terminal }
-    }
-}
-
-/// What was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum SignalEvent {
     /// SIGTERM or SIGINT.
-    Stop(Came),
+    Stop(ReceivedSignal),
     /// Any other: in `run` it is for the child.
-    Other(Came),
+    Other(ReceivedSignal),
     /// SIGCHLD: some child has ended.
-    Child,
+    ChildEnded,
 }
 
 impl Signals {
     /// Registers the handlers of `serve`. Needs a runtime.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn listen() -> std::io::Result<Signals> {
+    pub(crate) fn listen() -> std::io::Result<Signals> {
         let is_pid_1 = process::id() == 1;
         Signals::register(&IGNORED, is_pid_1, None)
     }
 
     /// Registers the handlers of `run`. Needs a runtime.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn listen_with_child() -> std::io::Result<Signals> {
+    pub(crate) fn listen_with_child() -> std::io::Result<Signals> {
         Signals::register(&PASSED_ON, true, TerminalSignals::listen()?)
     }
 
@@ -96,8 +71,15 @@ impl Signals {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         // A handler, even where our parent ignored SIGCHLD: otherwise the kernel discards the status.
         let child = if children { Some(signal(SignalKind::child())?) } else { None };
-        let mut signals =
-            Signals { terminate, interrupt, others: Vec::new(), child, terminal, kept: Vec::new(), newest: None };
+        let mut signals = Signals {
+            terminate,
+            interrupt,
+            others: Vec::new(),
+            child,
+            terminal,
+            deferred: Vec::new(),
+            newest_stop: None,
+        };
         let ignored = ignored_signals();
         for kind in others {
             let number = kind.as_raw_value();
@@ -110,65 +92,69 @@ impl Signals {
     }
 
     /// Waits for the next one. Cancel safe.
-    pub(crate) async fn heard(&mut self) -> Heard {
-        poll_fn(|context| self.poll_heard(context)).await
+    pub(crate) async fn next(&mut self) -> SignalEvent {
+        poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// A SIGTERM or SIGINT that has already come.
-    pub(crate) async fn came_already(&mut self) -> Option<i32> {
-        // Yields once, so that the runtime looks at the pipe of the signal handlers.
+    /// A SIGTERM or SIGINT that has been received already.
+    pub(crate) async fn received_stop(&mut self) -> Option<i32> {
+        // Yields once, so that the runtime reads the pipe of the signal handlers.
         tokio::task::yield_now().await;
         poll_fn(|context| match self.poll_stop(context) {
-            Poll::Ready(came) => Poll::Ready(Some(came.number)),
+            Poll::Ready(signal) => Poll::Ready(Some(signal.number)),
             Poll::Pending => Poll::Ready(None),
         })
         .await
     }
 
     /// The next stop that is not the echo of the one before.
-    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<Came> {
+    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<ReceivedSignal> {
+        let (term, int) = (SignalKind::terminate().as_raw_value(), SignalKind::interrupt().as_raw_value());
         loop {
-            let came = if self.terminate.poll_recv(context).is_ready() {
-                Came::by_handler(SignalKind::terminate().as_raw_value())
+            let signal = if self.terminate.poll_recv(context).is_ready() {
+                ReceivedSignal::by_handler(term)
             } else if self.interrupt.poll_recv(context).is_ready() {
-                Came::by_handler(SignalKind::interrupt().as_raw_value())
+                ReceivedSignal::by_handler(int)
             } else if let Some(terminal) = &mut self.terminal {
                 ready!(terminal.poll(context))
             } else {
                 return Poll::Pending;
             };
-            if ![SignalKind::terminate(), SignalKind::interrupt()]
-                .map(|kind| kind.as_raw_value())
-                .contains(&came.number)
-            {
-                self.kept.push(came);
+            if signal.number != term && signal.number != int {
+                self.deferred.push(signal);
                 continue;
             }
             let now = Instant::now();
-            if self.newest.is_none_or(|(known, at)| known != came.number || now - at > ECHO) {
-                self.newest = Some((came.number, now));
-                return Poll::Ready(came);
+            if self.newest_stop.is_none_or(|(known, at)| known != signal.number || now - at > ECHO) {
+                self.newest_stop = Some((signal.number, now));
+                return Poll::Ready(signal);
             }
         }
     }
 
-    /// The order matters: where Ctrl-C ends the child at the same moment, its end was requested.
-    fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
-        if let Poll::Ready(came) = self.poll_stop(context) {
-            return Poll::Ready(Heard::Stop(came));
+    /// Stops come first: if Ctrl-C ends the child at the same moment, its end was requested.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SignalEvent> {
+        if let Poll::Ready(signal) = self.poll_stop(context) {
+            return Poll::Ready(SignalEvent::Stop(signal));
         }
-        if let Some(came) = self.kept.pop() {
-            return Poll::Ready(Heard::Other(came));
+        if let Some(signal) = self.deferred.pop() {
+            return Poll::Ready(SignalEvent::Other(signal));
         }
-        let mut is_here = |signal: &mut Signal| signal.poll_recv(context).is_ready();
-        if let Some(number) = self.others.iter_mut().find_map(|(signal, number)| is_here(signal).then_some(*number)) {
-            return Poll::Ready(Heard::Other(Came::by_handler(number)));
+        for (signal, number) in &mut self.others {
+            if signal.poll_recv(context).is_ready() {
+                return Poll::Ready(SignalEvent::Other(ReceivedSignal::by_handler(*number)));
+            }
         }
-        if self.child.as_mut().is_some_and(is_here) { Poll::Ready(Heard::Child) } else { Poll::Pending }
+        if let Some(child) = &mut self.child
+            && child.poll_recv(context).is_ready()
+        {
+            return Poll::Ready(SignalEvent::ChildEnded);
+        }
+        Poll::Pending
     }
 }
 
-/// The signals that our parent has set to be ignored, as a bit mask (`SigIgn` in proc(5)).
+/// The signals that our parent made us ignore, as a bit mask (`SigIgn` in proc(5)).
 fn ignored_signals() -> u64 {
     #[cfg(target_os = "linux")]
     return procfs::process::Process::myself().and_then(|own| own.status()).map_or(0, |status| status.sigign);

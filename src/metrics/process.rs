@@ -9,7 +9,7 @@ use prometheus::proto::MetricFamily;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// A check thread that hangs must not hold a scrape: then the process metrics are those of the scrape before.
+/// A check thread that hangs must not hold up a scrape: then the process metrics are those of the scrape before.
 const SAMPLE_WAIT: Duration = Duration::from_millis(100);
 
 /// The newest sample; clones share it.

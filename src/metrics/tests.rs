@@ -7,29 +7,31 @@ use super::*;
 use crate::config::WarnAt;
 use crate::http::routes;
 use crate::probe::vitals::{Limit, Room, Sessions, Vitals};
+use crate::probe::{Failure, Outcome, Phase, Reason};
+use crate::state::CheckState;
 use crate::state::samples::{NO_DATABASE, SQL, TOKEN, config, deep, ended, query, wall};
 
-const S: Duration = Duration::from_secs(1);
+pub(super) const S: Duration = Duration::from_secs(1);
 const ECONOMY: (&str, &str) = ("SIDEPULSE_DATABASE_MODE", "economy");
 
-fn start(variables: &[(&str, &str)]) -> (Metrics, Snapshot) {
+pub(super) fn start(variables: &[(&str, &str)]) -> (Metrics, Snapshot) {
     let config = config(variables);
     let snapshot = Snapshot::new(&config, Instant::now());
-    (Metrics::new(&config, &snapshot, routes::answers(&config)).unwrap(), snapshot)
+    (Metrics::new(&config, &snapshot, routes::request_labels(&config)).unwrap(), snapshot)
 }
 
-/// Takes a result in as the recorder does.
-fn record(metrics: &Metrics, check: &mut CheckState, outcome: Outcome) {
-    metrics.record(&check.id, &outcome);
+/// Records a result as the recorder does.
+pub(super) fn record(metrics: &Metrics, check: &mut CheckState, outcome: Outcome) {
+    metrics.checks.record(&check.id, &outcome);
     check.due = outcome.ended.0;
     if let Some(transition) = check.record(outcome) {
-        metrics.transition(&check.id, transition.to);
+        metrics.checks.transition(&check.id, transition.to);
     }
 }
 
-const APP_REASONS: &str = "dns_failure connect_refused connect_timeout unreachable loopback_only tls_untrusted \
+pub(super) const APP_REASONS: &str = "dns_failure connect_refused connect_timeout unreachable loopback_only tls_untrusted \
     tls_timeout tls_failed connection_lost protocol_error response_timeout bad_status internal";
-const DATABASE_REASONS: &str = "dns_failure connect_refused connect_timeout unreachable tls_unsupported tls_untrusted \
+pub(super) const DATABASE_REASONS: &str = "dns_failure connect_refused connect_timeout unreachable tls_unsupported tls_untrusted \
     tls_timeout tls_failed auth_failed access_denied database_missing endpoint_missing endpoint_disabled \
     quota_exceeded rate_limited too_many_connections pooler_saturated pooler_unsupported starting_up shutting_down \
     control_plane compute_unreachable login_failed auth_timeout query_timeout lock_timeout connection_lost \
@@ -112,10 +114,10 @@ async fn every_series_that_can_occur_exists_from_the_start_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn types_and_buckets_are_those_of_the_contract() {
+async fn types_and_buckets_are_those_of_the_reference() {
     let (metrics, mut snapshot) = start(&[SQL, ECONOMY]);
     deep(&mut snapshot).certificate_expiry = Some(wall());
-    metrics.app_connections(3);
+    metrics.database.as_ref().unwrap().app_connections(3);
     deep(&mut snapshot).early.take(vitals(), &WarnAt::default());
     record(&metrics, &mut snapshot.app, ended(Instant::now(), None));
     let found = scrape(&metrics, &snapshot).await;
@@ -172,8 +174,6 @@ async fn the_process_is_sampled_by_the_check_thread_and_a_hung_one_holds_no_scra
 #[tokio::test(start_paused = true)]
 async fn without_a_database_nothing_speaks_of_one() {
     let (metrics, snapshot) = start(&[NO_DATABASE, SQL, ECONOMY]);
-    metrics.restarted(S);
-    metrics.app_connections(3);
     sleep(FRESH).await;
     let text = metrics.text(&snapshot, || GAUGES).await;
     let text = std::str::from_utf8(&text).unwrap();
@@ -193,159 +193,7 @@ async fn with_a_replica_every_series_carries_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_one_state_is_one_and_only_what_is_known_to_be_up_is_up() {
-    let (metrics, mut snapshot) = start(&[]);
-    let fails = Some(Reason::AuthFailed);
-    let mut seen = BTreeSet::new();
-    for (results, idle, late, state, up) in [
-        (&[][..], false, false, "starting", 0.0),
-        (&[None], false, false, "up", 1.0),
-        (&[], true, false, "idle", 1.0),
-        (&[], true, true, "stale", 0.0),
-        (&[None], false, true, "stale", 0.0),
-        (&[fails], false, false, "down", 0.0),
-        (&[fails], false, true, "stale", 0.0),
-        (&[None], false, false, "up", 1.0),
-    ] {
-        for reason in results {
-            record(&metrics, query(&mut snapshot), ended(Instant::now(), *reason));
-        }
-        let check = query(&mut snapshot);
-        check.idle_since = idle.then(Instant::now);
-        // The scrape comes a second later.
-        check.due = if late { Instant::now() - check.grace } else { Instant::now() + S };
-        let found = scrape(&metrics, &snapshot).await;
-        for other in ["starting", "up", "down", "idle", "stale"] {
-            let value = found.get(&format!("sidepulse_check_state check=database state={other}"));
-            assert_eq!(value == 1.0, other == state, "{other} in {state}");
-        }
-        assert_eq!(found.get("sidepulse_check_up check=database"), up, "{state}");
-        seen.insert(state);
-    }
-    assert_eq!(seen.len(), State::ALL.len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn warnings_show_while_the_check_is_up() {
-    let (metrics, mut snapshot) = start(&[SQL]);
-    let names = ["database", "sql_migrations"];
-    for (index, name) in names.into_iter().enumerate() {
-        let check = deep(&mut snapshot).checks_mut().nth(index).unwrap();
-        record(&metrics, check, ended(Instant::now(), None));
-        check.idle_since = Some(Instant::now());
-        check.due = Instant::now() + 7200 * S;
-        let unverified = format!("sidepulse_check_warning check={name} reason=idle_unverified");
-        assert_eq!(scrape(&metrics, &snapshot).await.get(&unverified), 0.0);
-        sleep(3600 * S).await;
-        let judged = readiness::judge(snapshot.checks().nth(1 + index).unwrap(), &snapshot, Now::read());
-        assert_eq!(judged.reason, Some(Reason::IdleUnverified));
-        assert_eq!(scrape(&metrics, &snapshot).await.get(&unverified), 1.0);
-    }
-    let check = query(&mut snapshot);
-    (check.retried, check.idle_since) = (true, None);
-    deep(&mut snapshot).read_only = true;
-    deep(&mut snapshot).certificate_expiry = Some(SystemTime::now());
-    for (reason, set) in [(None, 1.0), (Some(Reason::AuthFailed), 0.0)] {
-        if reason.is_some() {
-            record(&metrics, query(&mut snapshot), ended(Instant::now(), reason));
-        }
-        let found = scrape(&metrics, &snapshot).await;
-        for warning in ["read_only", "certificate_expiring", "recovered_after_retry"] {
-            let value = found.get(&format!("sidepulse_check_warning check=database reason={warning}"));
-            assert_eq!(value, set, "{warning}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn counters_rise_as_results_come() {
-    let (metrics, mut snapshot) = start(&[SQL]);
-    let fails = Some(Reason::QueryTimeout);
-    for (attempts, reason) in [(1, None), (3, fails), (2, fails), (1, None)] {
-        let outcome = Outcome { attempts, duration: S, ..ended(Instant::now(), reason) };
-        record(&metrics, query(&mut snapshot), outcome);
-        metrics.add_down_time(&snapshot, S / 2, false);
-    }
-    record(&metrics, &mut deep(&mut snapshot).sql[0], ended(Instant::now(), Some(Reason::AuthFailed)));
-    metrics.add_down_time(&snapshot, S, false);
-    metrics.restarted(3 * S);
-    metrics.answered(("/readyz", 503));
-    metrics.answered(("other", 404));
-    let found = scrape(&metrics, &snapshot).await;
-    for (sample, value) in [
-        ("checks_total check=database", 4.0),
-        ("checks_total check=sql_migrations", 1.0),
-        ("checks_total check=app", 0.0),
-        ("check_failures_total check=database reason=query_timeout", 2.0),
-        ("check_failures_total check=database reason=auth_failed", 0.0),
-        ("check_failures_total check=sql_migrations reason=auth_failed", 1.0),
-        ("check_attempts_total check=database", 7.0),
-        ("check_duration_seconds_count check=database", 4.0),
-        ("check_duration_seconds_sum check=database", 4.0),
-        ("check_phase_duration_seconds_count check=database phase=connect", 4.0),
-        ("check_phase_duration_seconds_sum check=database phase=connect", 0.005),
-        ("check_phase_duration_seconds_count check=database phase=query", 0.0),
-        ("check_last_run_timestamp_seconds check=database", 1_800_000_000.0),
-        ("check_last_success_timestamp_seconds check=database", 1_800_000_000.0),
-        ("check_last_run_timestamp_seconds check=sql_migrations", 1_800_000_000.0),
-        ("check_down_seconds_total check=database", 0.5),
-        ("check_down_seconds_total check=sql_migrations", 1.0),
-        ("check_down_seconds_total check=app", 0.0),
-        ("transitions_total check=database to=up", 2.0),
-        ("transitions_total check=database to=down", 1.0),
-        ("transitions_total check=sql_migrations to=down", 1.0),
-        ("database_restarts_total", 1.0),
-        ("database_wake_seconds_count", 1.0),
-        ("database_wake_seconds_sum", 3.0),
-        ("http_requests_total code=503 path=/readyz", 1.0),
-        ("http_requests_total code=200 path=/readyz", 0.0),
-        ("http_requests_total code=404 path=other", 1.0),
-    ] {
-        assert_eq!(found.get(&format!("sidepulse_{sample}")), value, "{sample}");
-    }
-    let never = "sidepulse_check_last_success_timestamp_seconds check=sql_migrations";
-    assert!(!found.samples.contains_key(never), "it never passed");
-}
-
-#[tokio::test(start_paused = true)]
-async fn down_time_grows_in_state_down_alone() {
-    let (metrics, mut snapshot) = start(&[]);
-    let down = "sidepulse_check_down_seconds_total check=database";
-    for (reason, late, total) in [
-        (Some(Reason::ConnectRefused), false, 0.0),
-        (Some(Reason::AuthFailed), false, 1.0),
-        (Some(Reason::AuthFailed), true, 1.0),
-        (None, false, 1.0),
-    ] {
-        record(&metrics, query(&mut snapshot), ended(Instant::now(), reason));
-        if late {
-            sleep(query(&mut snapshot).grace + S).await;
-        }
-        metrics.add_down_time(&snapshot, S, false);
-        assert_eq!(scrape(&metrics, &snapshot).await.get(down), total, "{reason:?}, overdue: {late}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_failure_goes_uncounted() {
-    let (metrics, mut snapshot) = start(&[SQL]);
-    for (index, reasons) in [APP_REASONS, DATABASE_REASONS, DATABASE_REASONS].into_iter().enumerate() {
-        let named = |reason: &&Reason| reasons.split_whitespace().any(|word| word == reason.as_str());
-        let reasons: Vec<Reason> = Reason::ALL.iter().filter(named).copied().collect();
-        for reason in &reasons {
-            let check = snapshot.checks_mut().nth(index).unwrap();
-            record(&metrics, check, ended(Instant::now(), Some(*reason)));
-        }
-        let found = scrape(&metrics, &snapshot).await;
-        for reason in reasons {
-            let name = &snapshot.checks().nth(index).unwrap().name;
-            assert_eq!(found.get(&format!("sidepulse_check_failures_total check={name} reason={reason}")), 1.0);
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_daemon_says_of_itself() {
+async fn what_the_daemon_reports_about_itself() {
     let (metrics, snapshot) = start(&[]);
     for gauges in [
         Gauges { ready: true, live: false, draining: true, dropped: 5, lag: S / 4 },
@@ -394,7 +242,7 @@ async fn no_label_holds_anything_but_fixed_words() {
     let (metrics, mut snapshot) = start(&[SQL, TOKEN, ECONOMY]);
     deep(&mut snapshot).server_version = Some("hunter2".into());
     let outcome = ended(Instant::now(), Some(Reason::AuthFailed));
-    let told = crate::probe::Failure::new(Reason::AuthFailed, Phase::Auth).with_detail("hunter2 at db:5433");
+    let told = Failure::new(Reason::AuthFailed, Phase::Auth).with_detail("hunter2 at db:5433");
     record(&metrics, query(&mut snapshot), Outcome { result: Err(told), ..outcome });
     sleep(FRESH).await;
     let text = metrics.text(&snapshot, || GAUGES).await;
@@ -405,7 +253,7 @@ async fn no_label_holds_anything_but_fixed_words() {
 }
 
 /// Of a database with a leaked transaction and a limit of storage.
-fn vitals() -> Vitals {
+pub(super) fn vitals() -> Vitals {
     Vitals {
         sessions: Sessions { active: 1, idle: 2, idle_in_transaction: 3, other: 4 },
         room: Some(Room { of: Limit::Server, limit: 17, used: 10 }),
@@ -415,41 +263,4 @@ fn vitals() -> Vitals {
         stored: Some(950),
         ..Vitals::default()
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_numbers_of_the_early_warnings_show_while_they_are_known() {
-    let (metrics, mut snapshot) = start(&[]);
-    let numbers = |found: &Scrape| {
-        let samples = found.samples.iter().filter(|(series, _)| {
-            ["sessions", "oldest", "lock", "size"]
-                .iter()
-                .any(|name| series.starts_with(&format!("sidepulse_database_{name}")))
-        });
-        samples.map(|(series, value)| format!("{} {value}", series.trim_start_matches("sidepulse_database_"))).collect()
-    };
-    let none: Vec<String> = numbers(&scrape(&metrics, &snapshot).await);
-    assert!(none.is_empty(), "{none:?}");
-    deep(&mut snapshot).early.take(vitals(), &WarnAt::default());
-    sleep(2 * S).await;
-    let mut all: Vec<String> = numbers(&scrape(&metrics, &snapshot).await);
-    all.sort();
-    assert_eq!(
-        all,
-        [
-            "lock_waiters 5",
-            "oldest_transaction_seconds 75.5",
-            "sessions state=active 1",
-            "sessions state=idle 2",
-            "sessions state=idle_in_transaction 3",
-            "sessions state=other 4",
-            "sessions_limit 17",
-            "size_bytes 950",
-            "size_limit_bytes 1000",
-        ]
-    );
-    deep(&mut snapshot).early.forget();
-    sleep(2 * S).await;
-    let none: Vec<String> = numbers(&scrape(&metrics, &snapshot).await);
-    assert!(none.is_empty(), "{none:?}");
 }

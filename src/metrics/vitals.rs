@@ -1,11 +1,9 @@
 //! The database's vitals. A series is absent where its number is not known.
 
-use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntGaugeVec, Result};
 
-use super::family;
+use super::families::{Families, NO_LABELS};
 use crate::probe::vitals::Vitals;
-
-const NO_LABELS: [&str; 0] = [];
 
 /// The families; their series come with the first reading.
 #[derive(Debug)]
@@ -19,38 +17,38 @@ pub(super) struct VitalsSeries {
 }
 
 impl VitalsSeries {
-    /// Registers them.
-    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauges =
-            |name: &str, help: &str, labels: &[&str]| family(registry, IntGaugeVec::new(Opts::new(name, help), labels));
+    pub(super) fn register(families: Families<'_>) -> Result<Self> {
         Ok(VitalsSeries {
-            sessions: gauges(
+            sessions: families.gauges(
                 "sidepulse_database_sessions",
                 "Open sessions of the check's own role by state, and of all other roles as other.",
                 &["state"],
             )?,
-            sessions_limit: gauges(
+            sessions_limit: families.gauges(
                 "sidepulse_database_sessions_limit",
                 "Sessions that the limit which is reached first allows: the server's, the role's or the database's.",
                 &[],
             )?,
-            oldest_transaction: family(
-                registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "sidepulse_database_oldest_transaction_seconds",
-                        "Age of the oldest transaction of the check's own role; 0 without one.",
-                    ),
-                    &[],
-                ),
+            oldest_transaction: families.seconds(
+                "sidepulse_database_oldest_transaction_seconds",
+                "Age of the oldest transaction of the check's own role; 0 without one.",
+                &[],
             )?,
-            lock_waiters: gauges(
+            lock_waiters: families.gauges(
                 "sidepulse_database_lock_waiters",
                 "Sessions of the check's own role that wait for a lock.",
                 &[],
             )?,
-            size: gauges("sidepulse_database_size_bytes", "What is stored, where the server has a limit.", &[])?,
-            size_limit: gauges("sidepulse_database_size_limit_bytes", "The server's limit of storage.", &[])?,
+            size: families.gauges(
+                "sidepulse_database_size_bytes",
+                "What is stored, where the server has a limit.",
+                &[],
+            )?,
+            size_limit: families.gauges(
+                "sidepulse_database_size_limit_bytes",
+                "The server's limit of storage.",
+                &[],
+            )?,
         })
     }
 
@@ -82,7 +80,10 @@ impl VitalsSeries {
 fn set(gauges: &IntGaugeVec, labels: &[&str], value: Option<u64>) {
     match value {
         Some(value) => gauges.with_label_values(labels).set(i64::try_from(value).unwrap_or(i64::MAX)),
-        // It errs where there is no such series, which is what is wanted.
+        // It returns an error if there is no such series, which is what is wanted.
         None => drop(gauges.remove_label_values(labels)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,8 @@ impl AppProbe {
             }
             Reach::Tcp { host, port } => {
                 progress.enter(Phase::Resolve);
-                let addresses = self.resolver.resolve(host, *port, deadline).await?;
+                let addresses = self.resolver.resolve(host, *port, deadline).await;
+                let addresses = addresses.map_err(|failure| Failure { cause: Some(Cause::HostOfApp), ..failure })?;
                 progress.enter(Phase::Connect);
                 dial::socket(dial::connect(&addresses, deadline).await?)
             }

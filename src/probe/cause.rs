@@ -101,6 +101,18 @@ causes! {
     CertificateIssuer "No trusted CA signed the certificate."
         "No CA that is trusted here signed the server's certificate. Set sslrootcert to the CA's file (RDS, Azure and \
          others publish one); for a public CA install ca-certificates in the image";
+    CertificateNameOfApp "The app's certificate is another host's."
+        "The app's certificate was made for another name than the host of SIDEPULSE_APP_URL. Use a name that the \
+         certificate holds, or localhost, where it is not verified";
+    CertificateOfApp "The app's certificate is not trusted."
+        "No CA that is trusted here signed the app's certificate, or it is not a server's. Use localhost in \
+         SIDEPULSE_APP_URL, where it is not verified, or name the CA's file in SSL_CERT_FILE";
+    HandshakeOfApp "The handshake with the app broke off."
+        "The TLS handshake with the app broke off. Check that the port of SIDEPULSE_APP_URL speaks TLS 1.2 or 1.3, \
+         and that no proxy stands in between; read the app's log at this time";
+    HostOfApp "The app's host name does not resolve."
+        "The host of SIDEPULSE_APP_URL does not resolve. In one container it is localhost; a *.railway.internal name \
+         resolves only inside its own Railway project and environment";
 }
 
 /// What an error means: the reason, and the cause where it is known.

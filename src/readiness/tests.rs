@@ -55,7 +55,7 @@ fn known(variables: &[(&str, &str)], places: &[Place], late: &[bool]) -> (Snapsh
 }
 
 #[test]
-fn the_database_keeps_from_ready_what_the_gate_asks() {
+fn the_gate_decides_what_readiness_asks_of_the_database() {
     use Reason::{AuthFailed, ConnectRefused, QueryTimeout, Stale};
     // Where the database is, whether its result is overdue; what Startup and Always say. Never says nothing.
     for (place, late, startup, always) in [
@@ -83,7 +83,7 @@ fn the_database_keeps_from_ready_what_the_gate_asks() {
 }
 
 #[test]
-fn the_app_keeps_from_ready_whatever_the_gate() {
+fn without_the_app_it_is_not_ready_whatever_the_gate() {
     for (place, late, expected) in [
         (NotRun, false, Some(Reason::NotRun)),
         (Refused, false, Some(Reason::ConnectRefused)),
@@ -138,7 +138,7 @@ fn the_failing_parts_come_in_order() {
 }
 
 #[test]
-fn a_check_is_judged_by_its_level_unless_it_is_overdue() {
+fn a_check_is_judged_by_its_verdict_unless_it_is_overdue() {
     for (place, idle, late, state, reason) in [
         (NotRun, false, false, State::Starting, Some(Reason::NotRun)),
         (Refused, false, false, State::Starting, Some(Reason::ConnectRefused)),
@@ -178,7 +178,7 @@ fn warned(read_only: bool, expiring: bool, unverified: bool, retried: bool) -> (
 }
 
 #[test]
-fn of_the_warnings_the_first_that_applies_is_told() {
+fn of_the_warnings_the_first_that_applies_is_shown() {
     for bits in 0..16_u8 {
         let flags: Vec<bool> = (0..4).map(|i| bits & (1 << i) != 0).collect();
         let (snapshot, now) = warned(flags[0], flags[1], flags[2], flags[3]);
@@ -192,7 +192,7 @@ fn of_the_warnings_the_first_that_applies_is_told() {
         for other in snapshot.checks().filter(|check| check.id != CheckId::Database) {
             assert_eq!(judge(other, &snapshot, now).status, Status::Pass, "the warning is another's");
         }
-        // A warning is no failure: the gates do not hear of it.
+        // A warning is not a failure: the gates ignore it.
         assert!(decide(Gate::Always, &snapshot, false, now.instant).is_ready());
     }
 }
@@ -251,7 +251,7 @@ fn health_is_the_worst_of_its_scope() {
 }
 
 #[test]
-fn the_overall_state_knows_a_start_from_a_fall() {
+fn the_overall_state_tells_a_start_from_an_outage() {
     let readiness = |draining, app| Readiness { draining, app, database: None };
     for (draining, app, ever_ready, state) in [
         (false, Some(Reason::NotRun), false, "starting"),
@@ -299,7 +299,7 @@ fn ask(path: &str, snapshot: &Snapshot, gate: Gate, draining: bool, now: Now) ->
 
 proptest! {
     #[test]
-    fn whatever_happens_the_endpoints_keep_their_word(
+    fn whatever_happens_the_endpoints_keep_their_promises(
         events in events(), gate in prop::sample::select(&GATES[..]), draining: bool,
         failure in 1_u32..4, success in 1_u32..4,
     ) {

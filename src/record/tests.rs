@@ -72,7 +72,7 @@ async fn from_the_stop_on_no_failure_transition_or_downtime_is_counted() {
     }
     let mut after = counted(&recorder).await;
     let down = "sidepulse_check_down_seconds_total check=database";
-    // The database was down before and is not told to end.
+    // The database was down before, and nobody asks it to end.
     assert!(after.insert(down.to_owned(), before[down]) > before.get(down).copied());
     assert_eq!(after, before);
     assert_eq!(recorder.snapshot().app.verdict, Verdict::Up);
@@ -124,7 +124,7 @@ async fn an_outage_between_two_ticks_counts() {
 }
 
 #[test]
-fn a_start_that_ends_in_failure_is_told() {
+fn a_start_that_ends_in_failure_is_logged() {
     let said = lines(Level::Info, &[], |recorder| {
         let started = Instant::now();
         for seconds in [299, 301, 302] {
@@ -136,7 +136,7 @@ fn a_start_that_ends_in_failure_is_told() {
 }
 
 #[test]
-fn from_the_stop_on_no_failure_is_told() {
+fn from_the_stop_on_no_failure_is_logged() {
     let lines = lines(Level::Debug, &[], |recorder| {
         app(recorder, None);
         recorder.process.draining.store(true, Ordering::Relaxed);
@@ -148,7 +148,7 @@ fn from_the_stop_on_no_failure_is_told() {
 }
 
 #[test]
-fn changes_are_told_and_repetitions_are_not() {
+fn changes_are_logged_and_repetitions_are_not() {
     let lines = lines(Level::Info, &[], |recorder| {
         for reason in [FAILS, FAILS, None, None, FAILS, FAILS, FAILS, None, FAILS, None, Some(Reason::AuthFailed)] {
             database(recorder, reason);
@@ -193,7 +193,7 @@ fn the_first_failure_warns_and_those_up_to_the_threshold_do_not() {
 }
 
 #[test]
-fn a_check_that_is_wrong_from_the_start_is_told_at_once() {
+fn a_check_that_is_wrong_from_the_start_is_logged_at_once() {
     let lines = lines(Level::Info, &[], |recorder| {
         (0..3).for_each(|_| database(recorder, Some(Reason::AuthFailed)));
     });
@@ -202,7 +202,7 @@ fn a_check_that_is_wrong_from_the_start_is_told_at_once() {
 }
 
 #[test]
-fn ready_is_told_once() {
+fn ready_is_logged_once() {
     for (variables, needs_database) in
         [(&[][..], true), (&[("SIDEPULSE_DATABASE_GATE", "never")], false), (&[NO_DATABASE], false)]
     {
@@ -229,7 +229,7 @@ fn ready_is_told_once() {
 }
 
 #[test]
-fn a_warning_is_told_when_it_appears() {
+fn a_warning_is_logged_when_it_appears() {
     let read_only = |yes| ServerFacts { read_only: Some(yes), ..ServerFacts::default() };
     let lines = lines(Level::Warn, &[], |recorder| {
         for yes in [true, true, false, true] {
@@ -246,7 +246,7 @@ fn a_warning_is_told_when_it_appears() {
 }
 
 #[test]
-fn a_code_without_a_reason_of_its_own_is_told_once_and_only_so_many_of_them() {
+fn a_code_without_a_reason_of_its_own_is_logged_once_and_only_so_many_of_them() {
     let fail = |recorder: &mut Recorder, code: &str| {
         let failure = Failure { unclassified: Some(code.into()), ..Failure::new(Reason::QueryFailed, Phase::Query) };
         let report = report(recorder, Outcome { result: Err(failure), ..ended(Instant::now(), None) });
@@ -279,7 +279,7 @@ fn a_plaintext_login_over_the_network_is_warned_of_once() {
 }
 
 #[test]
-fn the_servers_words_are_for_level_debug_alone() {
+fn the_servers_message_is_only_for_level_debug() {
     let record = |recorder: &mut Recorder| {
         database(recorder, None);
         for _ in 0..3 {

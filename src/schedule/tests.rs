@@ -33,7 +33,7 @@ fn after_failures_the_next_check_follows_soon_then_at_the_interval() {
             }
             let spread: Vec<_> = (0..5).map(|_| rhythm.after(REFUSED, Instant::now())).collect();
             assert!(spread.iter().all(|wait| is_about(*wait, interval * S) && *wait != interval * S), "{spread:?}");
-            // A success takes it back to the beginning.
+            // After a success it starts over.
             assert!(is_about(rhythm.after(None, Instant::now()), interval * S));
         }
     }
@@ -124,7 +124,7 @@ fn an_answer_that_neon_caches_is_not_asked_for_again_within_30_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_panics_or_never_ends_gives_nothing_and_is_gone() {
+async fn work_that_panics_or_never_ends_returns_nothing_and_is_dropped() {
     struct Gone(Rc<Cell<bool>>);
     impl Drop for Gone {
         fn drop(&mut self) {
@@ -193,7 +193,7 @@ impl Bench {
     }
 }
 
-/// A port on which nobody listens.
+/// A port on which nothing listens.
 fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -248,7 +248,7 @@ async fn checking_goes_on_after_a_panic() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let mut bench = Bench::new(&[SQL, ("SIDEPULSE_APP_URL", &url)]);
-    // More headers than a request can hold, and a deadline that no clock can show: both are panics inside of a check.
+    // More headers than a request can hold, and a deadline that no clock can show: both panic inside a check.
     let header = |i| (HeaderName::try_from(format!("x-{i}")).unwrap(), HeaderValue::from_static("1"));
     bench.config.app.headers = (0..40_000).map(header).collect();
     bench.config.database.as_mut().unwrap().attempt_timeout = Duration::MAX;

@@ -19,7 +19,7 @@ fn event(letter: char) -> Option<Reason> {
     }
 }
 
-/// The level after each event, as its first letter. Each transition must be told exactly when and as it happens.
+/// The verdict after each event, as its first letter. Each transition must be returned exactly when it happens.
 fn levels(check: &mut CheckState, events: &str) -> String {
     let record = |letter| {
         let from = check.verdict;
@@ -32,7 +32,7 @@ fn levels(check: &mut CheckState, events: &str) -> String {
 }
 
 #[test]
-fn thresholds_make_the_level() {
+fn thresholds_make_the_verdict() {
     for (failure, success, events, expected) in [
         (2, 1, "rrrrcccc", "ssssssss"),
         (1, 1, "rc", "ss"),
@@ -54,7 +54,7 @@ fn thresholds_make_the_level() {
     }
 }
 
-/// A name, events with their times in seconds since the start, and the level after each.
+/// A name, events with their times in seconds since the start, and the verdict after each.
 type Start<'a> = (&'a str, &'a [(u64, char)], &'a str);
 
 #[test]

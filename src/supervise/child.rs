@@ -1,4 +1,4 @@
-//! The child as a process: signals to it, what it leaves behind, and the one place that learns how it ended.
+//! The child as a process: signals to it, the processes that it leaves behind, and the only place that reaps it.
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -8,25 +8,23 @@ use rustix::process::{
 use super::course::{Ended, Rest};
 use super::processes;
 
-/// A child that was started.
 #[derive(Debug)]
 pub(super) struct Child {
     pid: Pid,
-    /// It leads its own process group: everywhere except at a terminal.
+    /// It leads its own process group: always, except at a terminal.
     leads: bool,
-    /// Its status was collected: the number may be another process's by now.
+    /// Its status was collected: the PID may be another process's by now.
     reaped: bool,
     /// Those that were asked to stop and have not ended: the child itself, then what it left behind.
     asked: Vec<AskedToStop>,
-    /// Who was behind it when it was asked, where it is a shell that handles the signal itself.
+    /// The commands behind it when it was asked, if it is a shell that handles the signal itself.
     behind_trap: Option<BehindTrap>,
-    /// A server that was asked to stop has done so: whatever is left, it did not wait for.
+    /// A server that was asked to stop has done so: it did not wait for whatever is left.
     server_has_ended: bool,
     /// The whole group was asked, since the kernel does not say who is in it.
     group_was_asked: bool,
 }
 
-/// A process that was asked to stop.
 #[derive(Clone, Copy, Debug)]
 struct AskedToStop {
     pid: Pid,
@@ -35,8 +33,8 @@ struct AskedToStop {
     is_server: bool,
 }
 
-/// The commands of a shell with a trap at the time of the signal. The shell runs the trap once its foreground command has
-/// ended, which nobody told; until then it can do nothing. From then on all is its own business.
+/// The commands of a shell with a trap, at the time of the signal. The shell runs the trap when its foreground command
+/// has ended, which did not get the signal; until then it can do nothing. What it starts from then on is left to it.
 #[derive(Debug)]
 struct BehindTrap {
     all: Vec<Pid>,
@@ -67,21 +65,20 @@ impl Child {
         }
     }
 
-    /// Its process ID.
     pub(super) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Sends a signal to it alone: a server signals its own workers, and a subprocess that got the signal too would
+    /// Sends a signal only to the child itself: a server signals its own workers, and a subprocess that got the signal too would
     /// fail the request that is waiting for it.
     ///
     /// # Errors
-    /// As the system says. That it has ended is not an error.
+    /// The system's. That the child has ended is not an error.
     pub(super) fn send(&self, signal: Signal) -> Result<(), Errno> {
         if self.reaped { Ok(()) } else { ignore_gone(kill_process(self.pid, signal)) }
     }
 
-    /// Notes that it is asked to stop by this signal, before it can have ended.
+    /// Notes that it is asked to stop with this signal; to be called before it can have ended.
     pub(super) fn note_asked(&mut self, signal: Signal) {
         if !self.reaped && self.asked.is_empty() {
             self.asked.push(AskedToStop { pid: self.pid, is_server: processes::stops_by_itself(self.pid, signal) });
@@ -96,9 +93,9 @@ impl Child {
         !self.reaped && processes::is_shell(self.pid)
     }
 
-    /// Asks those that a shell waits for to stop, and those that they wait for where they are shells themselves. A shell
-    /// that handles the signal does so only when its command in the foreground has ended, which did not get it; dash
-    /// handles SIGINT so without a trap.
+    /// Asks the commands that a shell waits for to stop, and if they are shells, those that they wait for. A shell that
+    /// handles the signal does so only when its foreground command has ended, which did not get it; dash handles SIGINT
+    /// like this even without a trap.
     pub(super) fn ask_behind_shell(&mut self) {
         let mut commands = self.commands_to_ask();
         while let Some(pid) = commands.pop() {
@@ -116,7 +113,7 @@ impl Child {
     fn commands_to_ask(&self) -> Vec<Pid> {
         let mut commands = processes::children_of(self.pid);
         if let Some(before) = &self.behind_trap {
-            // A new one is the trap's.
+            // A new command was started by the trap.
             let trap_runs = commands.iter().any(|pid| !before.all.contains(pid));
             commands.retain(|pid| !trap_runs && before.in_foreground.contains(pid));
         }
@@ -141,7 +138,7 @@ impl Child {
     /// Asks a process to stop, if it was not asked before.
     fn ask(&mut self, pid: Pid) {
         if self.asked.iter().all(|asked| asked.pid != pid) {
-            // What a server left behind is not waited for like a server.
+            // What a server left behind does not count as one.
             let is_server = !self.server_has_ended && processes::stops_by_itself(pid, Signal::TERM);
             let _ = kill_process(pid, Signal::TERM);
             self.asked.push(AskedToStop { pid, is_server });
@@ -151,13 +148,13 @@ impl Child {
     /// SIGKILL for the child and everything in its group.
     ///
     /// # Errors
-    /// As the system says. That none is left is not an error.
+    /// The system's. That none is left is not an error.
     pub(super) fn kill(&self) -> Result<(), Errno> {
         for pid in self.orphans().unwrap_or_default() {
             let _ = kill_process(pid, Signal::KILL);
         }
         let group = if self.leads { ignore_gone(kill_process_group(self.pid, Signal::KILL)) } else { Ok(()) };
-        // It may have left its group, and on a terminal it leads none.
+        // It may have left its group, and at a terminal it leads none.
         self.send(Signal::KILL).and(group)
     }
 
@@ -177,7 +174,7 @@ impl Child {
         }
     }
 
-    /// The processes of its group that are our own children by now, since their parent has ended.
+    /// The processes of its group whose parent has ended, so that they are our own children now.
     fn orphans(&self) -> Option<Vec<Pid>> {
         let group = if self.leads { self.pid } else { getpgrp() };
         let mut children = processes::children()?;
@@ -185,11 +182,11 @@ impl Child {
         Some(children)
     }
 
-    /// Takes in every child that has ended, orphans included: as PID 1 or subreaper, only we can. Returns how our own
+    /// Reaps every child that has ended, orphans included: as PID 1 or subreaper, only we can. Returns how our own child
     /// ended.
     ///
     /// # Errors
-    /// Its status was collected elsewhere.
+    /// If its status was collected elsewhere.
     pub(super) fn reap(&mut self) -> Result<Option<Ended>, Errno> {
         let mut how = None;
         loop {
@@ -228,8 +225,8 @@ fn ignore_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
     if sent == Err(Errno::SRCH) { Ok(()) } else { sent }
 }
 
-/// Makes us the parent of what the child leaves behind, as PID 1 is anyway: it is reaped even where PID 1 is a shell
-/// that does not, and we see when none is left.
+/// Makes us the parent of what the child leaves behind, as PID 1 is anyway: so it is reaped even if PID 1 is a shell that
+/// does not reap, and we see when nothing is left.
 pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));

@@ -1,4 +1,4 @@
-//! CMD as it was typed → a command that can be started: `$PORT` filled in, and no port used by both.
+//! CMD as typed → a command that can be started: with `$PORT` filled in, and no port used twice.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use super::told::{Told, Variable};
+use super::server_options::{ServerOptions, Variable};
 use crate::config::Config;
 use crate::config::ports::{Ports, fill_in};
 use crate::config::settings::{OWN_DATABASE_URL, PORT};
@@ -15,68 +15,64 @@ use crate::lifecycle;
 
 /// sidepulse's own secrets, which are not for the child.
 const WITHHELD: [&str; 2] = ["SIDEPULSE_TOKEN", OWN_DATABASE_URL];
-/// The most characters of a program's name that are shown.
+/// At most so many characters of a program's name are shown.
 const LONGEST_NAME: usize = 60;
 
 /// Why CMD was not started: the exit code, and one line.
 pub(super) type NotStarted = (u8, String);
 
-/// Servers, their options that name a port, and the variable that stands for these.
+/// Servers, their options for the port, and the variable that stands for these.
 const PORT_VARIABLES: [(&str, &[&str], &str); 3] = [
     ("uvicorn", &["--port", "--uds", "--fd"], "UVICORN_PORT"),
     ("granian", &["--port", "--uds"], "GRANIAN_PORT"),
     ("gunicorn", &["--bind", "-b"], "GUNICORN_CMD_ARGS"),
 ];
 
-/// Fails where both would use the same port, or a shell has already filled `$PORT` in.
+/// Fails if both would use the same port, or a shell has already filled `$PORT` in.
 ///
 /// # Errors
-/// Exit code 2, and how to write it instead.
-pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Variable<'_>) -> Result<(), NotStarted> {
+/// What is wrong, and how to write it instead: bad usage.
+pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Variable<'_>) -> Result<(), String> {
     let ports = Ports::of(config);
     let Ports { own, app, .. } = ports;
     if ports.clash() {
-        return Err((
-            2,
-            format!(
-                "SIDEPULSE_APP_PORT: sidepulse and the app would both take port {own}; give the app another one, e.g. \
+        return Err(format!(
+            "SIDEPULSE_APP_PORT: sidepulse and the app would both take port {own}; give the app another one, e.g. \
                  SIDEPULSE_APP_PORT={}",
-                ports.other()
-            ),
+            ports.other()
         ));
     }
     if command.iter().skip(1).any(|argument| ports.names_own(argument.as_bytes())) {
-        return Err((
-            2,
-            format!(
-                "CMD names port {own}, which is sidepulse's own: the shell has filled $PORT in before sidepulse ran. \
+        return Err(format!(
+            "CMD names port {own}, which is sidepulse's own: the shell has filled $PORT in before sidepulse ran. \
                  Quote it, e.g. sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'; it becomes the app's \
                  port, {app}"
-            ),
         ));
     }
-    let told = Told::new(command, environment);
+    let given = ServerOptions::new(command, environment);
     let own_by_variable = PORT_VARIABLES.iter().find(|(server, options, variable)| {
-        told.starts(server)
-            && options.iter().all(|option| told.option(option).is_none())
-            && told.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
+        let by_another = |option: &&str| {
+            let other = format!("{server}_{}", option.trim_start_matches('-')).to_uppercase();
+            given.option(option).is_some() || other != *variable && given.variable(&other).is_some()
+        };
+        given.starts(server)
+            && !options.iter().any(by_another)
+            && given.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
     });
     if let Some((server, _, variable)) = own_by_variable {
-        return Err((
-            2,
-            format!(
-                "{variable}: it names port {own}, which is sidepulse's own, and {server} would take it; e.g. leave it out \
-                 and write sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'; it becomes the app's port, {app}"
-            ),
+        let option = if *server == "gunicorn" { "--bind '0.0.0.0:$PORT'" } else { "--port '$PORT'" };
+        return Err(format!(
+            "{variable}: it names port {own}, which is sidepulse's own, and {server} would take it. Leave it out, and \
+                 give CMD {option}, which becomes the app's port, {app}"
         ));
     }
     Ok(())
 }
 
-/// Starts CMD. `own_group`: as the leader of a process group of its own.
+/// Starts CMD. `own_group`: as leader of a process group of its own.
 ///
 /// # Errors
-/// 127 where there is no such program, 126 where it cannot be executed, 1 where resources are exhausted.
+/// 127 if there is no such program, 126 if it cannot be executed, 1 if resources are exhausted.
 pub(super) fn start(command: &[OsString], config: &Config, own_group: bool) -> Result<Child, NotStarted> {
     let port = config.child.app_port.to_string();
     let Some((program, arguments)) = command.split_first() else {
@@ -104,11 +100,11 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     use io::ErrorKind::{
         ArgumentListTooLong, ExecutableFileBusy, IsADirectory, NotADirectory, NotFound, PermissionDenied,
     };
-    /// ENOEXEC, ELOOP: `ErrorKind` has no stable variants for them.
+    /// ENOEXEC and ELOOP, for which `ErrorKind` has no stable variants.
     const NOT_EXECUTABLE: [Option<i32>; 2] = [Some(8), Some(if cfg!(target_os = "linux") { 40 } else { 62 })];
     let name = name(&[program.to_owned()]);
     match error.kind() {
-        // The file exists, so its interpreter is missing. Typical of a virtual environment that was moved.
+        // The file exists, so its interpreter is missing: typical of a virtual environment that was moved.
         NotFound if is_there(program) => {
             let missing = "the interpreter that its first line names, or the loader of this program, does not exist";
             (126, format!("cannot start {name}: {missing}"))

@@ -1,5 +1,5 @@
-//! What comes next, from the first signal to the exit code. Pure: events go in, the next action comes out; the caller
-//! has the clock and the process.
+//! What to do next, from the first signal to the exit code. Pure: events go in, the next action comes out; the caller has
+//! the clock and the process.
 
 use std::time::Duration;
 
@@ -10,20 +10,19 @@ use crate::config::OnCleanExit;
 use crate::lifecycle::{code_of, signal_name};
 use crate::log::Level;
 
-/// What the child left behind gets this long after SIGTERM where no stop was requested: the platform is to restart the
-/// container, and waits only for us.
+/// How long what the child left behind may take after SIGTERM if no stop was requested: the platform waits only for us to
+/// restart the container.
 const REST_TIME: Duration = Duration::from_secs(1);
-/// What a server left behind, such as the idle workers of a process pool, gets this long after SIGTERM: the server
-/// ended once it had finished its work.
+/// How long what a server left behind, e.g. the idle workers of a process pool, may take after SIGTERM: the server itself
+/// ended only after it had finished its work.
 const LEFT_BY_SERVER_TIME: Duration = Duration::from_millis(250);
-/// SIGKILL ends a process at once, unless it hangs in the kernel: then nothing helps, and we exit.
+/// SIGKILL ends a process at once, unless it hangs in the kernel: after this time we exit anyway.
 const KILLED_TIME: Duration = Duration::from_secs(2);
-/// The exit code when the child ends with 0 on its own.
+/// The exit code if the child ends with 0 on its own.
 const CLEAN_BUT_UNASKED: u8 = 1;
-/// The exit code where sidepulse ended an unresponsive child (`EX_SOFTWARE` of sysexits.h).
+/// The exit code if sidepulse ended an unresponsive child (`EX_SOFTWARE` of sysexits.h).
 const UNRESPONSIVE: u8 = 70;
 
-/// How the child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// On its own.
@@ -33,7 +32,7 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    /// The code that a shell would report.
+    /// The exit code that a shell would report.
     pub(super) fn code(self) -> u8 {
         match self {
             Ended::Code(code) => code,
@@ -46,10 +45,8 @@ impl Ended {
     }
 }
 
-/// What is left of the child's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// Nothing.
     Nobody,
     /// What a shell or another program that does not handle the signal left behind: it may be the server, still
     /// draining.
@@ -58,12 +55,10 @@ pub(super) enum Rest {
     OfServer,
 }
 
-/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Wait for the next event.
     Wait,
-    /// Send this to the child alone.
+    /// Send this signal only to the child.
     Send(Signal),
     /// Send SIGTERM to what the child left behind.
     AskRest,
@@ -71,7 +66,6 @@ pub(super) enum Action {
     Kill,
 }
 
-/// The time limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// From the signal to us to the signal to the child.
@@ -96,11 +90,10 @@ enum ChildState {
     Killed {
         until: Instant,
     },
-    /// It did not help.
+    /// It did not help, and we exit.
     GivenUp,
 }
 
-/// Why the child is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WhyStopped {
     /// By a signal to us.
@@ -122,15 +115,14 @@ pub(super) struct Course {
     cut_short: Option<Signal>,
     /// It was still running at its deadline.
     overdue: bool,
-    /// When SIGQUIT was passed on, at which some servers end.
+    /// When SIGQUIT was passed on, which ends some servers.
     quit: Option<Instant>,
-    /// The newest signal that was passed on to a shell, which may end it but not the server that it started.
+    /// The newest signal that was passed on to a shell: it may end the shell, but not the server that the shell started.
     shell_told: Option<Signal>,
     ended: Option<Ended>,
 }
 
 impl Course {
-    /// The child has just been started.
     pub(super) fn new(times: Times, on_clean_exit: OnCleanExit) -> Self {
         Course {
             times,
@@ -146,7 +138,7 @@ impl Course {
         }
     }
 
-    /// It is gone, though perhaps not what it left behind.
+    /// The child has ended, though perhaps not what it left behind.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
@@ -164,7 +156,7 @@ impl Course {
         }
         self.asked = true;
         if !self.is_running() {
-            // It is being stopped for another reason: this one adds nothing.
+            // It is being stopped for another reason already.
             return Action::Wait;
         }
         self.why = Some(WhyStopped::Asked(signal));
@@ -198,8 +190,8 @@ impl Course {
         self.send(Signal::TERM, now)
     }
 
-    /// The child has ended. What it left behind in its group is asked to stop too, and after a stop it has the rest of
-    /// the time: a shell ends at once, and the server that it started is asked only now.
+    /// The child has ended. What it left behind in its group is asked to stop too, and after a stop has the rest of the
+    /// time: a shell ends at once, and the server that it started is asked only now.
     pub(super) fn end(&mut self, how: Ended, now: Instant) -> Action {
         self.ended = Some(how);
         if matches!(self.state, ChildState::Running | ChildState::Draining { .. }) {
@@ -223,7 +215,7 @@ impl Course {
         }
     }
 
-    /// What is left once it was asked to stop.
+    /// What is left of the child's group after it was asked to stop.
     pub(super) fn left(&mut self, rest: Rest, now: Instant) {
         if let ChildState::Stopping { until } = &mut self.state
             && rest == Rest::OfServer
@@ -232,7 +224,7 @@ impl Course {
         }
     }
 
-    /// When [`pass`](Course::pass) is to be called.
+    /// When to call [`pass`](Course::pass).
     pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
             ChildState::Draining { until, .. } | ChildState::Stopping { until } | ChildState::Killed { until } => {
@@ -258,7 +250,7 @@ impl Course {
         }
     }
 
-    /// The exit code, once there is nothing left to wait for.
+    /// The exit code, if there is nothing left to wait for.
     pub(super) fn exit_code(&self, rest: Rest) -> Option<u8> {
         let ended = match self.ended {
             Some(ended) if rest == Rest::Nobody || self.state == ChildState::GivenUp => ended,
@@ -313,7 +305,7 @@ impl Course {
     }
 
     fn kill(&mut self, now: Instant) -> Action {
-        // A further signal does not prolong it.
+        // Another signal does not prolong it.
         if !matches!(self.state, ChildState::Killed { .. }) {
             self.state = ChildState::Killed { until: now + KILLED_TIME };
         }

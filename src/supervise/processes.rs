@@ -1,5 +1,5 @@
-//! What the kernel says of processes in `/proc`: which are our children, and whether one handles its own stop. That is
-//! memory, not a disk, and is read only when a process is asked to stop or has ended.
+//! What `/proc` says about processes: which are our children, and whether one handles a signal itself. It is memory, not
+//! a disk, and read only when a process is asked to stop or has ended.
 
 #[cfg(target_os = "linux")]
 use procfs::process::{Process, Status};
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal};
 #[cfg(target_os = "linux")]
 const SHELLS: [&str; 8] = ["ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"];
 
-/// Our own children; `None` where the kernel does not say (`CONFIG_PROC_CHILDREN`).
+/// Our own children; `None` if the kernel does not show them (`CONFIG_PROC_CHILDREN`).
 #[cfg(target_os = "linux")]
 pub(super) fn children() -> Option<Vec<Pid>> {
     let mut children = Vec::new();
@@ -20,7 +20,6 @@ pub(super) fn children() -> Option<Vec<Pid>> {
     Some(children.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect())
 }
 
-/// The children of another process.
 #[cfg(target_os = "linux")]
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     let tasks = Process::new(parent.as_raw_nonzero().get()).and_then(|process| process.tasks());
@@ -28,10 +27,10 @@ pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     children.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
 }
 
-/// Whether a process handles this signal and is not a shell: then it ends once it has finished its work.
+/// Whether a process handles this signal and is not a shell: then it ends when it has finished its work.
 #[cfg(target_os = "linux")]
 pub(super) fn stops_by_itself(pid: Pid, signal: Signal) -> bool {
-    // With a handler, or blocked for sigwait and signalfd.
+    // By a handler, or with sigwait or signalfd, for which it is blocked.
     signals_of(pid).is_some_and(|signals| (signals.sigcgt | signals.sigblk) & bit(signal) != 0) && !is_shell(pid)
 }
 
@@ -53,13 +52,12 @@ fn signals_of(pid: Pid) -> Option<Status> {
     Process::new(pid.as_raw_nonzero().get()).and_then(|process| process.status()).ok()
 }
 
-/// The place of a signal in the masks of `/proc/PID/status`.
+/// A signal's bit in the masks of `/proc/PID/status`.
 #[cfg(target_os = "linux")]
 fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
-/// Whether it runs a shell.
 #[cfg(target_os = "linux")]
 pub(super) fn is_shell(pid: Pid) -> bool {
     let program = Process::new(pid.as_raw_nonzero().get()).and_then(|process| process.exe()).unwrap_or_default();
@@ -82,13 +80,11 @@ pub(super) fn catches(_: Pid, _: Signal) -> bool {
     false
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_in_background(_: Pid) -> bool {
     false
 }
 
-/// Elsewhere nothing is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn children_of(_: Pid) -> Vec<Pid> {
     Vec::new()

@@ -1,31 +1,31 @@
-//! A start command that makes the server end by itself after so many requests, ours among them: uvicorn's
-//! `--limit-max-requests`. gunicorn, hypercorn and `uvicorn --workers 2` replace the worker; uvicorn alone ends with 0, and
-//! below `--reload` nothing starts it again until a file changes.
+//! A start command that makes the server end after so many requests, ours among them: uvicorn's
+//! `--limit-max-requests`. gunicorn, hypercorn and `uvicorn --workers 2` replace the worker; a single uvicorn exits with 0,
+//! and below `--reload` nothing starts it again until a file changes.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::told::{Told, Variable};
+use super::server_options::{ServerOptions, Variable};
 
 const OPTIONS: [&str; 2] = ["--limit-max-requests", "--max-requests"];
 /// uvicorn's variable for it.
 const VARIABLE: &str = "UVICORN_LIMIT_MAX_REQUESTS";
-/// They replace a worker that has reached its limit.
+/// These replace a worker that has reached its limit.
 const SUPERVISORS: [&str; 2] = ["gunicorn", "hypercorn"];
 
 /// The warning for such a command; `interval` is the one of the app check.
 pub(super) fn warning(command: &[OsString], interval: Duration, environment: Variable<'_>) -> Option<String> {
-    let told = Told::new(command, environment);
-    let of_uvicorn = |name| told.variable(name).filter(|_| told.starts("uvicorn"));
-    let by_option = OPTIONS.iter().find_map(|option| Some((*option, told.option(option)?.to_owned())));
+    let options = ServerOptions::new(command, environment);
+    let of_uvicorn = |name| options.variable(name).filter(|_| options.starts("uvicorn"));
+    let by_option = OPTIONS.iter().find_map(|option| Some((*option, options.option(option)?.to_owned())));
     let (named, limit) = by_option.or_else(|| Some((VARIABLE, of_uvicorn(VARIABLE)?)))?;
     let limit = limit.parse::<u64>().ok().filter(|limit| *limit > 0)?;
     let is_true = |text: String| ["1", "true", "t", "yes", "y", "on"].contains(&text.to_lowercase().as_str());
-    let reload = told.has("--reload") || of_uvicorn("UVICORN_RELOAD").is_some_and(is_true);
-    let by_variable = || of_uvicorn("UVICORN_WORKERS").or_else(|| told.variable("WEB_CONCURRENCY"));
-    let workers = told.option("--workers").map(str::to_owned).or_else(by_variable);
+    let reload = options.has("--reload") || of_uvicorn("UVICORN_RELOAD").is_some_and(is_true);
+    let by_variable = || of_uvicorn("UVICORN_WORKERS").or_else(|| options.variable("WEB_CONCURRENCY"));
+    let workers = options.option("--workers").map(str::to_owned).or_else(by_variable);
     let replaced = !reload && workers.is_some_and(|workers| workers.parse().is_ok_and(|workers: u64| workers > 1));
-    if replaced || SUPERVISORS.iter().any(|program| told.starts(program)) {
+    if replaced || SUPERVISORS.iter().any(|program| options.starts(program)) {
         return None;
     }
     let time = interval.saturating_mul(u32::try_from(limit).unwrap_or(u32::MAX));
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn who_starts_its_workers_anew_is_not() {
+    fn a_server_that_replaces_its_workers_is_not() {
         for command in [
             &["uvicorn", "main:app"][..],
             &["uvicorn", "main:app", "--limit-max-requests", "10000", "--workers", "2"],

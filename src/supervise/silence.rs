@@ -1,5 +1,5 @@
-//! Has the app stopped answering? Counts only time without any HTTP answer, once the app has been up. Pure: results of
-//! app checks go in, never those of the database.
+//! Has the app stopped answering? Only time without any HTTP answer counts, and only once the app has been up. Pure:
+//! results of app checks go in, never those of the database.
 
 use std::time::Duration;
 
@@ -7,10 +7,9 @@ use tokio::time::Instant;
 
 use crate::probe::{Outcome, Reason};
 
-/// The timeout of the last request before the verdict: busy is not dead.
+/// The timeout of the last request before the verdict: an app may just be busy.
 pub(super) const LAST_REQUEST_TIME: Duration = Duration::from_secs(10);
 
-/// How the last request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastRequest {
     /// With an answer that counts as alive.
@@ -21,25 +20,24 @@ pub(super) enum LastRequest {
     NotMade,
 }
 
-/// How long the app has been silent.
 #[derive(Debug)]
 pub(super) struct Silence {
     after: Duration,
-    /// Since when, where it is silent.
+    /// Since when, if it is silent.
     since: Option<Instant>,
-    /// The end of the newest check seen: the board changes more often than the app check has a result.
+    /// When the newest check ended: the snapshot changes more often than the app check has a result.
     newest: Option<Instant>,
-    /// The verdict on this silence was given.
+    /// There was a verdict on this silence.
     judged: bool,
 }
 
 impl Silence {
-    /// `after`: this much silence leads to a last request.
+    /// `after`: how much silence leads to a last request.
     pub(super) fn new(after: Duration) -> Self {
         Silence { after, since: None, newest: None, judged: false }
     }
 
-    /// Takes the newest result of the app check in; the same one again changes nothing. `was_up`: the app was up once.
+    /// Counts the newest result of the app check; the same one again changes nothing. `was_up`: the app was up before.
     pub(super) fn take(&mut self, was_up: bool, outcome: &Outcome) {
         let ended = outcome.ended.0;
         if self.newest == Some(ended) {
@@ -47,7 +45,7 @@ impl Silence {
         }
         self.newest = Some(ended);
         if was_up && outcome.reason().is_some_and(is_silence) {
-            // The check asked when it began; nothing is known of the time before.
+            // Since the check began; nothing is known about the time before.
             let began = ended.checked_sub(outcome.duration).unwrap_or(ended);
             self.since.get_or_insert(began);
         } else {
@@ -55,13 +53,13 @@ impl Silence {
         }
     }
 
-    /// When the last request is to be made, if nothing is heard until then.
+    /// When to make the last request, unless there is an answer before.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.judged { None } else { self.since.map(|since| since + self.after) }
     }
 
-    /// Judges by the last request. Returns for how long the app has been silent, and why, if it is unresponsive; once a
-    /// silence.
+    /// Judges by the last request. If the app is unresponsive, returns for how long it has been silent, and why; once for
+    /// each silence.
     pub(super) fn judge(&mut self, last: LastRequest, now: Instant) -> Option<(Duration, Reason)> {
         let since = self.since.filter(|_| !self.judged)?;
         match last {
@@ -76,20 +74,20 @@ impl Silence {
         }
     }
 
-    /// The app answered, or that could not be found out: counting starts over.
+    /// The app answered, or it is not known whether it would: counting starts over.
     fn reset(&mut self) {
         self.since = None;
         self.judged = false;
     }
 }
 
-/// A result that counts as silence. What is not on this list (a lost connection, a certificate, a name) does not prove
+/// Whether a result counts as silence. What is not on this list (a lost connection, a certificate, a name) does not prove
 /// that the app hangs.
 fn is_silence(reason: Reason) -> bool {
     matches!(reason, Reason::ConnectRefused | Reason::ConnectTimeout | Reason::ResponseTimeout)
 }
 
-/// The last request got no status line, and not because we could not ask.
+/// Whether the last request got no status line, although it was sent or refused.
 fn is_no_answer(reason: Reason) -> bool {
     is_silence(reason) || reason == Reason::ConnectionLost
 }

@@ -166,7 +166,7 @@ fn help_and_version_need_nothing_and_bad_usage_is_2() {
 }
 
 #[test]
-fn a_result_that_cannot_be_written_is_no_success() {
+fn a_result_that_cannot_be_written_is_not_a_success() {
     let (app, postgres) = (WebApp::start(), Postgres::start_plain());
     let sidecar = Sidecar::on(postgres.url()).app(app.port()).start();
     sidecar.wait_for_status("/health", 200);
@@ -194,14 +194,14 @@ fn a_result_that_cannot_be_written_is_no_success() {
         let (code, log) = builder().finish_into(full);
         assert_eq!(code, Some(1), "{arguments:?}: {log}");
         assert!(log.contains("No space left on device"), "{arguments:?}: {log}");
-        // A reader that has gone, as `| head` does: nothing to complain of.
+        // A reader that has gone, as with `| head`, is not an error.
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let (code, log) = builder().finish_into(writer);
         assert_eq!(code, Some(0), "{arguments:?}: {log}");
         assert!(!log.contains("ipe"), "{arguments:?}: {log}");
     }
-    // What is worse than that stays what it is.
+    // A worse exit code stays.
     let full = OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
     assert_eq!(Sidecar::bare().app(1).arg("check").arg("--only").arg("app").finish_into(full).0, Some(1));
 }

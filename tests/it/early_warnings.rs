@@ -17,7 +17,7 @@ use crate::support::postgres::{DATABASE, PASSWORD, Postgres, ROLE};
 use crate::support::session::Session;
 use crate::support::sidecar::Sidecar;
 
-/// For tests of what takes long.
+/// For tests of long transactions and waits.
 const SHORT: Duration = Duration::from_millis(200);
 
 /// The daemon's checks and readings, as often as the test wants them.
@@ -39,7 +39,7 @@ impl Watcher {
         self.try_to_read().expect("it is time").expect("the numbers")
     }
 
-    /// One check that passes, and what comes of reading the numbers after it.
+    /// One check that passes, and the result of reading the numbers after it.
     fn try_to_read(&mut self) -> Option<Result<Value, &'static str>> {
         // Where few sessions are allowed, that of the check before may not have ended on the server yet.
         assert!(eventually(SOON, || self.runtime.block_on(self.check.run()).is_ok()), "no check passes");
@@ -63,7 +63,7 @@ impl Watcher {
     }
 }
 
-/// A statement that waits for longer than a session of the tests may: until the server's end.
+/// A statement that waits until the server ends, longer than a session of the tests may.
 fn wait_for_long(config: tokio_postgres::Config, sql: &'static str) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -87,7 +87,7 @@ fn sessions(count: usize, config: &tokio_postgres::Config) -> Vec<Session> {
 }
 
 #[test]
-fn a_server_that_is_nearly_full_is_told_and_our_own_session_is_in_no_number() {
+fn a_server_that_is_nearly_full_causes_a_warning_and_our_own_session_does_not_count() {
     let postgres = Postgres::builder().setting("max_connections = 20").start();
     let mut watcher = Watcher::on(postgres.url());
     let mut crowd = sessions(14, &postgres.url().config());
@@ -120,7 +120,7 @@ fn the_limits_of_the_role_and_of_the_database_count_as_the_servers() {
 }
 
 #[test]
-fn a_leaked_transaction_is_told_and_a_transaction_that_works_is_not() {
+fn a_leaked_transaction_causes_a_warning_and_an_active_one_does_not() {
     let postgres = Postgres::start_plain();
     let mut watcher = Watcher::on(postgres.url());
     let leaked = Session::open(&postgres.url().config()).expect("a session");
@@ -134,7 +134,7 @@ fn a_leaked_transaction_is_told_and_a_transaction_that_works_is_not() {
 }
 
 #[test]
-fn another_roles_transaction_is_not_ours_to_judge() {
+fn another_roles_transaction_is_not_judged() {
     let postgres = Postgres::start_plain();
     let mut watcher = Watcher::on(postgres.url());
     let admin = postgres.admin_session().expect("another role's session");
@@ -151,7 +151,7 @@ fn another_roles_transaction_is_not_ours_to_judge() {
 }
 
 #[test]
-fn a_queue_behind_a_lock_is_told() {
+fn a_queue_behind_a_lock_causes_a_warning() {
     let postgres = Postgres::start_plain();
     postgres.admin("CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC");
     let mut watcher = Watcher::on(postgres.url());
@@ -167,8 +167,8 @@ fn a_queue_behind_a_lock_is_told() {
 }
 
 #[test]
-fn storage_that_is_nearly_used_up_is_told_where_the_server_has_a_limit() {
-    // Neon's setting; elsewhere PostgreSQL takes any name with a dot.
+fn storage_that_is_nearly_used_up_causes_a_warning_where_the_server_has_a_limit() {
+    // Neon's setting; elsewhere PostgreSQL accepts any name with a dot.
     let postgres = Postgres::builder().setting("neon.max_cluster_size = '64MB'").start();
     let mut watcher = Watcher::on(postgres.url());
     let vitals = watcher.read();
@@ -183,7 +183,7 @@ fn storage_that_is_nearly_used_up_is_told_where_the_server_has_a_limit() {
 }
 
 #[test]
-fn a_role_without_privileges_and_a_pooler_tell_as_much() {
+fn a_role_without_privileges_and_a_pooler_show_as_much() {
     let postgres = Postgres::start_plain();
     postgres.admin(
         "CREATE ROLE nobody LOGIN PASSWORD 'nothing'; REVOKE ALL ON SCHEMA public FROM PUBLIC; \
@@ -205,7 +205,7 @@ fn a_role_without_privileges_and_a_pooler_tell_as_much() {
 }
 
 #[test]
-fn a_standby_tells_as_much() {
+fn a_standby_shows_as_much() {
     let postgres = Postgres::start_plain();
     let standby = postgres.standby();
     let leaked = Session::open(&standby.url().config()).expect("a session");
@@ -213,8 +213,7 @@ fn a_standby_tells_as_much() {
     assert!(Watcher::on(standby.url()).warns_of("transaction_stuck"));
 }
 
-/// The scripted server takes the message for a SQL check's: it asks for no start time.
-/// A balancer: each connection to the port that it returns goes to the next of these servers.
+/// A load balancer: each connection to the port that it returns goes to the next of these servers.
 fn balanced(ports: [u16; 2]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its port").port();
@@ -234,7 +233,7 @@ fn balanced(ports: [u16; 2]) -> u16 {
 }
 
 #[test]
-fn two_servers_behind_one_name_are_judged_each_by_itself() {
+fn two_servers_behind_one_name_are_each_judged_by_their_own_readings() {
     let full = Postgres::builder().setting("max_connections = 20").start();
     let calm = Postgres::builder().setting("max_connections = 50").start();
     let mut crowd = sessions(16, &full.url().config());
@@ -255,6 +254,7 @@ fn two_servers_behind_one_name_are_judged_each_by_itself() {
     watcher.stays_silent();
 }
 
+/// The scripted server takes the message for that of a SQL check, since it does not ask for the start time.
 #[test]
 fn a_server_that_does_not_answer_it_fails_no_check_and_gets_no_second_connection() {
     let fake = FakePostgres::start([Behaviour::fault(At::SqlCheck, Fault::Stall)]);
@@ -304,7 +304,7 @@ fn thousands_of_sessions_are_one_row() {
 
 /// The whole program with its own thresholds: the second reading comes after a minute.
 #[test]
-fn the_daemon_warns_at_its_second_look_while_every_check_passes() {
+fn the_daemon_warns_at_its_second_reading_while_every_check_passes() {
     let postgres =
         Postgres::builder().setting("max_connections = 20").setting("neon.max_cluster_size = '30MB'").start();
     postgres.admin("CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC");

@@ -124,7 +124,7 @@ fn handshakes_prove_reachability_and_its_loss_turns_the_check_down() {
 }
 
 #[test]
-fn a_deep_query_by_age_wakes_it_once_and_the_cold_start_is_no_failure() {
+fn a_deep_query_by_age_wakes_it_once_and_the_cold_start_is_not_a_failure() {
     let waking = Duration::from_millis(600);
     let sleep = Sleep { after: Duration::from_millis(300), waking };
     let (database, app) = (Sleepy::start(sleep), WebApp::start());

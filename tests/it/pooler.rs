@@ -13,7 +13,7 @@ fn patient(url: impl ToString) -> Builder {
     Sidecar::on(url).app(1).set("SIDEPULSE_DATABASE_TIMEOUT", "6s").set("SIDEPULSE_DATABASE_ATTEMPT_TIMEOUT", "5s")
 }
 
-fn nobody_is_left(pooler: &PgBouncer) {
+fn no_client_is_left(pooler: &PgBouncer) {
     assert!(eventually(SOON, || pooler.connections_now() == 0), "{}", pooler.log_text());
 }
 
@@ -37,7 +37,7 @@ fn every_check_works_through_a_pool_of_one_and_leaves_no_trace_in_it() {
         assert_eq!(next.sql(&format!("SHOW {setting}")).unwrap()[0][0].as_deref(), Some(value), "{setting}");
     }
     drop((next, sidecar));
-    nobody_is_left(&pooler);
+    no_client_is_left(&pooler);
     assert!(!postgres.log_text().contains("there is no transaction in progress"), "one ROLLBACK is enough");
     drop(pooler);
     watch.none_is_left();
@@ -62,7 +62,7 @@ fn what_the_pooler_refuses_has_its_reason() {
         let (code, check) = patient(url).check_database();
         assert_eq!((check["reason"].as_str(), check["attempts"].as_u64()), (reason, Some(1)), "{what}: {check}");
         assert_eq!(code, Some(i32::from(reason.is_some())), "{what}");
-        nobody_is_left(&pooler);
+        no_client_is_left(&pooler);
     }
 }
 
@@ -81,7 +81,7 @@ fn a_full_pooler_is_saturated_and_a_check_does_not_wait_in_it_for_ever() {
     assert_eq!((check["reason"].as_str(), check["attempts"].as_u64()), (Some("pooler_saturated"), Some(1)), "{check}");
     assert!(check["phases_ms"]["query"].is_null(), "max_client_conn is met at login: {check}");
     drop((holder, second));
-    nobody_is_left(&pooler);
+    no_client_is_left(&pooler);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_pooler_without_its_server_is_down_and_recovers_with_it() {
     sidecar.wait_for_check("database:query", |check| check["state"] == "up");
     assert_eq!(sidecar.metric("sidepulse_database_restarts_total"), Some(1.0));
     drop(sidecar);
-    nobody_is_left(&pooler);
+    no_client_is_left(&pooler);
 }
 
 #[test]

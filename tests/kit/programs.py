@@ -127,7 +127,10 @@ class Prometheus(Web):
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """The current result of an instant query, as labels and value."""
-        answer = self.get("/api/v1/query", params={"query": expression}).json()
+        response = self.get("/api/v1/query", params={"query": expression})
+        if response.status_code == 503:
+            return []  # it listens before it has opened its storage
+        answer = response.json()
         assert answer["status"] == "success", answer
         return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]
 

@@ -36,6 +36,16 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=name)
+def test_every_file_and_function_of_the_sources_exists(path: Path) -> None:
+    text = path.read_text()
+    for file in re.findall(r"`((?:benches|deploy|docs|fuzz|src|tests)/[\w./-]+)[` ]", text):
+        assert (ROOT / file).exists(), file
+    for names, file in re.findall(r"((?:`\w+`(?:, | and )?)+) in `(src/[\w/]+\.rs)`", text):
+        for item in re.findall(r"\w+", names.replace(" and ", " ")):
+            assert re.search(rf"\b(?:fn|const|struct) {item}\b", (ROOT / file).read_text()), (item, file)
+
+
 def test_every_reason_and_path_of_the_symptoms_exists(well: Sidecar) -> None:
     text = (DEPLOY / "railway.md").read_text()
     reasons = set(re.findall(r'reason="(\w+)"', well.get("/metrics").text))

@@ -1,4 +1,4 @@
-//! What `check` prints of the server's numbers and of the role's own sessions: no SQL, and nothing of other roles.
+//! What `check` prints of the server's vitals and of the role's own sessions: no SQL, and nothing about other roles.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::early_warnings::EarlyWarnings;
 use crate::probe::Reason;
 use crate::probe::vitals::{OwnSession, Vitals};
 
-/// A shorter transaction is one at work.
+/// A shorter transaction is simply at work.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// Name and text of each line.

@@ -1,10 +1,10 @@
-//! What a rule found: how bad, in which words, and where.
+//! What a rule found: how bad it is, what it is, and where.
 
 use serde::Serialize;
 
 use crate::redact::Redactor;
 
-/// How bad it is. `Unknown` is not bad: code that was not run decides.
+/// How bad it is. `Unknown` is not bad: it depends on code that was not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
@@ -14,7 +14,7 @@ pub(super) enum Severity {
     Error,
 }
 
-/// What a rule found. Its words are ours: they name variables, keys and places, never values.
+/// What a rule found. The text names variables, keys and places, never values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     /// The rule's name, which the table of rules fills in.
@@ -22,9 +22,9 @@ pub(super) struct Finding {
     #[serde(rename = "level")]
     pub(super) severity: Severity,
     pub(super) message: String,
-    /// What to do, or what to look for; `None` where nothing is to be done.
+    /// What to do or to look for; `None` if there is nothing to do.
     pub(super) remedy: Option<String>,
-    /// Relative to the repository, where there is one, else to the backend's directory.
+    /// Relative to the repository or, without one, to the backend's directory.
     pub(super) file: Option<String>,
     /// From 1 on.
     pub(super) line: Option<u32>,
@@ -35,7 +35,7 @@ impl Finding {
         Finding { id: "", severity: Severity::Ok, message: message.into(), remedy: None, file: None, line: None }
     }
 
-    /// Code decides; `look_for` says what to look for.
+    /// It depends on code; `look_for` says what to look for there.
     pub(super) fn unknown(message: impl Into<String>, look_for: impl Into<String>) -> Finding {
         Finding { severity: Severity::Unknown, remedy: Some(look_for.into()), ..Finding::ok(message) }
     }
@@ -53,7 +53,7 @@ impl Finding {
     }
 }
 
-/// A name from the file system or a file, fit for a terminal: without control characters, and of bounded length.
+/// A name from the file system or a file as it can be printed: without control characters, and of limited length.
 pub(super) fn printable(name: &str) -> String {
     Redactor::new(Vec::new()).clean(name)
 }

@@ -1,4 +1,4 @@
-//! The readers: a file's bytes → what it says. They judge nothing; each is linear in what it is given.
+//! The readers: a file's bytes → what it means. They judge nothing; each takes linear time.
 
 pub(super) mod command;
 pub(super) mod dockerfile;
@@ -18,7 +18,7 @@ pub(super) mod shell;
 pub(super) mod start;
 pub(super) mod url;
 
-/// Runs every reader over one file, as if it were of every kind; returns how many things they saw. For the fuzz target.
+/// Runs every reader over one file, as if it were of every kind. Returns how many things they found.
 #[cfg(any(test, fuzzing))]
 pub(super) fn every_reader(bytes: &[u8]) -> usize {
     let text = String::from_utf8_lossy(bytes);
@@ -28,9 +28,9 @@ pub(super) fn every_reader(bytes: &[u8]) -> usize {
     ];
     let script =
         |_: &str, _: &[shell::Word]| Some((String::new(), text.to_string())).filter(|(_, text)| text.len() < 2000);
-    let steps: Vec<_> = forms.iter().flat_map(|form| command::steps(form, Vec::new(), &script)).collect();
-    let servers = steps.iter().filter(|step| match step {
-        command::Step::Program(launch) => server::read(launch).is_some(),
+    let started: Vec<_> = forms.iter().flat_map(|form| command::started(form, Vec::new(), &script)).collect();
+    let servers = started.iter().filter(|started| match started {
+        command::Started::Program(launch) => server::read(launch).is_some(),
         _ => false,
     });
     let image = dockerfile::read(&text);
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Pieces of what the readers look for.
+    /// Pieces of texts that the readers look for.
     const PIECES: [&str; 40] = [
         "web: ",
         "FROM ",
@@ -102,7 +102,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
-        /// Whatever stands in a file, reading it ends.
+        /// Whatever a file contains, reading it ends.
         #[test]
         fn anything_can_be_read(
             pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..24),

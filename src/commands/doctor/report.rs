@@ -1,11 +1,11 @@
-//! What was found → text for a person, JSON for a machine.
+//! The findings → text for a person, or JSON for a machine.
 
 use serde::Serialize;
 
 use super::finding::{Finding, Severity};
 use super::rules::{RULES, Rule};
 
-/// More findings of one rule say nothing new.
+/// More findings of one rule would say nothing new.
 const MOST: usize = 20;
 
 #[derive(Serialize)]
@@ -14,13 +14,13 @@ struct Report<'a> {
     rules: &'a [Finding],
 }
 
-/// The worst of all. What is unknown is not bad.
+/// The worst of all; unknown counts as ok.
 pub(super) fn worst(findings: &[Finding]) -> Severity {
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok);
     if worst == Severity::Unknown { Severity::Ok } else { worst }
 }
 
-/// At most [`MOST`] findings of a rule; how many were left out is one more.
+/// At most [`MOST`] findings of a rule, and one more that says how many were left out.
 pub(super) fn cut(found: Vec<Finding>) -> Vec<Finding> {
     let left_out = found.len().saturating_sub(MOST);
     let worst = found.iter().skip(MOST).map(|finding| finding.severity).max();
@@ -38,7 +38,7 @@ pub(super) fn json(findings: &[Finding]) -> String {
     format!("{}\n", serde_json::to_string(&report).unwrap_or_default())
 }
 
-/// One paragraph a subject, those with errors first, then the summary.
+/// One paragraph for each subject, those with errors first, then the summary.
 pub(super) fn text(findings: &[Finding], with_files: bool, colour: bool) -> String {
     let width = findings.iter().map(|finding| finding.id.len()).max().unwrap_or_default();
     let mut subjects: Vec<(&str, Vec<&Finding>)> = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn text(findings: &[Finding], with_files: bool, colour: bool) -> Stri
     text
 }
 
-/// What a rule asks, why, and where that is from.
+/// Why a rule exists, and the source.
 pub(super) fn explanation(rule: &Rule) -> String {
     format!("{} ({})\n\n{}\n\nSource: {}\n", rule.id, rule.subject, rule.why, rule.source)
 }

@@ -1,4 +1,4 @@
-//! What holds for every rule: nothing of a value is shown, and the report has its form. The rules one by one are held to
+//! What holds for every rule: nothing of a value is shown, and the report has its form. The single rules are tested with
 //! a gallery of backends, `tests/it/doctor/`.
 
 use std::fs;
@@ -20,7 +20,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("RAILWAY_DEPLOYMENT_DRAINING_SECONDS", "10"),
 ];
 
-/// The findings in the right environment but for these variables.
+/// The findings in a correct environment, except for these variables.
 fn findings(changes: &[(&str, &str)], dir: Option<&Path>) -> Vec<Finding> {
     let variables: Vec<(&str, &str)> = changes.iter().chain(&ENVIRONMENT).copied().collect();
     let lookup = |name: &str| {
@@ -36,7 +36,7 @@ fn levels(findings: &[Finding], id: &str) -> Vec<Severity> {
 }
 
 #[test]
-fn the_repositorys_own_backend_has_no_fault() {
+fn the_repositorys_own_backend_has_no_errors() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/backend");
     // It is not part of the published package.
     if dir.join("main.py").exists() {
@@ -53,13 +53,13 @@ fn the_repositorys_own_backend_has_no_fault() {
 }
 
 #[test]
-fn a_directory_that_is_none_is_bad_usage() {
+fn a_path_that_is_no_directory_is_bad_usage() {
     assert!(Files::read(Path::new("/nowhere/backend")).is_err_and(|fault| fault.contains("cannot be opened")));
     assert!(Files::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).is_err());
 }
 
 #[test]
-fn variables_alone() {
+fn variables_without_files() {
     for (variable, value, rule, severity) in [
         ("DATABASE_URL", "", "database-url", Severity::Error),
         ("DATABASE_URL", "not UTF-8", "database-url", Severity::Error),
@@ -92,7 +92,7 @@ fn variables_alone() {
 }
 
 #[test]
-fn cuts_are_said() {
+fn what_is_left_out_is_reported() {
     let root = TempDir::new().unwrap();
     fs::write(root.path().join("requirements.txt"), "x y\n".repeat(40)).unwrap();
     fs::write(root.path().join("large.py"), "#".repeat(2 * 1024 * 1024)).unwrap();
@@ -106,7 +106,7 @@ fn cuts_are_said() {
     let cuts: Vec<&str> =
         findings.iter().filter(|finding| finding.id == "left-out").map(|finding| finding.message.as_str()).collect();
     assert!(cuts.len() == 2 && cuts[0].starts_with("12 files were not read"), "{cuts:?}");
-    // What was left out may mention what is looked for.
+    // What was left out may mention it.
     assert_eq!(levels(&findings, "jwt-secret"), [Severity::Ok]);
     assert!(!findings.iter().any(|finding| finding.message.contains("no file of the app")), "{findings:#?}");
 }
@@ -123,7 +123,7 @@ fn json_holds_every_rule_with_every_key() {
         assert_eq!(keys, ["file", "id", "level", "line", "message", "remedy"]);
     }
     assert_eq!(json(&[("ENVIRONMENT", "")])["status"], "warning");
-    // What is unknown is not bad.
+    // Unknown is not bad.
     assert_eq!(json(&[("CORS_ORIGINS", "[\"https://a.acme.com\"]")])["status"], "ok");
 }
 
@@ -144,7 +144,7 @@ fn the_report_groups_by_subject_and_has_errors_first() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever a variable or a line of a file holds, no part of it is shown.
+    /// Whatever a variable or a line of a file contains, no part of it is shown.
     #[test]
     fn no_secret_is_ever_shown(
         tail in "[ -~é\\n]{0,20}",
@@ -186,11 +186,11 @@ fn what_the_daemon_would_warn_of_is_a_warning() {
         let found = findings(&[(variable, value)], None);
         assert_eq!(levels(&found, "settings"), [Severity::Warning], "{variable}={value}");
     }
-    // Also where the rest cannot be loaded.
+    // Even if the rest cannot be loaded.
     let found = findings(&[("SIDEPULSE_APP_PORT", "tcp://10.0.0.1:80"), ("DATABASE_URL", "")], None);
     let of_settings = found.iter().find(|finding| finding.id == "settings").unwrap();
     assert_eq!(of_settings.remedy.as_deref(), Some("set enableServiceLinks: false in the pod's spec"));
-    // Another rule tells of it.
+    // Another rule reports it.
     let found = findings(&[("DATABASE_URL", "postgresql://u:p@db.acme.com/d?sslmode=disable")], None);
     assert_eq!(levels(&found, "settings"), [Severity::Ok]);
 }

@@ -4,7 +4,7 @@ const S: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
 /// A dump that takes no time.
-fn dump(history: &mut History, seen: &[(ListedSocket, Whose)], now: Instant) -> Finding {
+fn dump(history: &mut History, seen: &[(ListedSocket, Whose)], now: Instant) -> Activity {
     history.compare(seen, now, now)
 }
 
@@ -82,10 +82,10 @@ fn a_dump_between_the_last_message_and_the_close_is_in_doubt_and_the_second_one_
 }
 
 #[test]
-fn an_end_that_is_told_late_is_not_news() {
+fn an_end_that_is_reported_late_is_not_news() {
     let (mut history, t) = (History::default(), start());
     dump(&mut history, &[socket(1, LONG)], t);
-    // Its last message came just before this dump, which lists it no more, and the kernel tells of its end after it.
+    // Its last message came just before this dump, which lists it no more, and the kernel reports its end after it.
     dump(&mut history, &[], t + 15 * S);
     history.ended(&end(1, t + 15 * S - Duration::from_millis(5)), Whose::TheApps);
     assert!(!dump(&mut history, &[], t + 30 * S).is_active());
@@ -98,7 +98,7 @@ fn an_end_that_is_told_late_is_not_news() {
 fn what_is_not_the_apps_counts_nowhere_but_its_name_is_kept() {
     let (mut history, t) = (History::default(), start());
     let ours = (socket(1, S).0, Whose::NotTheApps);
-    assert_eq!(dump(&mut history, &[ours], t), Finding::default());
+    assert_eq!(dump(&mut history, &[ours], t), Activity::default());
     assert!(!history.ever_seen());
 }
 
@@ -106,7 +106,7 @@ fn what_is_not_the_apps_counts_nowhere_but_its_name_is_kept() {
 fn data_that_came_with_the_dump_itself_counts_at_the_next_one() {
     let (mut history, t) = (History::default(), start());
     dump(&mut history, &[socket(1, LONG)], t);
-    // The kernel's clock is coarse: this age says 3 ms before the dump before.
+    // The kernel's clock is coarse: this age puts it 3 ms before the dump before.
     assert!(dump(&mut history, &[socket(1, 15 * S + Duration::from_millis(3))], t + 15 * S).is_active());
     assert!(!dump(&mut history, &[socket(1, 30 * S + Duration::from_millis(3))], t + 30 * S).is_active());
 }
@@ -115,7 +115,7 @@ fn data_that_came_with_the_dump_itself_counts_at_the_next_one() {
 fn a_short_connection_is_seen_at_whatever_moment_of_its_life_the_dump_comes() {
     let (mut history, t) = (History::default(), start());
     dump(&mut history, &[], t);
-    // In use; closing; gone, but its end is told after the dump that might have listed it.
+    // In use; closing; gone, but its end is reported after the dump that might have listed it.
     assert!(dump(&mut history, &[socket(1, S)], t + 15 * S).is_active());
     assert!(dump(&mut history, &[closing(socket(2, S))], t + 30 * S).is_active());
     history.ended(&end(2, t + 29 * S), Whose::TheApps);
@@ -128,7 +128,7 @@ fn a_short_connection_is_seen_at_whatever_moment_of_its_life_the_dump_comes() {
 fn a_dump_that_takes_its_time_misses_nothing() {
     let (mut history, t) = (History::default(), start());
     dump(&mut history, &[socket(1, LONG)], t);
-    // The data came 50 ms after the dump before; this one begins, is held up for 400 ms, and only then is told the age.
+    // The data came 50 ms after the dump before; this one begins, is held up for 400 ms, and only then gets the age.
     let (began, ended) = (t + 15 * S, t + 15 * S + Duration::from_millis(400));
     assert!(history.compare(&[socket(1, ended - t - Duration::from_millis(50))], began, ended).is_active());
 }
@@ -138,7 +138,7 @@ fn a_socket_over_which_no_login_came_is_not_activity_and_its_login_is_new() {
     let (mut history, t) = (History::default(), start());
     let logging_in = |cookie, quiet_for| (socket(cookie, quiet_for).0, Whose::LoggedOut);
     dump(&mut history, &[], t);
-    // Tried and closed; held open; on its way in, where the compute takes its time to wake up.
+    // Tried and closed; held open; still logging in, while the compute wakes up.
     history.ended(&end(1, t + S), Whose::LoggedOut);
     assert!(history.ever_seen(), "such sockets would be seen");
     let found = dump(&mut history, &[logging_in(2, 14 * S), logging_in(3, S)], t + 15 * S);

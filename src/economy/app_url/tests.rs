@@ -3,8 +3,8 @@ use super::*;
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-fn found(moments: &[Instant]) -> Finding {
-    Finding { connections: 1, moments: moments.to_vec(), ..Finding::default() }
+fn found(moments: &[Instant]) -> Activity {
+    Activity { connections: 1, moments: moments.to_vec(), ..Activity::default() }
 }
 
 /// A check of 20 ms every 5 s, ten minutes long.
@@ -31,7 +31,7 @@ fn a_moment_belongs_to_a_check_until_shortly_after_its_end() {
     assert!(checks.include(start + 600 * MS, 100 * MS), "a comparison that took 100 ms");
     checks.begins(start + 100 * S, 5 * S);
     assert!(checks.include(start + 101 * S, Duration::ZERO), "the newest is still under way");
-    // At a short interval there is little time between two checks, and most of it must be nobody's.
+    // At a short interval there is little time between two checks, and most of it must belong to no check.
     let mut dense = AppChecks::default();
     dense.begins(start, 200 * MS);
     dense.ends(start + 2 * MS);
@@ -45,8 +45,8 @@ fn ten_in_a_row_are_a_certainty() {
     let during = found(&[start + 10 * MS, start + 5 * S + 15 * MS]);
     for n in 1..=IN_A_ROW {
         assert!(suspicion.grows(&during, &checks));
-        // A comparison that finds nothing says nothing.
-        assert!(suspicion.grows(&Finding::default(), &checks));
+        // An observation without activity proves nothing.
+        assert!(suspicion.grows(&Activity::default(), &checks));
         assert_eq!(suspicion.is_certain(), n == IN_A_ROW, "{n}");
     }
 }
@@ -58,8 +58,8 @@ fn use_at_another_time_clears_the_app_url() {
     let during = found(&[start + 10 * MS]);
     let others = [
         found(&[start + 10 * MS, start + 3 * S]),
-        Finding { held: vec![(1, start + 3 * S)], ..during.clone() },
-        Finding { overflow: true, ..during.clone() },
+        Activity { held: vec![(1, start + 3 * S)], ..during.clone() },
+        Activity { overflow: true, ..during.clone() },
     ];
     for other in others {
         for _ in 1..IN_A_ROW {

@@ -19,7 +19,7 @@ impl Server {
         self.0.local_addr().unwrap().port()
     }
 
-    /// A connection to it: the client's end, which is looked at, and the server's.
+    /// A connection to it: the client's end, which is the one examined, and the server's.
     fn connect(&self) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(self.0.local_addr().unwrap()).unwrap();
         (client, self.0.accept().unwrap().0)
@@ -38,7 +38,7 @@ fn cookie_of(stream: &TcpStream) -> u64 {
     SockRef::from(stream).cookie().unwrap()
 }
 
-/// The next end that the kernel tells.
+/// The next end that the kernel reports.
 async fn next(endings: &EndedSockets) -> EndedSocket {
     let mut taken = Vec::new();
     while taken.is_empty() {
@@ -50,7 +50,7 @@ async fn next(endings: &EndedSockets) -> EndedSocket {
 }
 
 #[test]
-fn a_look_shows_the_clients_end_alone() {
+fn a_dump_shows_only_the_clients_end() {
     let server = Server::start();
     let (client, _served) = server.talk();
     let (elsewhere, _other) = Server::start().talk();
@@ -93,7 +93,7 @@ fn only_data_renews_a_socket() {
 
 /// What a client sends is not counted, and the end of what a server sends as one byte at most.
 #[tokio::test]
-async fn received_bytes_are_counted_and_told_at_the_end_too() {
+async fn received_bytes_are_counted_and_reported_at_the_end_too() {
     let server = Server::start();
     let endings = EndedSockets::listen(server.port()).unwrap();
     let (mut client, mut served) = server.connect();
@@ -128,7 +128,7 @@ fn a_dual_stack_sockets_peer_is_the_ipv4_address() {
 /// Whoever ends a connection, and however: libpq over TLS is reset where the server's last words were not read, and
 /// asyncpg waits for the server's close, which leaves no TIME_WAIT behind.
 #[tokio::test]
-async fn every_end_is_told() {
+async fn every_end_is_reported() {
     let server = Server::start();
     let endings = EndedSockets::listen(server.port()).unwrap();
     let reset = |stream: TcpStream| SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -173,7 +173,7 @@ async fn the_ends_of_other_connections_do_not_wake_us() {
     let (client, served) = server.talk();
     let cookie = cookie_of(&client);
     drop((client, served));
-    // The first thing that is told at all is the one that matters.
+    // The first end that is reported at all is the one that matters.
     let mut told = Vec::new();
     endings.next(|ending| told.push(ending.unwrap().cookie)).await.unwrap();
     assert_eq!(told, [cookie]);
@@ -181,7 +181,7 @@ async fn the_ends_of_other_connections_do_not_wake_us() {
 
 /// More ends than the buffer holds are not lost in silence.
 #[tokio::test]
-async fn an_overflow_is_told() {
+async fn an_overflow_is_reported() {
     const ENDS: usize = 100;
     let server = Server::start();
     let (endings, witness) =
@@ -190,7 +190,7 @@ async fn an_overflow_is_told() {
     for _ in 0..ENDS {
         drop(server.connect());
     }
-    // The kernel tells them one by one: all of them must be there before the first is taken.
+    // The kernel reports them one by one: all of them must be there before the first is taken.
     let mut told = 0;
     while told < ENDS {
         let wait = witness.next(|ending| told += usize::from(ending.is_some()));
@@ -236,7 +236,7 @@ fn no_privileges_are_needed() {
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     let mut tests = std::process::Command::new(copy);
-    tests.uid(NOBODY).gid(NOBODY).current_dir("/").args(["--exact", "economy::kernel::tests::every_end_is_told"]);
+    tests.uid(NOBODY).gid(NOBODY).current_dir("/").args(["--exact", "economy::kernel::tests::every_end_is_reported"]);
     let output = tests.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");

@@ -1,4 +1,4 @@
-//! The drawings of the status page. They are hidden from screen readers: the words beside them say the same.
+//! The drawings of the status page. They are hidden from screen readers: the text beside them says the same.
 
 use std::fmt::Write;
 
@@ -6,13 +6,13 @@ use crate::millis;
 use crate::probe::Outcome;
 use crate::state::{KEPT, Mark};
 
-/// Width in units of their own; the page stretches them.
+/// The width in units of the drawing; the page stretches it.
 const WIDTH: f64 = 600.0;
-/// Height, likewise.
+/// The height, likewise.
 const HEIGHT: f64 = 100.0;
 /// A phase is never drawn narrower.
 const NARROWEST: f64 = 2.0;
-/// The slowest success; a failure has the full height, so that it is told apart without its colour.
+/// The height of the slowest success; a failure has the full height, so that it differs in more than its colour.
 const SLOWEST: f64 = 75.0;
 /// A success is never drawn lower.
 const LOWEST: f64 = 6.0;
@@ -24,7 +24,7 @@ fn svg(class: &str, rects: &str) -> String {
     )
 }
 
-/// The phases of the newest attempt as one bar, and in words. Empty without phases.
+/// The phases of the newest attempt as one bar, and as text. Empty without phases.
 pub(super) fn phases(outcome: &Outcome) -> String {
     let total: f64 = outcome.phases.iter().map(|(_, took)| took.as_secs_f64()).sum();
     let (mut rects, mut words, mut x) = (String::new(), String::new(), 0.0);
@@ -48,7 +48,7 @@ pub(super) fn phases(outcome: &Outcome) -> String {
     format!("{}<p class=\"dim phases\">{words}<span>in all {all:.1} ms{retries}</span></p>\n", svg("bar", &rects))
 }
 
-/// How much of something is used, as a bar and in words.
+/// How much of something is used, as a bar and as text.
 pub(super) fn used(name: &str, used: u64, limit: u64, unit: &str, is_scarce: bool) -> String {
     let width = WIDTH * (used.min(limit) as f64) / (limit.max(1) as f64);
     let class = if is_scarce { "low" } else { "ok" };

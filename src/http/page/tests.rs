@@ -54,7 +54,7 @@ fn the_verdict_says_the_state_what_fails_and_how_bad_that_is() {
 }
 
 #[test]
-fn a_warning_is_told() {
+fn a_warning_is_shown() {
     let mut world = World::new(&[], &[UP, UP]);
     deep(&mut world.snapshot).read_only = true;
     let page = page(&world);
@@ -85,7 +85,7 @@ fn idle_is_calm_and_says_why_and_since_when() {
 }
 
 #[test]
-fn what_the_server_says_of_itself_is_shown_as_text() {
+fn what_the_server_says_about_itself_is_shown_as_text() {
     let mut world = World::new(&[SQL], &[UP, UP, UP]);
     assert!(!page(&world).contains("server version") && !page(&world).contains("certificate"));
     deep(&mut world.snapshot).server_version = Some("16.4 (Debian)".into());

@@ -213,7 +213,7 @@ fn health_is_never_refused_but_leaves_the_checks_out() {
 }
 
 #[test]
-fn liveness_is_the_check_threads_alone() {
+fn liveness_depends_only_on_the_check_thread() {
     let mut world = World::new(&[SQL], &[WRONG, WRONG, WRONG]);
     world.draining = true;
     assert_eq!(world.get("/livez"), (200, "ok\n".into()));

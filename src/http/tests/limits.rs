@@ -25,7 +25,7 @@ impl Server {
     async fn stuck(&self) -> TcpStream {
         let mut stream = self.connect().await;
         stream.write_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(STUCK_REQUESTS).as_bytes()).await.unwrap();
-        // It is answered once in a turn, and an answer to somebody else takes some turns.
+        // It is answered once in a turn, and an answer to another client takes some turns.
         for _ in 0..1000 {
             self.ask("GET", "/livez", "").await;
         }
@@ -119,7 +119,7 @@ async fn idle_clients_do_not_keep_a_new_one_out() {
 }
 
 #[tokio::test]
-async fn who_asks_much_at_once_does_not_keep_who_asks_once_waiting() {
+async fn a_client_that_sends_many_requests_keeps_no_other_waiting() {
     const GREEDY: usize = 20;
     const REQUESTS: usize = 200;
     let server = start(&[]);

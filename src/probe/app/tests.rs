@@ -161,3 +161,12 @@ async fn interim_responses_without_end_are_not_read_until_the_deadline() {
     let outcome = probe(&format!("http://{address}/"), &[]).check().await;
     assert_eq!(outcome.reason(), Some(Reason::ConnectionLost));
 }
+
+#[tokio::test]
+async fn a_host_that_does_not_resolve_is_the_apps() {
+    // A name that never resolves (RFC 6761, section 6.4).
+    let outcome = probe("http://app.invalid:8000/", &[("SIDEPULSE_APP_TIMEOUT", "5s")]).check().await;
+    let failure = outcome.result.unwrap_err();
+    assert_eq!((failure.reason, failure.cause), (Reason::DnsFailure, Some(Cause::HostOfApp)));
+    assert!(failure.remedy().contains("SIDEPULSE_APP_URL"));
+}

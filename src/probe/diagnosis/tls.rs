@@ -46,12 +46,15 @@ pub(crate) fn diagnose(error: &native_tls::Error) -> Diagnosis {
 
 /// The same for the app, which may speak plain HTTP on its port.
 pub(crate) fn diagnose_app(error: &native_tls::Error) -> Diagnosis {
-    let text = tls::chain(error);
-    let diagnosis = of_the_app(of_text(&text));
+    of_the_apps_text(&tls::chain(error))
+}
+
+fn of_the_apps_text(text: &str) -> Diagnosis {
+    let diagnosis = of_text(text);
     if diagnosis.cause.is_none() && text.contains(NO_TLS) {
         return Diagnosis { cause: Some(Cause::PlainExpected), ..diagnosis };
     }
-    diagnosis
+    of_the_app(diagnosis)
 }
 
 /// What an error's text means if it tells of a server's alert.
@@ -67,14 +70,16 @@ pub(crate) fn alert_of_the_app(text: &str) -> Option<Diagnosis> {
     alert(text).map(of_the_app)
 }
 
-/// No setting gives the app check a certificate.
+/// What has another cure than at the database: no setting gives the app check a certificate of its own or of a CA.
 fn of_the_app(diagnosis: Diagnosis) -> Diagnosis {
-    match diagnosis.cause {
-        Some(Cause::ClientCertificateRequired) => {
-            Diagnosis { cause: Some(Cause::ClientCertificateForApp), ..diagnosis }
-        }
-        _ => diagnosis,
-    }
+    let cause = match (diagnosis.reason, diagnosis.cause) {
+        (_, Some(Cause::ClientCertificateRequired)) => Some(Cause::ClientCertificateForApp),
+        (_, Some(Cause::CertificateName)) => Some(Cause::CertificateNameOfApp),
+        (_, Some(Cause::CertificateIssuer)) | (Reason::TlsUntrusted, None) => Some(Cause::CertificateOfApp),
+        (Reason::TlsFailed, None | Some(Cause::AlpnRefused)) => Some(Cause::HandshakeOfApp),
+        (_, cause) => cause,
+    };
+    Diagnosis { cause, ..diagnosis }
 }
 
 fn of_text(text: &str) -> Diagnosis {
@@ -114,6 +119,33 @@ mod tests {
             assert_eq!(of_text(&format!("{VERIFY} ({verdict})")), expected, "{verdict}");
         }
         assert_eq!(of_text("The certificate was not trusted.").reason, Reason::TlsUntrusted);
+    }
+
+    #[test]
+    fn what_the_app_lacks_is_not_to_be_set_in_the_databases_url() {
+        let verify = |verdict: &str| {
+            format!(
+                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed ({verdict})"
+            )
+        };
+        for (text, cause) in [
+            (verify("self-signed certificate"), Cause::CertificateOfApp),
+            (verify("unsuitable certificate purpose"), Cause::CertificateOfApp),
+            (verify("hostname mismatch"), Cause::CertificateNameOfApp),
+            (verify("certificate has expired"), Cause::CertificateExpired),
+            ("tlsv1 alert protocol version".to_owned(), Cause::HandshakeOfApp),
+            ("tlsv1 alert no application protocol".to_owned(), Cause::HandshakeOfApp),
+            ("tlsv13 alert certificate required".to_owned(), Cause::ClientCertificateForApp),
+            (NO_TLS.to_owned(), Cause::PlainExpected),
+        ] {
+            let found = of_the_apps_text(&text).cause;
+            assert_eq!(found, Some(cause), "{text}");
+            let remedy = cause.remedy();
+            assert!(
+                !["DATABASE_URL", "PostgreSQL", "sslrootcert"].iter().any(|word| remedy.contains(word)),
+                "{remedy}"
+            );
+        }
     }
 
     /// Seen from `openssl s_server -tls1_2 -Verify 1 -verify_return_error` where a loopback app's certificate is not

@@ -46,6 +46,8 @@ pub(in crate::probe) struct VitalsReader {
     refused: bool,
     /// When the server was started, in its own words.
     server_started: Option<String>,
+    /// The same of the one that was started last, as a number.
+    newest_started: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -59,16 +61,31 @@ impl VitalsReader {
     pub(in crate::probe) fn new(warn_at: Option<&WarnAt>) -> Self {
         let every = warn_at.map(|at| Every { vitals: at.read_every, storage: at.storage_every });
         let now = Instant::now();
-        VitalsReader { every, next: now, next_with_storage: now, last: None, refused: false, server_started: None }
+        VitalsReader {
+            every,
+            next: now,
+            next_with_storage: now,
+            last: None,
+            refused: false,
+            server_started: None,
+            newest_started: None,
+        }
     }
 
-    /// Whether a check that passed just now is to keep its session for a reading. A server that was restarted may answer
-    /// what the one before refused.
+    /// Whether a check that passed just now is to keep its session for a reading. Of a server that was restarted nothing is
+    /// known (Neon restarts it at each wake-up), so it is read at once; and another one, behind a balancer, may answer what
+    /// the one before refused.
     pub(in crate::probe) fn is_due(&mut self, server_started: Option<&str>, now: Instant) -> bool {
         let Some(every) = &self.every else { return false };
         if self.server_started.as_deref() != server_started {
             self.server_started = server_started.map(str::to_owned);
-            if std::mem::take(&mut self.refused) {
+            let started = server_started.and_then(|text| text.parse().ok());
+            let refused = std::mem::take(&mut self.refused);
+            if started > self.newest_started {
+                self.newest_started = started;
+                self.next = now;
+                self.next_with_storage = now;
+            } else if refused {
                 self.next = self.last.map_or(now, |last| last + every.vitals);
             }
         }

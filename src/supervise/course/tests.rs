@@ -17,23 +17,23 @@ enum Happens {
     /// SIGQUIT is passed on.
     Quit,
     Ends(Ended),
-    /// Of what it left behind somebody has ended, and this is left.
+    /// A process that it left behind has ended, and this is left.
     Leaves(Rest),
-    /// The phase's time is over; the second is when it must be.
+    /// The time of the current state is over; the second is when it must be.
     Due,
 }
 use Happens::{CtrlC, Due, Ends, Int, Leaves, Quit, Silent, Term};
 
 type Events<'a> = &'a [(u64, Happens, Action)];
 
-/// Plays a course with a stop timeout of 10 s. Returns the exit code where somebody is left in the child's group, and where
-/// nobody is, and how bad the end is.
+/// Plays a course with a stop timeout of 10 s. Returns the exit code if something is left of the child's group, and if
+/// nothing is, and how bad the end is.
 fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, Level) {
     let start = Instant::now();
     let mut course = Course::new(Times { drain_delay, stop_timeout: 10 * S }, OnCleanExit::Fail);
     for (second, happens, expected) in events {
         let now = start + Duration::from_secs(*second);
-        let step = match happens {
+        let action = match happens {
             Term => course.stop(Signal::TERM, false, now),
             Int => course.stop(Signal::INT, false, now),
             CtrlC => course.stop(Signal::INT, true, now),
@@ -44,16 +44,16 @@ fn play(drain_delay: Duration, events: Events<'_>) -> (Option<u8>, Option<u8>, L
             }
             Ends(how) => course.end(*how, now),
             Leaves(rest) => {
-                let step = course.orphaned();
+                let action = course.orphaned();
                 course.left(*rest, now);
-                step
+                action
             }
             Due => {
                 assert_eq!(course.due(), Some(now), "due in {events:?}");
                 course.pass(now)
             }
         };
-        assert_eq!(step, *expected, "{happens:?} at {second} in {events:?}");
+        assert_eq!(action, *expected, "{happens:?} at {second} in {events:?}");
     }
     (course.exit_code(Rest::OfShell), course.exit_code(Rest::Nobody), course.describe_end("app").0)
 }
@@ -159,7 +159,7 @@ fn what_the_child_left_behind_is_ended_too() {
     assert_eq!(play(Duration::ZERO, &asked).0, None);
     let next = [asked[0], asked[1], (3, Leaves(Rest::OfShell), ASK_REST), (11, Due, KILL)];
     assert_eq!(play(Duration::ZERO, &next).0, None, "SIGKILL takes a moment");
-    // … and else a second: the platform waits for us alone.
+    // … and otherwise a second: the platform waits only for us.
     let unasked = [(1, Ends(Ended::Code(3)), ASK_REST), (2, Due, KILL)];
     assert_eq!(play(Duration::ZERO, &unasked), (None, Some(3), Level::Error));
     // What SIGKILL made an orphan gets it as well; what not even that ends is left behind.
@@ -194,7 +194,7 @@ fn what_a_server_left_behind_is_not_waited_for_as_the_server_is() {
     assert_eq!(course.due(), Some(start + 10 * S));
     course.left(Rest::OfServer, start + 2 * S);
     assert_eq!(course.due(), Some(start + 2 * S + LEFT_BY_SERVER_TIME));
-    // Looking again does not prolong it.
+    // Asking again does not prolong it.
     course.left(Rest::OfServer, start + 3 * S);
     assert_eq!(course.due(), Some(start + 2 * S + LEFT_BY_SERVER_TIME));
 }

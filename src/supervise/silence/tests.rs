@@ -38,12 +38,12 @@ fn only_time_without_an_http_answer_counts() {
         // From the start of the first check without an answer.
         (&[(10, Some(ConnectRefused))], Some(38)),
         (&[(10, Some(ConnectTimeout)), (15, Some(ResponseTimeout)), (20, Some(ConnectRefused))], Some(38)),
-        // An answer of any status begins anew.
+        // After an answer of any status it starts over.
         (&[(10, Some(ResponseTimeout)), (15, None)], None),
         (&[(10, Some(ResponseTimeout)), (15, Some(BadStatus)), (20, Some(ResponseTimeout))], Some(48)),
         (&[(10, Some(ResponseTimeout)), (15, Some(LoopbackOnly))], None),
         (&[(10, Some(ResponseTimeout)), (15, Some(ProtocolError))], None),
-        // A connection that is cut is no silence.
+        // A connection that is cut is not silence.
         (&[(10, Some(ConnectionLost)), (15, Some(ConnectionLost))], None),
         (&[(10, Some(Reason::Internal)), (15, Some(Reason::DnsFailure)), (20, Some(Reason::TlsTimeout))], None),
     ];

@@ -50,7 +50,7 @@ fn http_and_https_are_told_apart_by_a_real_uvicorn() {
 }
 
 #[test]
-fn an_app_that_closes_without_an_answer_and_has_no_tls_is_not_told_to_use_it() {
+fn the_remedy_does_not_advise_tls_where_an_app_without_it_closes_without_an_answer() {
     let app_of_bytes = WebApp::start();
     app_of_bytes.behave(crate::support::web_app::Mode::Bytes(b""));
     told(&app(&format!("http://127.0.0.1:{}/", app_of_bytes.port())), "connection_lost", "did a worker crash?");
@@ -166,5 +166,5 @@ fn a_server_that_requires_a_client_certificate() {
     told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "asks for a client certificate");
     // TLS 1.2 has no alert of its own for it.
     let proxy = wants_certificate(SslVersion::TLS1_2);
-    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "handshake broke off");
+    told(&app(&format!("https://127.0.0.1:{}/", proxy.port)), "tls_failed", "handshake with the app broke off");
 }

@@ -69,7 +69,7 @@ fn a_port_that_both_would_take_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn what_the_server_reads_of_its_environment_is_looked_at_before_it_runs() {
+fn what_the_server_reads_from_its_environment_is_checked_before_it_runs() {
     // A shell that only mentions it: where uvicorn would look is in its own source (main.py, `auto_envvar_prefix`).
     let uvicorn = || run_script(": uvicorn; exit 3").env("SIDEPULSE_LISTEN", "127.0.0.1:8123");
     let text = refused(uvicorn().env("UVICORN_PORT", "8123"));
@@ -134,7 +134,7 @@ fn under_shell(script: &str) -> Builder {
 }
 
 #[test]
-fn closed_standard_streams_are_no_hindrance() {
+fn closed_standard_streams_do_no_harm() {
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"] {
         assert_eq!(under_shell(&format!("exec \"$@\" {closed}")).exit_code(), Some(3), "{closed}");
     }

@@ -74,7 +74,9 @@ impl<'a> Account<'a> {
     pub(super) fn failures_agree(&self, check: Check) {
         let (name, faults) = (check.name(), self.faults_of(check));
         let mut by_reason = BTreeMap::<&str, f64>::new();
-        for line in self.warnings.iter().filter(|line| line["check"] == name) {
+        // A reading for the early warnings that a fault cuts off has no reason: the check before it had passed.
+        let failures = self.warnings.iter().filter(|line| line["check"] == name && !line["reason"].is_null());
+        for line in failures {
             let (at, reason) = (time(line), text(line, "reason"));
             let mut there = faults.iter().filter(|fault| fault.covers(at));
             // A line with a remedy is not a failure: it says that there was one, and that a retry helped.

@@ -19,6 +19,9 @@ use super::postgres::{DATABASE, PASSWORD, Postgres, ROLE, Stop};
 
 /// How often it checks whether it may suspend; Neon's monitor does so every 500 ms.
 const WATCH: Duration = Duration::from_millis(20);
+/// Logins of sidepulse that a use by the app explains: one that had begun before, and the one that notices it. On a busy
+/// machine both may come late.
+const LOOKS: usize = 2;
 /// The request codes of a first message (protocol documentation, "SSLRequest" and "StartupMessage").
 const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
 /// What a client of the other project calls itself.
@@ -48,7 +51,9 @@ struct State {
     awake_since: Option<Instant>,
     awake: Duration,
     last_use: Instant,
-    /// How long the app alone would have kept it awake, and until when.
+    /// Logins of sidepulse since the app's last use.
+    looks: usize,
+    /// How long the app, and the looks that it draws, would have kept it awake, and until when.
     explained: Duration,
     explained_until: Instant,
     /// The clients' connections, to be closed on suspend.
@@ -63,6 +68,9 @@ impl State {
     fn use_it(&mut self, by_app: bool, sleep: Sleep) {
         self.last_use = Instant::now();
         if by_app {
+            self.looks = 0;
+        }
+        if by_app || self.looks <= LOOKS {
             let until = self.last_use + sleep.after;
             self.explained += until - self.explained_until.max(self.last_use).min(until);
             self.explained_until = until;
@@ -128,6 +136,7 @@ impl Sleepy {
                 awake_since: Some(now),
                 awake: Duration::ZERO,
                 last_use: now,
+                looks: 0,
                 explained: Duration::ZERO,
                 explained_until: now,
                 clients: Vec::new(),
@@ -172,7 +181,7 @@ impl Sleepy {
         state.awake + state.awake_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// How long the app's use alone would have kept it awake so far.
+    /// How long the app's use, and the looks that it draws, would have kept it awake so far.
     pub(crate) fn explained(&self) -> Duration {
         let state = self.inner.state();
         state.explained - state.explained_until.saturating_duration_since(Instant::now())
@@ -275,8 +284,12 @@ impl Inner {
         let by_app = !says("sidepulse");
         {
             let mut state = self.state();
-            let counts = &mut state.counts;
-            *(if by_app { &mut counts.logins } else { &mut counts.probes }) += 1;
+            if by_app {
+                state.counts.logins += 1;
+            } else {
+                state.counts.probes += 1;
+                state.looks += 1;
+            }
             state.use_it(by_app, self.sleep);
         }
         self.wake();

@@ -4,17 +4,17 @@ use super::dockerfile::Form;
 use super::placeholder;
 use super::shell::{self, Word};
 
-/// What takes a command line as its argument after `-c`.
+/// Programs that take a command line after `-c`.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "ksh"];
-/// Shells in shells and scripts in scripts: deeper is no start command.
+/// Shells in shells and scripts in scripts: no start command is deeper.
 const DEEPEST: usize = 6;
-/// As many commands and scripts are looked at: a start command has a handful.
+/// At most so many commands and scripts are followed: a start command has a handful.
 const MOST_COMMANDS: usize = 500;
 const MOST_SCRIPTS: usize = 10;
-/// A longer file is no start script.
+/// No start script is longer.
 const LONGEST_SCRIPT: usize = 64 * 1024;
 
-/// Programs that start the one behind them, and how many words of theirs stand before it.
+/// Programs that start the program after them, and how many words come before it.
 const WRAPPERS: [(&str, usize); 16] = [
     ("exec", 0),
     ("nohup", 0),
@@ -38,68 +38,66 @@ const MANAGERS: [&str; 6] = ["uv", "poetry", "pipenv", "pdm", "hatch", "rye"];
 /// Their options that take a value.
 const WITH_VALUE: &str = "--directory --project --with --extra --group --env-file --python -p --package --no-group \
     --only-group -C";
-/// What prepares, and ends by itself.
+/// Commands that only prepare the start.
 const PREPARES: &str = "echo cd export set alembic sleep true : mkdir cp mv rm chmod chown ls pwd cat printf test [ \
     wait trap pip source . ulimit umask date aerich";
 
-/// One program that is started, and what surrounds it.
+/// A program that is started, and how.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
-    /// The program and its arguments.
     pub(crate) words: Vec<Word>,
-    /// A shell reads the words right before the program does.
+    /// The words are expanded by a shell.
     pub(crate) by_shell: bool,
-    /// Below `sidepulse run`.
     pub(crate) under_run: bool,
-    /// The shell before `sidepulse run` expands a `$PORT` that is meant for the app.
+    /// The shell that starts `sidepulse run` expands a `$PORT` that is meant for the app.
     pub(crate) expanded_too_early: bool,
-    /// The start script in which it stands, as it is shown.
+    /// The name of the start script that contains it, as it is shown.
     pub(crate) script: Option<String>,
-    /// What each `cd` before it names, in order.
+    /// The directory of each `cd` before it, in order.
     pub(crate) directories: Vec<Word>,
-    /// `NAME=value` before it, what was exported, and what the image and the environment set; empty where it was unset.
-    pub(crate) variables: Vec<Variable>,
-    /// What `sidepulse run` above it is told by its options and these variables.
-    pub(crate) told: Vec<Variable>,
+    /// Variables set before it, exported, or set by the image or the environment; an empty value means unset.
+    pub(crate) variables: Vec<Assignment>,
+    /// The settings that options and variables give the `sidepulse run` that starts it.
+    pub(crate) settings: Vec<Assignment>,
 }
 
 /// A variable's name and its value; a value that the shell expands is as it was written.
-pub(crate) type Variable = (String, Word);
+pub(crate) type Assignment = (String, Word);
 
-/// What a start command does, in order.
+/// One thing that a start command starts.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub(crate) enum Started {
     /// A program that may be the server.
     Program(Launch),
-    /// sidepulse itself beside it: false where it is given another place to listen, and what it is told.
-    Daemon { on_port: bool, told: Vec<Variable> },
-    /// What is not known: a script that cannot be found, or that branches.
+    /// sidepulse itself, beside the app: whether it listens on `PORT`, and its settings.
+    Sidepulse { on_port: bool, settings: Vec<Assignment> },
+    /// Something that is not known, e.g. a script that cannot be found, or that branches.
     Unknown(String),
 }
 
-/// Finds a start script by the path that the command names: its name as it is shown, and its text.
+/// Finds a start script by the path in the command. Returns its name as it is shown, and its text.
 pub(crate) type Script<'a> = &'a dyn Fn(&str, &[Word]) -> Option<(String, String)>;
 
-/// Everything that a start command starts. `variables` are there before it.
-pub(crate) fn steps(form: &Form, variables: Vec<Variable>, script: Script<'_>) -> Vec<Step> {
+/// Everything that a start command starts, in order. `variables` are set before it.
+pub(crate) fn started(form: &Form, variables: Vec<Assignment>, script: Script<'_>) -> Vec<Started> {
     let begin = Launch { variables, ..Launch::default() };
-    let mut reader = Reader { script, steps: Vec::new(), commands: 0, scripts: 0 };
+    let mut reader = CommandReader { script, started: Vec::new(), commands: 0, scripts: 0 };
     match form {
         Form::Shell(line) => reader.line(line, &begin, &[], 0),
         Form::Exec(words) => reader.program(words, begin, &[], 0),
     }
-    reader.steps
+    reader.started
 }
 
-struct Reader<'a> {
+struct CommandReader<'a> {
     script: Script<'a>,
-    steps: Vec<Step>,
-    /// Commands and scripts that were read, each of which has its limit.
+    started: Vec<Started>,
+    /// How many commands and scripts have been read.
     commands: usize,
     scripts: usize,
 }
 
-impl Reader<'_> {
+impl CommandReader<'_> {
     /// A shell's line or script. `arguments` are `"$@"`.
     fn line(&mut self, line: &str, around: &Launch, arguments: &[Word], depth: usize) {
         let mut here = Launch { by_shell: true, ..around.clone() };
@@ -123,7 +121,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Goes through what stands before the program itself.
+    /// Skips what precedes the program itself.
     fn program(&mut self, words: &[Word], mut launch: Launch, arguments: &[Word], depth: usize) {
         let mut rest = words;
         while let Some((first, others)) = rest.split_first() {
@@ -172,7 +170,7 @@ impl Reader<'_> {
             return self.script(&words[0], &words[1..], &launch, depth);
         }
         if !PREPARES.split(' ').any(|known| known == name) {
-            self.steps.push(Step::Program(Launch { words: words.to_vec(), ..launch }));
+            self.started.push(Started::Program(Launch { words: words.to_vec(), ..launch }));
         }
     }
 
@@ -185,14 +183,14 @@ impl Reader<'_> {
             let child = words[dashes + 1..].to_vec();
             let expanded = launch.by_shell && child.iter().any(|word| word.expands_port);
             let expanded_too_early = launch.expanded_too_early || expanded;
-            let told = told(&words[run + 1..dashes], &launch);
-            let launch = Launch { by_shell: false, under_run: true, expanded_too_early, told, ..launch };
+            let settings = settings_of(&words[run + 1..dashes], &launch);
+            let launch = Launch { by_shell: false, under_run: true, expanded_too_early, settings, ..launch };
             return self.program(&child, launch, &[], depth + 1);
         }
         if !words[1..].iter().any(|word| ["check", "ping", "doctor", "run"].iter().any(|other| is(word, other))) {
             let elsewhere = words.iter().any(|word| word.text.starts_with("--listen"))
                 || launch.variables.iter().any(|(name, _)| name == "SIDEPULSE_LISTEN" || name == "PORT");
-            self.steps.push(Step::Daemon { on_port: !elsewhere, told: told(&words[1..], &launch) });
+            self.started.push(Started::Sidepulse { on_port: !elsewhere, settings: settings_of(&words[1..], &launch) });
         }
     }
 
@@ -216,11 +214,11 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, what: &str) {
-        self.steps.push(Step::Unknown(what.to_owned()));
+        self.started.push(Started::Unknown(what.to_owned()));
     }
 }
 
-/// What stands behind `uv run` and its options.
+/// What follows `uv run` and its options.
 fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
     let mut rest = words;
     while let [option, others @ ..] = rest
@@ -239,9 +237,9 @@ fn managed<'a>(words: &'a [Word], launch: &mut Launch) -> &'a [Word] {
     rest
 }
 
-/// What sidepulse is told: its variables, and over them its options, each of which stands for one.
-fn told(words: &[Word], launch: &Launch) -> Vec<Variable> {
-    let mut told = launch.variables.clone();
+/// sidepulse's settings: variables, and over them its options, each of which is the option of one setting.
+fn settings_of(words: &[Word], launch: &Launch) -> Vec<Assignment> {
+    let mut settings = launch.variables.clone();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let Some(option) = word.text.strip_prefix("--") else { continue };
@@ -250,19 +248,19 @@ fn told(words: &[Word], launch: &Launch) -> Vec<Variable> {
             None => (option, rest.next().cloned()),
         };
         let variable = format!("SIDEPULSE_{}", option.to_ascii_uppercase().replace('-', "_"));
-        told.extend(value.map(|value| (variable, value)));
+        settings.extend(value.map(|value| (variable, value)));
     }
-    told
+    settings
 }
 
-/// Only a variable that was exported before reaches sidepulse, which is not known here.
-fn not_exported((name, value): Variable) -> Variable {
+/// Reaches sidepulse only if the variable was exported before, which is not known here.
+fn not_exported((name, value): Assignment) -> Assignment {
     let expands_other = value.expands_other || name.starts_with("SIDEPULSE_");
     (name, Word { expands_other, ..value })
 }
 
 /// `NAME=value`.
-fn assignment(word: &Word) -> Option<Variable> {
+fn assignment(word: &Word) -> Option<Assignment> {
     let (name, value) = word.text.split_once('=')?;
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     is_name.then(|| (name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))

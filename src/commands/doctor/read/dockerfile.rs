@@ -1,11 +1,9 @@
-//! A Dockerfile → what its last stage runs, where, and which files of the repository are there (docs.docker.com,
-//! reference/dockerfile).
-
-use std::borrow::Cow;
+//! A Dockerfile → what its last stage runs, in which directory, and which of the repository's files it contains
+//! (docs.docker.com, reference/dockerfile).
 
 use super::shell::Word;
 
-/// A longer Dockerfile is understood up to here; what follows makes the image unknown.
+/// A Dockerfile is read up to these limits; with more the image is not fully known.
 const MOST_STAGES: usize = 50;
 const MOST_COPIES: usize = 50;
 const MOST_VARIABLES: usize = 100;
@@ -17,75 +15,59 @@ const LONGEST_VALUE: usize = 4096;
 pub(crate) enum Form {
     /// A shell reads it.
     Shell(String),
-    /// The system gets the words as they are.
+    /// The system executes the words as they are.
     Exec(Vec<Word>),
 }
 
-/// An instruction and its line.
 #[derive(Clone, Debug)]
 pub(crate) struct Instruction {
     pub(crate) line: u32,
     pub(crate) form: Form,
 }
 
-/// Files of the build context that are in the image.
+/// A part of the build context that is in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Copied {
     /// Relative to the context.
     pub(crate) from: String,
-    /// Absolute; ends in `/` where it was written as a directory.
+    /// Absolute; ends in `/` if it was written as a directory.
     pub(crate) to: String,
 }
 
-/// What the last stage is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     pub(crate) entrypoint: Option<Instruction>,
     pub(crate) command: Option<Instruction>,
-    /// Absolute; `None` where a variable that is not known decides.
+    /// Absolute; `None` if it depends on a variable that is not known.
     pub(crate) workdir: Option<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) copies: Vec<Copied>,
-    /// Nothing but the copies can have put the app's files there.
+    /// The app's files can only have come with the copies.
     pub(crate) complete: bool,
     /// The app may be installed as a package.
     pub(crate) installs: bool,
 }
 
-impl Default for Image {
-    fn default() -> Image {
-        Image {
-            entrypoint: None,
-            command: None,
-            workdir: Some("/".into()),
-            variables: Vec::new(),
-            copies: Vec::new(),
-            complete: true,
-            installs: false,
-        }
-    }
-}
-
 impl Image {
-    /// What came from an earlier stage.
-    fn take(&mut self, (copies, complete): (Vec<Copied>, bool)) {
+    /// Adds what was copied from an earlier stage; `None`: that is not known.
+    fn add(&mut self, copies: Option<Vec<Copied>>) {
         let room = MOST_COPIES.saturating_sub(self.copies.len());
-        self.complete &= complete && copies.len() <= room;
-        self.copies.extend(copies.into_iter().take(room));
+        self.complete &= copies.as_ref().is_some_and(|copies| copies.len() <= room);
+        self.copies.extend(copies.into_iter().flatten().take(room));
     }
 
-    /// The last value that `ENV` gives it.
+    /// The value that `ENV` sets last.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Where the repository has what the image has at this absolute path; the latest copy first.
+    /// Where the repository has the files that the image has at this absolute path; the last copy first.
     pub(crate) fn sources(&self, path: &str) -> Vec<String> {
         let found = self.copies.iter().rev().filter_map(|copied| {
             let below = path.strip_prefix(copied.to.trim_end_matches('/'))?;
             let from = copied.from.trim_end_matches('/');
             match below.strip_prefix('/') {
-                // A directory's content is copied, not the directory; a file goes into it under its own name.
+                // Of a directory the content is copied; a file is copied under its own name.
                 Some(below) if from.rsplit('/').next() == Some(below) => Some(vec![from.to_owned(), join(from, below)]),
                 Some(below) => Some(vec![join(from, below)]),
                 None => below.is_empty().then(|| vec![from.to_owned()]),
@@ -95,16 +77,19 @@ impl Image {
     }
 }
 
-/// Reads the whole file; `None` where it has no stage.
+/// `None` without any stage.
 pub(crate) fn read(text: &str) -> Option<Image> {
     let mut stages: Vec<(String, Image)> = Vec::new();
-    for (line, instruction, rest) in instructions(text) {
+    for RawInstruction { number, instruction, rest } in instructions(text) {
         if instruction == "FROM" {
             let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
             let base = words.first().copied().unwrap_or_default();
             let name = if words.len() >= 3 { words[2].to_lowercase() } else { String::new() };
             let inherited = stages.iter().rev().find(|(known, _)| *known == base.to_lowercase());
-            let mut image = inherited.map(|(_, image)| image.clone()).unwrap_or_default();
+            let mut image = match inherited {
+                Some((_, image)) => image.clone(),
+                None => Image { workdir: Some("/".into()), complete: true, ..Image::default() },
+            };
             if stages.len() >= MOST_STAGES {
                 image.complete = false;
                 stages.pop();
@@ -113,40 +98,47 @@ pub(crate) fn read(text: &str) -> Option<Image> {
             continue;
         }
         let Some(((_, image), earlier)) = stages.split_last_mut() else { continue };
-        match from_stage(&rest, earlier) {
-            Some(copies) if instruction == "COPY" => image.take(copies),
-            _ => apply(image, line, &instruction, rest.as_ref()),
+        match earlier_stage(&rest, earlier) {
+            Some(stage) if instruction == "COPY" => {
+                image.complete &= stage.complete;
+                image.add(copied_from(stage, &rest));
+            }
+            _ => apply(image, number, &instruction, &rest),
         }
     }
     stages.pop().map(|(_, image)| image)
 }
 
-/// `COPY --from=STAGE FROM TO`: what the stage has there, and whether that is all of it. `None` for any other COPY, and
-/// for one from another image, which has none of the app's files.
-fn from_stage(rest: &str, stages: &[(String, Image)]) -> Option<(Vec<Copied>, bool)> {
-    let words: Vec<&str> = rest.split_whitespace().collect();
-    let name = words.iter().find_map(|word| word.strip_prefix("--from="))?.to_lowercase();
+/// The stage of `COPY --from=STAGE`; `None` for any other COPY, and for one from another image, which has none of the
+/// app's files.
+fn earlier_stage<'a>(rest: &str, stages: &'a [(String, Image)]) -> Option<&'a Image> {
+    let name = rest.split_whitespace().find_map(|word| word.strip_prefix("--from="))?.to_lowercase();
     let by_number = name.parse().ok().and_then(|number: usize| stages.get(number));
     let (_, stage) = by_number.or_else(|| stages.iter().rev().find(|(known, _)| *known == name))?;
-    let paths: Vec<&&str> = words.iter().filter(|word| !word.starts_with("--")).collect();
-    let [from, to] = paths.as_slice() else { return Some((Vec::new(), false)) };
+    Some(stage)
+}
+
+/// What `COPY --from=… FROM TO` copies of what a stage has; `None` if the form is not understood.
+fn copied_from(stage: &Image, rest: &str) -> Option<Vec<Copied>> {
+    let paths: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+    let [from, to] = paths.as_slice() else { return None };
     if !from.starts_with('/') || !to.starts_with('/') {
-        return Some((Vec::new(), false));
+        return None;
     }
     let from = from.trim_end_matches('/');
+    let below = |path: &str, dir: &str| {
+        let rest = path.strip_prefix(dir.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())
+    };
+    // What the stage has is below what is copied, or the other way round.
     let copies = stage.copies.iter().filter_map(|copied| {
-        let below = |path: &str, dir: &str| {
-            let rest = path.strip_prefix(dir.trim_end_matches('/'))?;
-            (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())
-        };
-        // The stage has it deeper than what is taken, or what is taken is deeper.
         if let Some(rest) = below(&copied.to, from) {
             return Some(Copied { from: copied.from.clone(), to: format!("{}/{rest}", to.trim_end_matches('/')) });
         }
         let rest = below(from, &copied.to)?;
-        Some(Copied { from: join(&copied.from, &rest), to: (**to).to_owned() })
+        Some(Copied { from: join(&copied.from, &rest), to: (*to).to_owned() })
     });
-    Some((copies.collect(), stage.complete))
+    Some(copies.collect())
 }
 
 fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
@@ -154,7 +146,7 @@ fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
         "CMD" => image.command = Some(Instruction { line, form: form(rest) }),
         "ENTRYPOINT" => {
             image.entrypoint = Some(Instruction { line, form: form(rest) });
-            // As in Docker: an entrypoint takes the base's CMD away.
+            // As in Docker: an ENTRYPOINT resets the CMD of the base image.
             image.command = None;
         }
         "WORKDIR" => {
@@ -163,7 +155,7 @@ fn apply(image: &mut Image, line: u32, instruction: &str, rest: &str) {
         }
         "ENV" => {
             for (name, value) in assignments(rest) {
-                // Unknown in part: what needs it is unknown as well.
+                // Not known as a whole: nor is what uses it.
                 let value = expanded(&value, image).unwrap_or_else(|| "$".into());
                 if image.variables.len() < MOST_VARIABLES {
                     image.variables.push((name, value));
@@ -240,7 +232,7 @@ fn assignments(rest: &str) -> Vec<(String, String)> {
     words.iter().filter_map(|word| word.text.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
-/// `$NAME` and `${NAME}` as `ENV` has them; `None` where one is not known, or the text grows too long.
+/// Replaces `$NAME` and `${NAME}` by the values from `ENV`; `None` if one is not known, or the text grows too long.
 fn expanded(text: &str, image: &Image) -> Option<String> {
     let text = text.trim_matches(['"', '\'']);
     let mut done = String::new();
@@ -266,7 +258,7 @@ fn expanded(text: &str, image: &Image) -> Option<String> {
     (done.len() <= LONGEST_VALUE).then_some(done)
 }
 
-/// A path in the image, seen from a directory there.
+/// A path in the image, relative to a directory there, as an absolute one.
 pub(crate) fn absolute(dir: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{dir}/{path}") };
     let is_directory = path.ends_with('/') || path == "." || path.ends_with("/.");
@@ -296,38 +288,37 @@ fn join(dir: &str, below: &str) -> String {
     if dir.is_empty() { below.to_owned() } else { format!("{dir}/{below}") }
 }
 
-/// Line, instruction in capitals and the rest: continuations joined, comments and here-documents left out.
-fn instructions(text: &str) -> Vec<(u32, String, Cow<'_, str>)> {
+/// An instruction as it is written.
+struct RawInstruction {
+    /// Of its first line.
+    number: u32,
+    /// In capitals.
+    instruction: String,
+    rest: String,
+}
+
+/// The instructions: continuations are joined, comments and here-documents left out.
+fn instructions(text: &str) -> Vec<RawInstruction> {
     let mut done = Vec::new();
     let mut lines = (1..).zip(text.lines());
     while let Some((number, line)) = lines.next() {
         if line.trim_start().starts_with('#') {
             continue;
         }
-        let mut whole = Cow::Borrowed(line.trim());
+        let mut whole = line.trim().to_owned();
         while whole.ends_with('\\') {
             let Some((_, more)) = lines.next() else { break };
-            if more.trim_start().starts_with('#') {
-                continue;
-            }
-            let whole = whole.to_mut();
-            whole.pop();
-            whole.push_str(more.trim_end());
-        }
-        let Some(end) = whole.find(char::is_whitespace) else { continue };
-        let instruction = whole[..end].to_ascii_uppercase();
-        if let Some(mark) = here_document(&instruction, &whole) {
-            for (_, line) in lines.by_ref() {
-                if line.trim() == mark {
-                    break;
-                }
+            if !more.trim_start().starts_with('#') {
+                whole.pop();
+                whole.push_str(more.trim_end());
             }
         }
-        let rest = match whole {
-            Cow::Borrowed(whole) => Cow::Borrowed(whole[end..].trim_start()),
-            Cow::Owned(whole) => Cow::Owned(whole[end..].trim_start().to_owned()),
-        };
-        done.push((number, instruction, rest));
+        let Some((instruction, rest)) = whole.split_once(char::is_whitespace) else { continue };
+        let instruction = instruction.to_ascii_uppercase();
+        if let Some(mark) = here_document(&instruction, rest) {
+            lines.by_ref().find(|(_, line)| line.trim() == mark);
+        }
+        done.push(RawInstruction { number, instruction, rest: rest.trim_start().to_owned() });
     }
     done
 }

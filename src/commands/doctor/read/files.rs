@@ -1,5 +1,5 @@
-//! The backend's files: where they are and what they say. Nothing outside the repository is read, and every cut is
-//! noted.
+//! The backend's files: where they are, and their text. Nothing outside the repository is read, and whatever is left out
+//! is noted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,43 +7,45 @@ use std::path::{Path, PathBuf};
 use super::ignored::{self, Ignored};
 use crate::commands::doctor::finding::printable;
 
-/// What a person writes is smaller; what is larger is data.
+/// Files that people write are smaller; what is larger is data.
 const LARGEST: u64 = 1024 * 1024;
-/// Packages in packages: deeper than any that was seen.
+/// Packages in packages: deeper than any seen so far.
 const DEEPEST: usize = 8;
 const MOST_FILES: usize = 1000;
 /// Of all files together; an app's code is smaller.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// A directory of data may have any number of entries.
 const MOST_ENTRIES: usize = 20_000;
-/// Not the app's own code, or made-up secrets on purpose.
+/// Not the app's own code, or with made-up secrets.
 const SKIPPED: [&str; 8] = ["tests", "test", "venv", "env", "node_modules", "site-packages", "__pycache__", "target"];
-/// What beside Python holds settings, and so sometimes a secret. Files of the repository's root are among them.
+/// Files other than Python that hold settings, and so sometimes a secret.
 const SETTINGS: &str = "Procfile Dockerfile alembic.ini compose.yaml compose.yml docker-compose.yaml \
     docker-compose.yml fly.toml nixpacks.toml pyproject.toml railpack.json railway.json railway.toml vercel.json";
+/// An app's own settings: `config.yaml`, `secrets.json`.
+const STEMS: [&str; 3] = ["config", "settings", "secrets"];
+const EXTENSIONS: [&str; 6] = ["cfg", "ini", "json", "toml", "yaml", "yml"];
 
 /// A file as text; bytes that are not UTF-8 are replaced.
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) path: PathBuf,
-    /// As it is shown.
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
 /// What was read of `--backend DIR`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) dir: PathBuf,
-    /// What names are relative to, and above which nothing is read: the repository's root, else DIR.
+    /// Names are relative to it, and nothing above it is read: the repository's root, else DIR.
     pub(crate) base: PathBuf,
-    /// The app's own code, tests left out.
+    /// The app's own code, without tests.
     pub(crate) python: Vec<File>,
     /// The same in lower case, in the same order.
     lower: Vec<String>,
     /// Settings and the like, of DIR and the directories above it.
     pub(crate) settings: Vec<File>,
-    /// What git would not commit, where it could be asked.
+    /// What git would not commit, if it could be asked.
     pub(crate) ignored: Ignored,
     /// A sentence for each thing that was left out.
     pub(crate) cuts: Vec<String>,
@@ -61,20 +63,18 @@ impl Files {
     /// Reads the files.
     ///
     /// # Errors
-    /// One sentence, where DIR is no directory.
+    /// One sentence, if DIR is not a directory.
     pub(crate) fn read(dir: &Path) -> Result<Files, String> {
         let shown = printable(&dir.display().to_string());
         let dir = dir.canonicalize().map_err(|error| format!("{shown} cannot be opened: {}", error.kind()))?;
         fs::read_dir(&dir).map_err(|error| format!("{shown} is not a directory that can be read: {}", error.kind()))?;
         let root = dir.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned);
         let base = root.clone().unwrap_or_else(|| dir.clone());
-        let ignored = Ignored::Unknown;
-        let (python, lower, settings, cuts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut files = Files { dir, base, python, lower, settings, ignored, cuts };
+        let mut files = Files { dir, base, ..Files::default() };
         let mut walk = Walk::default();
         walk.visit(&files.dir, 0);
         for above in files.above().skip(1) {
-            // Code there is another service's.
+            // Code there belongs to other services.
             walk.list(above, is_settings);
         }
         files.cuts = walk.cuts();
@@ -108,13 +108,12 @@ impl Files {
         Ok(files)
     }
 
-    /// DIR and what is above it, up to the base.
+    /// DIR and the directories above it, up to the base.
     pub(crate) fn above(&self) -> impl Iterator<Item = &Path> + use<'_> {
         self.dir.ancestors().take_while(|dir| dir.starts_with(&self.base))
     }
 
-    /// Where Railway may start to look: DIR or the repository's root as the service's root directory, then what lies
-    /// between.
+    /// The directories that may be the service's root directory on Railway: DIR, the repository's root, then those between.
     pub(crate) fn roots(&self) -> Vec<&Path> {
         let mut roots = vec![self.dir.as_path()];
         if self.base != self.dir {
@@ -131,7 +130,7 @@ impl Files {
         printable(&name.display().to_string())
     }
 
-    /// A file by its path, wherever it is below the base.
+    /// A file anywhere below the base.
     pub(crate) fn file(&self, path: &Path) -> Result<File, Unreadable> {
         let bytes = self.bytes(path)?;
         let text = String::from_utf8_lossy(&bytes);
@@ -139,7 +138,7 @@ impl Files {
         Ok(File { name: self.name_of(path), path: path.to_owned(), text })
     }
 
-    /// The same as it is on the disk. Pipes and devices are never opened, and no link leads out of the base.
+    /// Its bytes. Pipes and devices are never opened, and links out of the base are not followed.
     pub(crate) fn bytes(&self, path: &Path) -> Result<Vec<u8>, Unreadable> {
         let real = path.canonicalize().map_err(|_| Unreadable::Missing)?;
         if !real.starts_with(&self.base) {
@@ -159,7 +158,7 @@ impl Files {
         path.canonicalize().is_ok_and(|real| real.starts_with(&self.base) && real.is_file())
     }
 
-    /// The first Python file of the app, and its line, in which one of these texts stands, whatever the case.
+    /// The first Python file of the app, and its line, that contains one of these texts, in upper or lower case.
     pub(crate) fn mention(&self, texts: &[&str]) -> Option<Mention> {
         self.python.iter().zip(&self.lower).find_map(|(file, lower)| {
             let at = texts.iter().filter_map(|text| lower.find(&text.to_ascii_lowercase())).min()?;
@@ -169,7 +168,7 @@ impl Files {
     }
 }
 
-/// Where the app's code mentions something. What the code does with it was not looked at.
+/// Where the app's code mentions something. What it does with it is not examined.
 #[derive(Debug)]
 pub(crate) struct Mention {
     pub(crate) file: String,
@@ -180,15 +179,23 @@ fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py")
 }
 
-/// The app's; tests are left out by the names under which pytest finds them.
+/// The app's code; tests are left out by the names under which pytest finds them.
 fn is_code(name: &str) -> bool {
     let is_test = name.starts_with("test_") || name.ends_with("_test.py") || name == "conftest.py";
     name.ends_with(".py") && !is_test
 }
 
 fn is_settings(name: &str) -> bool {
-    let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
-    SETTINGS.split(' ').any(|known| known == name) || is_requirements || name.starts_with(".env")
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let is_requirements = stem.starts_with("requirements") && extension == "txt";
+    let is_named_so = STEMS.contains(&stem) && EXTENSIONS.contains(&extension);
+    let is_one = SETTINGS.split(' ').any(|known| known == name) || is_requirements || is_named_so;
+    is_one || is_variables(name) || extension == "sh"
+}
+
+/// `.env`, `.env.production`, `prod.env`.
+pub(crate) fn is_variables(name: &str) -> bool {
+    name.starts_with(".env") || name.ends_with(".env") || name.contains(".env.")
 }
 
 /// The paths to read, and how many were left out.
@@ -211,7 +218,7 @@ impl Walk {
         }
     }
 
-    /// Notes the files of one directory; returns the directories to go into.
+    /// Notes the files of one directory. Returns the directories to enter.
     fn list(&mut self, dir: &Path, is_wanted: fn(&str) -> bool) -> Vec<PathBuf> {
         let room = MOST_ENTRIES.saturating_sub(self.entries);
         let mut entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().take(room).collect();
@@ -221,7 +228,7 @@ impl Walk {
         for entry in entries {
             let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
-            // Of the entry itself: a link to a directory could lead round in a circle.
+            // Of the entry itself: a link to a directory could lead in a circle.
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() {
                 if !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) {

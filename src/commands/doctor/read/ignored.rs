@@ -1,4 +1,4 @@
-//! What git would not commit, by git's own rules: its global and local lists, negations, and what is tracked already.
+//! What git would not commit, by git's own rules: global and local lists, negations, and what is tracked already.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -11,20 +11,20 @@ use std::time::Duration;
 
 /// git answers for a thousand paths in a few milliseconds.
 const LONGEST: Duration = Duration::from_secs(5);
-/// What would turn git's eyes to another repository.
+/// Variables that would make git use another repository.
 const ELSEWHERE: [&str; 5] =
     ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES"];
 
-/// git's answer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Ignored {
-    /// There is no repository, or no git that would answer.
+    /// There is no repository, or git did not answer.
+    #[default]
     Unknown,
     Known(HashSet<PathBuf>),
 }
 
 impl Ignored {
-    /// Whether git leaves the file out; `None` where nobody knows.
+    /// Whether git ignores the file; `None` if that is not known.
     pub(crate) fn has(&self, path: &Path) -> Option<bool> {
         match self {
             Ignored::Unknown => None,
@@ -33,10 +33,9 @@ impl Ignored {
     }
 }
 
-/// Asks `git check-ignore`.
 pub(super) fn ask_git(root: &Path, paths: &[&Path]) -> Ignored {
     let mut git = Command::new("git");
-    // fsmonitor is a program of the repository's own choice.
+    // fsmonitor is a program that the repository chooses.
     git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "check-ignore", "--stdin", "-z"]);
     for name in ELSEWHERE {
         git.env_remove(name);

@@ -1,49 +1,48 @@
-//! What is installed beside the app: `requirements.txt` and what it names, or a lock file; in DIR or above it.
+//! The installed packages: `requirements.txt` and the files that it names, or a lock file; in DIR or above it.
 
 use std::path::{Path, PathBuf};
 
 use super::files::{Files, Unreadable};
-use super::lock;
-use super::requirement::{self, Line};
+use super::lock::{self, Locked};
+use super::requirement::{self, Requirement};
 
-/// What else pins everything.
+/// Other files that pin everything.
 const LOCKS: [&str; 5] = ["uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "Pipfile.lock"];
-/// Files that name each other in a circle end here.
+/// Limits files that name each other.
 const MOST_FILES: usize = 20;
 
-/// A line of a file of requirements, or a package of a lock file.
+/// A line of a requirements file, or a package of a lock file.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) file: String,
     pub(crate) line: u32,
-    pub(crate) asks: Line,
+    pub(crate) asks: Requirement,
     pub(crate) constraint: bool,
 }
 
-/// What keeps pip from reading a file, or from finding it.
+/// Why pip cannot read a file, or find it.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct PipError {
     pub(crate) file: String,
     pub(crate) line: Option<u32>,
-    /// In words that follow "this file", or a sentence where `line` says where the file is named.
+    /// A text that follows "this file", or a sentence if `line` is where the file is named.
     pub(crate) what: &'static str,
 }
 
-/// Everything that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Installed {
-    /// The file that all begins with.
+    /// The file with which it begins.
     pub(crate) source: Option<String>,
     pub(crate) entries: Vec<Entry>,
-    pub(crate) faults: Vec<Fault>,
-    /// Files that were left out, of [`MOST_FILES`].
+    pub(crate) pip_errors: Vec<PipError>,
+    /// How many files were left out because of [`MOST_FILES`].
     pub(crate) left_out: usize,
 }
 
 /// Reads the nearest `requirements.txt`, else the nearest lock file.
 pub(crate) fn read(files: &Files) -> Installed {
     for dir in files.above() {
-        // Railpack takes it before any lock file (railwayapp/railpack, `core/providers/python/python.go`).
+        // Railpack prefers it to any lock file (railwayapp/railpack, `core/providers/python/python.go`).
         let path = dir.join("requirements.txt");
         if files.bytes(&path) != Err(Unreadable::Missing) {
             return requirements(files, &path);
@@ -56,54 +55,46 @@ pub(crate) fn read(files: &Files) -> Installed {
 }
 
 impl Installed {
-    /// Whether a package of this name is there, by itself or as somebody's extra; `None` where not all could be read.
+    /// Whether a package of this name is installed, by itself or as an extra; `None` if not everything could be read.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
-        let is_it = |entry: &&Entry| {
-            !entry.constraint
-                && match &entry.asks {
-                    Line::Package { name: known, extras, .. } => {
-                        known == name || extras.iter().any(|extra| brings(extra, name))
-                    }
-                    Line::Url { name: Some(known), .. } | Line::LocalFile { name: known } => known == name,
-                    _ => false,
-                }
+        let is_it = |asks: &Requirement| match asks {
+            Requirement::Package { name: known, extras, .. } => {
+                known == name || extras.iter().any(|extra| brings(extra, name))
+            }
+            Requirement::Url { name: Some(known), .. } | Requirement::LocalFile { name: known } => known == name,
+            _ => false,
         };
-        if self.entries.iter().any(|entry| is_it(&entry)) {
+        if self.entries.iter().any(|entry| !entry.constraint && is_it(&entry.asks)) {
             return Some(true);
         }
-        (self.source.is_some() && self.faults.is_empty() && self.left_out == 0).then_some(false)
+        (self.source.is_some() && self.pip_errors.is_empty() && self.left_out == 0).then_some(false)
     }
 }
 
 /// `SQLAlchemy[postgresql-asyncpg]`, `databases[asyncpg]` (sqlalchemy's pyproject.toml).
 fn brings(extra: &str, name: &str) -> bool {
-    extra == name
-        || extra
-            .strip_prefix("postgresql-")
-            .is_some_and(|driver| driver == name || driver == "psycopg2binary" && name == "psycopg2-binary")
+    let driver = extra.strip_prefix("postgresql-").unwrap_or(extra);
+    driver == name || extra == "postgresql-psycopg2binary" && name == "psycopg2-binary"
 }
 
 fn locked(files: &Files, path: &Path) -> Installed {
     let file = files.name_of(path);
     let mut installed = Installed { source: Some(file.clone()), ..Installed::default() };
-    match files.file(path) {
-        Ok(lock) if file.ends_with("Pipfile.lock") => {
-            let json: serde_json::Value = serde_json::from_str(&lock.text).unwrap_or_default();
-            for (name, package) in json["default"].as_object().into_iter().flatten() {
-                let version = package["version"].as_str().map(|version| version.trim_start_matches('=').to_owned());
-                let asks = Line::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: false };
-                installed.entries.push(Entry { file: file.clone(), line: 1, asks, constraint: false });
-            }
+    let lock = match files.file(path) {
+        Ok(lock) => lock,
+        Err(Unreadable::Missing) => return installed,
+        Err(Unreadable::Unfit(what)) => {
+            installed.pip_errors.push(PipError { file, line: None, what });
+            return installed;
         }
-        Ok(lock) => {
-            for (line, name, version) in lock::packages(&lock.text) {
-                let version = Some(version.to_owned());
-                let asks = Line::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked: true };
-                installed.entries.push(Entry { file: file.clone(), line, asks, constraint: false });
-            }
-        }
-        Err(Unreadable::Missing) => {}
-        Err(Unreadable::Unfit(what)) => installed.faults.push(Fault { file, line: None, what }),
+    };
+    let is_pipfile = file.ends_with("Pipfile.lock");
+    let packages = if is_pipfile { lock::of_pipfile(&lock.text) } else { lock::packages(&lock.text) };
+    for Locked { line, name, version } in packages {
+        // A lock file may have one version for each platform.
+        let marked = !is_pipfile;
+        let asks = Requirement::Package { name: name.to_lowercase(), extras: Vec::new(), version, marked };
+        installed.entries.push(Entry { file: file.clone(), line, asks, constraint: false });
     }
     installed
 }
@@ -127,24 +118,24 @@ fn requirements(files: &Files, first: &Path) -> Installed {
             Ok(bytes) => requirement::read(&bytes),
             Err(Unreadable::Unfit(what)) => Err(what),
             Err(Unreadable::Missing) => {
-                // Told by where it is named: a name that is no file's could be anything.
+                // Reported where it is named, without the name, which could be anything.
                 let what = "the file named here is missing";
-                installed.faults.push(Fault { file: files.name_of(&by.0), line: by.1, what });
+                installed.pip_errors.push(PipError { file: files.name_of(&by.0), line: by.1, what });
                 continue;
             }
         };
         let lines = match lines {
             Ok(lines) => lines,
             Err(what) => {
-                installed.faults.push(Fault { file: files.name_of(&path), line: None, what });
+                installed.pip_errors.push(PipError { file: files.name_of(&path), line: None, what });
                 continue;
             }
         };
         for (line, asks) in lines {
-            if let Line::Include(name) | Line::Constraints(name) = &asks {
+            if let Requirement::Include(name) | Requirement::Constraints(name) = &asks {
                 let new = Named {
                     path: path.parent().unwrap_or(Path::new("")).join(name),
-                    constraint: constraint || matches!(asks, Line::Constraints(_)),
+                    constraint: constraint || matches!(asks, Requirement::Constraints(_)),
                     by: (path.clone(), Some(line)),
                 };
                 let is_known = named.iter().any(|old| old.path == new.path && old.constraint == new.constraint);
@@ -153,7 +144,7 @@ fn requirements(files: &Files, first: &Path) -> Installed {
                     false if named.len() < MOST_FILES => named.push(new),
                     false => installed.left_out += 1,
                 }
-            } else if asks != Line::Nothing {
+            } else if asks != Requirement::Nothing {
                 installed.entries.push(Entry { file: files.name_of(&path), line, asks, constraint });
             }
         }

@@ -1,8 +1,8 @@
-//! Where the repository has what a start command finds in its container.
+//! Where the repository has the files that a start command finds in its container.
 
 use std::path::{Path, PathBuf};
 
-use super::command::Variable;
+use super::command::Assignment;
 use super::dockerfile::{Image, absolute};
 use super::files::{File, Files};
 use super::shell::Word;
@@ -10,18 +10,18 @@ use super::shell::Word;
 /// Railpack puts the service's root directory here (railwayapp/railpack, `core/generate/context.go`).
 const RAILPACK: &str = "/app";
 
-/// How the files of the repository come into the container.
+/// How the repository's files get into the container.
 #[derive(Debug)]
 pub(crate) enum Layout {
-    /// Railpack: the service's root directory as it is. Where it is not known which that is, any of these may be it.
+    /// With Railpack: the service's root directory as it is, which may be any of these.
     Source(Vec<PathBuf>),
-    /// A Dockerfile's: what the image takes of the build context, which any of these directories may be.
+    /// With a Dockerfile: what the image copies from the build context, which may be any of these.
     Image { contexts: Vec<PathBuf>, image: Box<Image> },
 }
 
 /// A file that a command names.
 #[derive(Debug)]
-pub(crate) enum Lookup {
+pub(crate) enum Located {
     Found(Box<File>),
     Missing,
     /// Why it is not known whether it is there.
@@ -29,35 +29,35 @@ pub(crate) enum Lookup {
 }
 
 impl Layout {
-    /// The first of these paths that is there, seen from where the command runs after these `cd`s.
-    pub(crate) fn find(&self, files: &Files, directories: &[Word], paths: &[String]) -> Lookup {
+    /// The first of these paths that exists, relative to where the command runs after these `cd`s.
+    pub(crate) fn find(&self, files: &Files, directories: &[Word], paths: &[String]) -> Located {
         let Some(directory) = self.directory(directories) else {
-            return Lookup::Unknown("a variable decides in which directory it runs");
+            return Located::Unknown("a variable decides in which directory it runs");
         };
         let places = |path: &String| self.places(&absolute(&directory, path));
         if let Some(file) = paths.iter().flat_map(places).find_map(|place| files.file(&place).ok()) {
-            return Lookup::Found(Box::new(file));
+            return Located::Found(Box::new(file));
         }
         match self {
-            Layout::Source(_) if !directory.starts_with(RAILPACK) => Lookup::Unknown("it runs outside /app"),
-            Layout::Source(_) => Lookup::Missing,
+            Layout::Source(_) if !directory.starts_with(RAILPACK) => Located::Unknown("it runs outside /app"),
+            Layout::Source(_) => Located::Missing,
             Layout::Image { image, .. } if !image.complete => {
-                Lookup::Unknown("not every COPY and RUN of the Dockerfile was understood")
+                Located::Unknown("not every COPY and RUN of the Dockerfile was understood")
             }
             Layout::Image { image, .. } if image.installs => {
-                Lookup::Unknown("the Dockerfile installs the app as a package")
+                Located::Unknown("the Dockerfile installs the app as a package")
             }
-            Layout::Image { .. } => Lookup::Missing,
+            Layout::Image { .. } => Located::Missing,
         }
     }
 
-    /// What the image sets.
-    pub(crate) fn variables(&self) -> Vec<Variable> {
+    /// The variables that the image sets.
+    pub(crate) fn variables(&self) -> Vec<Assignment> {
         let image = match self {
             Layout::Source(_) => return Vec::new(),
             Layout::Image { image, .. } => image,
         };
-        // What is not known of a value stands in it as a dollar sign.
+        // The unknown part of a value appears in it as a dollar sign.
         let word = |value: &String| Word { expands_other: value.contains('$'), ..Word::literal(value) };
         image.variables.iter().map(|(name, value)| (name.clone(), word(value))).collect()
     }

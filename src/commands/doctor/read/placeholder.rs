@@ -1,26 +1,25 @@
-//! Does a value say itself that it is to be replaced, or does it look random?
+//! Is a value a placeholder, or does it look random?
 
-/// A longer name is none.
+/// Names are not longer.
 const LONGEST_NAME: usize = 60;
 
-/// What marks a value as one to be replaced.
+/// Texts that mark a placeholder.
 const MARKS: &str = "change-me change_me changeme change-this change_this changethis placeholder example yourpassword \
     yoursecret replace dummy insecure not-a-secret notasecret xxx *** ... … <";
-/// Words that say so beside others, as people write them: your-secret-here, sua-chave-aqui, generate-with-openssl.
+/// Words that do so beside others, as people write them: your-secret-here, sua-chave-aqui, generate-with-openssl.
 const TO_BE_REPLACED: &str = "your yours my here generate generated set insert paste put use sua seu aqui mude troque \
     altere coloque gere tu su cambia cambiar votre ici changer dein hier tua tuo qui";
-/// What a value for development begins with, before a character that is no letter.
+/// How a value for development begins, before a character that is not a letter.
 const STAGES: [&str; 10] = ["dev", "development", "test", "testing", "local", "ci", "fake", "sample", "demo", "dummy"];
-/// Whole values that stand for any.
+/// Whole values that are placeholders.
 const WORDS: &str = "password passwd pass pwd pw p secret token key user username u postgres admin root app test dev \
     local none null mypassword senha segredo secreto geheim passwort motdepasse contraseña";
-/// Hosts that a password for development goes to, or that are no hosts.
-/// Shorter values stand in files by chance.
+/// Shorter values occur in files by chance.
 const SHORTEST_DISTINCTIVE: usize = 12;
-/// Beside each other in disorder: what 16 random characters have nearly always, and words never.
+/// 16 random characters nearly always have at least this many different ones.
 const FEWEST_DIFFERENT: usize = 6;
 
-/// It says itself that it is to be replaced, or is a name, or is filled in elsewhere.
+/// Whether it is marked as a placeholder, is a name, or is filled in elsewhere.
 pub(crate) fn is_marked(value: &str) -> bool {
     let value = value.trim();
     let lower = value.to_lowercase();
@@ -43,17 +42,17 @@ pub(crate) fn is_marked(value: &str) -> bool {
         || says_so
 }
 
-/// That, or a word that stands for any.
+/// Whether it is marked, or is a word that people use as a placeholder.
 pub(crate) fn is_placeholder(value: &str) -> bool {
     is_marked(value) || WORDS.split(' ').any(|word| word == value.trim().to_lowercase())
 }
 
-/// Long and particular enough that a file which holds it holds it as a secret.
+/// Whether it is so long and particular that a file does not contain it by chance.
 pub(crate) fn is_distinctive(value: &str) -> bool {
     value.chars().count() >= SHORTEST_DISTINCTIVE && !is_placeholder(value)
 }
 
-/// At least so many characters, without blanks, that are no words, path, or URL.
+/// Whether it has at least so many characters, without blanks, and is not made of words, a path, or a URL.
 pub(crate) fn looks_random(value: &str, shortest: usize) -> bool {
     let mut different: Vec<char> = value.chars().collect();
     different.sort_unstable();
@@ -68,18 +67,18 @@ pub(crate) fn looks_random(value: &str, shortest: usize) -> bool {
         && !value.split(['-', '_', '.', ':', '/', ',', '+', '=']).all(is_word)
 }
 
-/// A name that stands in a file, for a message; `otherwise` where it could be a secret that landed there.
+/// A name from a file, as a message shows it; `otherwise` if it could be a secret that got there.
 pub(crate) fn shown(name: &str, otherwise: &str) -> String {
     let fits = !name.is_empty() && name.len() <= LONGEST_NAME && name.split('/').all(is_wordy);
     if fits { name.to_owned() } else { otherwise.to_owned() }
 }
 
-/// Words alone, as in a package's name.
+/// Only words, as in a package's name.
 fn is_wordy(name: &str) -> bool {
     name.split(['-', '_', '.']).all(is_word)
 }
 
-/// `token`, `HS256`, `v2`, `2026`: letters, then at most four digits, or digits alone.
+/// `token`, `HS256`, `v2`, `2026`: letters, then at most four digits, or only digits.
 pub(super) fn is_word(part: &str) -> bool {
     let letters = part.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = part.len() - letters.len();

@@ -1,12 +1,12 @@
-//! A Procfile → its process. Railpack reads it as YAML and takes `web`, else `worker`, else any
+//! A Procfile → the process that is started. Railpack reads it as YAML and takes `web`, else `worker`, else any
 //! (railwayapp/railpack, `core/providers/procfile/procfile.go`).
 
 use std::collections::HashSet;
 
-/// The line and its command; `None` where there is none.
+/// The line and its command; `None` if there is none.
 ///
 /// # Errors
-/// The line that is no YAML, and why.
+/// The line that is not YAML, and why.
 pub(crate) fn read(text: &str) -> Result<Option<(u32, String)>, (u32, &'static str)> {
     let mut processes: Vec<(&str, u32, String)> = Vec::new();
     let mut names = HashSet::new();

@@ -1,15 +1,13 @@
-//! Does a module bind this name, as far as its lines show? No code is understood beyond that.
+//! Does a module bind this name, as far as can be seen line by line? The code is not understood beyond that.
 
-/// How the name is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Binding {
     /// `app = FastAPI(…)` at the top level.
     Constructed,
-    /// At the top level or in a branch of it, by something that was not run: a factory, an import, a definition.
+    /// At the top level or in a branch there, by something that was not run: a factory, an import, a definition.
     ByCode,
-    /// Inside a function or class alone: an import of the module does not find it.
+    /// Only inside a function or class, where an import of the module does not find it.
     Nested,
-    /// Nowhere.
     Missing,
 }
 
@@ -18,7 +16,7 @@ const CONSTRUCTORS: [&str; 4] = ["FastAPI(", "fastapi.FastAPI(", "Starlette(", "
 /// How `source` binds `name`.
 pub(crate) fn binding(source: &str, name: &str) -> Binding {
     let mut found = Binding::Missing;
-    let mut text: Option<&str> = None; // within a string of several lines, whose quotes these are
+    let mut text: Option<&str> = None; // the quotes of a string of several lines
     let mut import = false; // within `from x import (`
     let mut in_definition = false;
     for line in source.lines() {
@@ -55,7 +53,7 @@ pub(crate) fn binding(source: &str, name: &str) -> Binding {
     found
 }
 
-/// The quotes of a string that begins in this line and does not end in it.
+/// The quotes of a string that begins in this line, but does not end in it.
 fn opened(line: &str) -> Option<&'static str> {
     let code = line.split('#').next().unwrap_or(line);
     ["\"\"\"", "'''"].into_iter().find(|quotes| code.matches(quotes).count() % 2 == 1)

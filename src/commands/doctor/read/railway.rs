@@ -7,11 +7,10 @@ use serde_json::{Map, Value};
 
 use super::files::{Files, Unreadable};
 
-/// What decides about the start.
+/// What they say about the start.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RailwayFile {
     pub(crate) name: String,
-    /// The directory in which it is.
     pub(crate) dir: PathBuf,
     pub(crate) start: Option<(Option<u32>, String)>,
     pub(crate) dockerfile: Option<String>,
@@ -22,8 +21,8 @@ pub(crate) struct Settings {
 /// The nearest of the two.
 ///
 /// # Errors
-/// Its name, and why nothing is known of it.
-pub(crate) fn read(files: &Files) -> Result<Option<Settings>, (String, String)> {
+/// The file's name, and why nothing is known.
+pub(crate) fn read(files: &Files) -> Result<Option<RailwayFile>, (String, String)> {
     for dir in files.above() {
         for name in ["railway.toml", "railway.json"] {
             let path = dir.join(name);
@@ -36,13 +35,13 @@ pub(crate) fn read(files: &Files) -> Result<Option<Settings>, (String, String)> 
             let of_content = content.and_then(|content| Content::read(&content));
             let Content { start, dockerfile, builder } = of_content.map_err(|what| (file.name.clone(), what))?;
             let start = start.map(|command| (line_of(&file.text, "startCommand"), command));
-            return Ok(Some(Settings { name: file.name, dir: dir.to_owned(), start, dockerfile, builder }));
+            return Ok(Some(RailwayFile { name: file.name, dir: dir.to_owned(), start, dockerfile, builder }));
         }
     }
     Ok(None)
 }
 
-/// What stands in either of them.
+/// The content of either.
 #[derive(Debug, PartialEq, Eq)]
 struct Content {
     start: Option<String>,
@@ -79,7 +78,7 @@ fn table<'a>(content: &'a Value, name: &str) -> Result<Option<&'a Map<String, Va
     }
 }
 
-/// An empty one counts as none.
+/// A text; an empty one counts as none.
 fn text(content: &Value, name: &str, key: &str) -> Result<Option<String>, String> {
     match table(content, name)?.and_then(|table| table.get(key)) {
         None | Some(Value::Null) => Ok(None),
@@ -88,10 +87,6 @@ fn text(content: &Value, name: &str, key: &str) -> Result<Option<String>, String
     }
 }
 
-/// TOML as a value.
-///
-/// # Errors
-/// That it is none.
 pub(crate) fn toml(text: &str) -> Result<Value, String> {
     toml::from_str(text).map_err(|_| "it is not TOML".into())
 }
@@ -100,7 +95,7 @@ fn json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|_| "it is not JSON".into())
 }
 
-/// The line in which a key stands.
+/// The line that contains a key.
 pub(crate) fn line_of(text: &str, key: &str) -> Option<u32> {
     let holds = |line: &str| line.contains(key) && !line.trim_start().starts_with('#');
     (1..).zip(text.lines()).find(|(_, line)| holds(line)).map(|(number, _)| number)
@@ -130,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn what_is_not_understood_is_reported() {
         for (text, what) in [
             ("[deploy]\nstartCommand = \"open", "not TOML"),
             ("[deploy]\nstartCommand = a\n", "not TOML"),

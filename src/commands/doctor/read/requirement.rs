@@ -1,10 +1,10 @@
-//! A file of requirements, as pip reads it (pypa/pip, `src/pip/_internal/req/req_file.py`).
+//! A requirements file, as pip reads it (pypa/pip, `src/pip/_internal/req/req_file.py`).
 
 use std::borrow::Cow;
 
-/// What a line of requirements asks for.
+/// What a line of a requirements file asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum Requirement {
     /// An option, or a path within the repository.
     Nothing,
     /// `-r FILE`.
@@ -16,27 +16,27 @@ pub(crate) enum Line {
         name: String,
         extras: Vec<String>,
         version: Option<String>,
-        /// It holds on some machines alone.
+        /// It applies only to some machines.
         marked: bool,
     },
-    /// A URL that names one file or commit, or that does not.
+    /// A URL; pinned if it names one file or commit.
     Url { name: Option<String>, pinned: bool },
-    /// `x @ file:///…`: a file on the machine that wrote it, as conda's freeze has them.
+    /// `x @ file:///…`: a file on the machine that wrote it, as conda's freeze writes.
     LocalFile { name: String },
-    /// None of these: pip refuses it.
+    /// Anything else, which pip refuses.
     Unreadable,
 }
 
-/// A file's lines with their continuations, without comments and blank ones; the number is that of the first.
+/// The lines with their continuations, without comments and blank lines; the number is that of the first.
 ///
 /// # Errors
-/// Why pip could not read it, in words that follow "this file".
-pub(crate) fn read(bytes: &[u8]) -> Result<Vec<(u32, Line)>, &'static str> {
+/// Why pip could not read it, as a text that follows "this file".
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<(u32, Requirement)>, &'static str> {
     let text = decoded(bytes)?;
     Ok(logical_lines(&text).into_iter().map(|(number, line)| (number, understand(&line))).collect())
 }
 
-/// By a byte order mark, a `coding:` comment in the first two lines, else as UTF-8.
+/// Decoded by a byte order mark or a `coding:` comment in the first two lines, else as UTF-8.
 fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
@@ -92,7 +92,7 @@ fn without_comment(line: &str) -> &str {
     line.match_indices('#').find(|(at, _)| begins(*at)).map_or(line, |(at, _)| &line[..at])
 }
 
-fn understand(line: &str) -> Line {
+fn understand(line: &str) -> Requirement {
     let argument = |names: [&str; 2]| {
         names.into_iter().find_map(|name| {
             let rest = line.strip_prefix(name)?;
@@ -101,14 +101,14 @@ fn understand(line: &str) -> Line {
         })
     };
     if let Some(file) = argument(["--requirement", "-r"]) {
-        return Line::Include(file);
+        return Requirement::Include(file);
     }
     if let Some(file) = argument(["--constraint", "-c"]) {
-        return Line::Constraints(file);
+        return Requirement::Constraints(file);
     }
     let editable = argument(["--editable", "-e"]);
     if editable.is_none() && line.starts_with('-') {
-        return Line::Nothing;
+        return Requirement::Nothing;
     }
     // `--hash=…` and other options of one requirement.
     let whole = editable.as_deref().unwrap_or(line);
@@ -120,16 +120,16 @@ fn understand(line: &str) -> Line {
             None => (None, bare),
         };
         return match name {
-            Some(name) if url.starts_with("file:") => Line::LocalFile { name },
-            name => Line::Url { name, pinned: has_hash || is_pinned_url(url) },
+            Some(name) if url.starts_with("file:") => Requirement::LocalFile { name },
+            name => Requirement::Url { name, pinned: has_hash || is_pinned_url(url) },
         };
     }
     let is_path = bare.starts_with(['.', '/']) || bare.ends_with(".whl") || bare.ends_with(".tar.gz");
-    if is_path || editable.is_some() { Line::Nothing } else { package(bare) }
+    if is_path || editable.is_some() { Requirement::Nothing } else { package(bare) }
 }
 
 /// `name[extra]==1.2 ; marker`.
-fn package(text: &str) -> Line {
+fn package(text: &str) -> Requirement {
     let (text, marker) = text.split_once(';').unwrap_or((text, ""));
     let text = text.trim();
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(text.len());
@@ -147,15 +147,15 @@ fn package(text: &str) -> Line {
         sign.is_some_and(|version| !version.trim().is_empty() && !version.trim().contains(' '))
     };
     if !is_name || !(rest.is_empty() || rest.split(',').all(is_clause)) {
-        return Line::Unreadable;
+        return Requirement::Unreadable;
     }
     let pin = rest.split(',').find_map(|clause| clause.trim().strip_prefix("==").filter(|pin| !pin.contains('*')));
     let version = pin.map(|pin| pin.trim_start_matches('=').trim().to_owned()).filter(|pin| !pin.is_empty());
     let extras = extras.split(',').map(str::trim).filter(|extra| !extra.is_empty()).map(normal).collect();
-    Line::Package { name: normal(name), extras, version, marked: !marker.trim().is_empty() }
+    Requirement::Package { name: normal(name), extras, version, marked: !marker.trim().is_empty() }
 }
 
-/// PEP 503: one spelling of a name.
+/// The name in the spelling of PEP 503.
 fn normal(name: &str) -> String {
     let mut normal = String::with_capacity(name.len());
     for c in name.chars() {
@@ -168,7 +168,7 @@ fn normal(name: &str) -> String {
     normal
 }
 
-/// A commit by its hash, a file with its version in its name or its hash behind it.
+/// A commit by its hash, or a file with its version in its name or with a hash.
 fn is_pinned_url(url: &str) -> bool {
     let url = url.split([' ', ';']).next().unwrap_or(url);
     let (place, fragment) = url.split_once('#').unwrap_or((url, ""));
@@ -192,9 +192,9 @@ mod tests {
 
     fn pinned(line: &str) -> bool {
         match understand(without_comment(line).trim()) {
-            Line::Package { version, .. } => version.is_some(),
-            Line::Url { pinned, .. } => pinned,
-            Line::Nothing => true,
+            Requirement::Package { version, .. } => version.is_some(),
+            Requirement::Url { pinned, .. } => pinned,
+            Requirement::Nothing => true,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -232,20 +232,20 @@ mod tests {
         ] {
             assert!(!pinned(line), "{line}");
         }
-        let file = Line::LocalFile { name: "anyio".into() };
+        let file = Requirement::LocalFile { name: "anyio".into() };
         assert_eq!(understand("anyio @ file:///C:/ci/anyio_1644481856696/x"), file);
         for line in ["fastapi=1.0", "two words", "[x]==1", "==1.0", "a==", "a==1.0 b", "a==1.0,"] {
-            assert_eq!(understand(line), Line::Unreadable, "{line}");
+            assert_eq!(understand(line), Requirement::Unreadable, "{line}");
         }
-        assert_eq!(understand("-rbase.txt"), Line::Include("base.txt".into()));
-        assert_eq!(understand("--requirement=base.txt"), Line::Include("base.txt".into()));
-        assert_eq!(understand("-c pins.txt"), Line::Constraints("pins.txt".into()));
+        assert_eq!(understand("-rbase.txt"), Requirement::Include("base.txt".into()));
+        assert_eq!(understand("--requirement=base.txt"), Requirement::Include("base.txt".into()));
+        assert_eq!(understand("-c pins.txt"), Requirement::Constraints("pins.txt".into()));
     }
 
     #[test]
     fn encodings_that_pip_reads_and_those_that_it_does_not() {
         let wide: Vec<u8> = [0xfeff].into_iter().chain("a==1\n".encode_utf16()).flat_map(u16::to_le_bytes).collect();
-        let pin = Line::Package { name: "a".into(), extras: vec![], version: Some("1".into()), marked: false };
+        let pin = Requirement::Package { name: "a".into(), extras: vec![], version: Some("1".into()), marked: false };
         assert_eq!(read(&wide).unwrap(), [(1, pin)]);
         assert_eq!(read(b"\xef\xbb\xbfa==1").unwrap().len(), 1);
         assert_eq!(read(b"# -*- coding: latin-1 -*-\na==1 # caf\xe9\n").unwrap().len(), 1);

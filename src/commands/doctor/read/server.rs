@@ -1,5 +1,5 @@
-//! A program and its arguments → the ASGI server that it is: which app, where it listens. Options and defaults are those
-//! of uvicorn 0.54, gunicorn 23, fastapi-cli 0.0.8, hypercorn 0.17 and granian 2.5.
+//! A program and its arguments → an ASGI server: which app it serves, where it listens. Options and defaults are those of
+//! uvicorn 0.54, gunicorn 23, fastapi-cli 0.0.8, hypercorn 0.17 and granian 2.5.
 
 use super::command::Launch;
 use super::shell::{self, Word};
@@ -7,54 +7,51 @@ use super::shell::{self, Word};
 /// uvicorn's option that ends it after so many requests.
 const REQUEST_LIMIT: &str = "--limit-max-requests";
 
-/// A server as it was started.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub(crate) struct AppServer {
     pub(crate) launch: Launch,
     pub(crate) name: &'static str,
-    pub(crate) app: App,
-    /// Where its modules are looked for, below the directory in which it runs.
+    pub(crate) app: ServedApp,
+    /// Where it searches for modules, relative to the directory in which it runs.
     pub(crate) app_dir: Option<Word>,
     pub(crate) listens: Listens,
-    /// False where it would need another worker class or interface for FastAPI.
+    /// False if it needs another worker class or interface for FastAPI.
     pub(crate) speaks_asgi: bool,
-    /// What makes it end by itself after so many requests, where nothing of its own starts it again.
+    /// What makes it end after so many requests, if it has no supervisor that starts it again.
     pub(crate) request_limit: Option<&'static str>,
 }
 
-/// What it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum App {
-    /// `app.main:app`; `factory` where the name is that of a function which makes it.
+pub(crate) enum ServedApp {
+    /// `app.main:app`; `factory` if the name is that of a function that makes the app.
     Module { module: String, attribute: String, factory: bool },
     /// `fastapi run app/main.py`.
     File(String),
-    /// A variable, a configuration file or a search decides.
+    /// It depends on a variable, a configuration file or a search.
     Unknown,
 }
 
-/// Where it accepts.
 #[derive(Clone, Debug)]
 pub(crate) enum Listens {
-    /// `None`: its default, which is loopback where `loopback` says so.
+    /// Without `host` it is the default: loopback if `loopback`, else every address.
     Tcp { host: Option<Word>, loopback: bool, port: Port },
-    /// A Unix socket, or a descriptor that it inherits.
+    /// A Unix socket, or an inherited file descriptor.
     Socket,
-    /// A configuration file decides.
+    /// It depends on a configuration file.
     Unknown,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Port {
     Given(Word),
-    /// 8000 for every one of them.
+    /// 8000 for all of them.
     Default,
-    /// It takes `PORT` by itself.
+    /// It reads `PORT` itself.
     Environment,
 }
 
 /// The program as a server; `None` for any other.
-pub(crate) fn read(launch: &Launch) -> Option<Server> {
+pub(crate) fn read(launch: &Launch) -> Option<AppServer> {
     let mut launch = launch.clone();
     if is_python(launch.words.first()?.program()) {
         let module = module_of_python(&launch.words)?;
@@ -75,18 +72,18 @@ pub(crate) fn read(launch: &Launch) -> Option<Server> {
     let first = positional.first().copied().or(by_variable.as_ref());
     let app = |usual| module(first, usual, options.has("--factory"));
     let mut server = match name {
-        "uvicorn" => Server::of("uvicorn", app("app"), options.host_and_port()),
-        "gunicorn" => Server::of("gunicorn", app("application"), options.bind(false)),
-        "hypercorn" => Server::of("hypercorn", app("app"), options.bind(true)),
-        "granian" => Server::of("granian", app("app"), options.host_and_port()),
+        "uvicorn" => AppServer::of("uvicorn", app("app"), options.host_and_port()),
+        "gunicorn" => AppServer::of("gunicorn", app("application"), options.bind(false)),
+        "hypercorn" => AppServer::of("hypercorn", app("app"), options.bind(true)),
+        "granian" => AppServer::of("granian", app("app"), options.host_and_port()),
         "fastapi" => fastapi(&options, &positional)?,
         _ => return None,
     };
     server.app_dir = options.value(&["--app-dir", "--chdir", "--pythonpath", "--working-dir"]);
     match server.name {
         "uvicorn" => {
-            // More than one worker, and a process of its own starts them again. `--reload` counts over that, and starts
-            // again only what has changed (uvicorn/main.py; supervisors/basereload.py).
+            // More than one worker has a supervisor that starts it again. With `--reload` there are no workers, and the
+            // reloader starts again only what has changed (uvicorn/main.py; supervisors/basereload.py).
             let workers = options.value(&["--workers"]).or_else(|| options.variable("WEB_CONCURRENCY"));
             let supervised = !options.has("--reload") && workers.is_some_and(|workers| workers.text != "1");
             let (in_words, anywhere) = (options.word(&[REQUEST_LIMIT]), options.value(&[REQUEST_LIMIT]));
@@ -114,24 +111,30 @@ pub(crate) fn read(launch: &Launch) -> Option<Server> {
 fn gunicorns_more(launch: &Launch) -> Vec<Word> {
     let more = variable(launch, "GUNICORN_CMD_ARGS").filter(|more| !more.expands_other);
     let words = more.map(|more| shell::commands(&more.text).concat()).unwrap_or_default();
-    words.into_iter().map(|word| Word::literal(word.text)).collect()
+    words.into_iter().map(|word| as_it_is(Word::literal(word.text))).collect()
 }
 
-/// A variable that the server reads: from before the command, an `export`, the image, or the environment.
+/// Nobody fills `$PORT` into a variable's value: what becomes of it is not known.
+fn as_it_is(value: Word) -> Word {
+    let is_left = value.text.contains('$') && !value.expands_port;
+    Word { expands_other: value.expands_other || is_left, ..value }
+}
+
+/// A variable set before the command, exported, or set by the image or the environment.
 fn variable(launch: &Launch, name: &str) -> Option<Word> {
     let (_, value) = launch.variables.iter().rev().find(|(known, _)| known == name)?;
     Some(value.clone()).filter(|value| !value.text.is_empty())
 }
 
-impl Server {
-    fn of(name: &'static str, app: App, listens: Listens) -> Server {
+impl AppServer {
+    fn of(name: &'static str, app: ServedApp, listens: Listens) -> AppServer {
         let launch = Launch::default();
-        Server { launch, name, app, app_dir: None, listens, speaks_asgi: true, request_limit: None }
+        AppServer { launch, name, app, app_dir: None, listens, speaks_asgi: true, request_limit: None }
     }
 }
 
-/// `fastapi run` takes PORT by itself and listens everywhere, `fastapi dev` on loopback.
-fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<Server> {
+/// `fastapi run` reads PORT itself and listens on every address, `fastapi dev` on loopback.
+fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<AppServer> {
     let name = match positional.first()?.text.as_str() {
         "run" => "fastapi run",
         "dev" => "fastapi dev",
@@ -139,12 +142,12 @@ fn fastapi(options: &Options<'_>, positional: &[&Word]) -> Option<Server> {
     };
     let app = match (options.value(&["--entrypoint", "-e"]), positional.get(1)) {
         (Some(entry), _) => module(Some(&entry), "app", false),
-        (None, Some(file)) if file.text.ends_with(".py") => App::File(file.text.clone()),
-        _ => App::Unknown,
+        (None, Some(file)) if file.text.ends_with(".py") => ServedApp::File(file.text.clone()),
+        _ => ServedApp::Unknown,
     };
     let port = options.value(&["--port"]).map_or(Port::Environment, Port::Given);
     let host = options.value(&["--host"]);
-    Some(Server::of(name, app, Listens::Tcp { host, loopback: name == "fastapi dev", port }))
+    Some(AppServer::of(name, app, Listens::Tcp { host, loopback: name == "fastapi dev", port }))
 }
 
 /// The file that `python FILE` runs.
@@ -160,7 +163,7 @@ fn is_python(program: &str) -> bool {
     program.strip_prefix("python").is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
-/// Where the module's name stands in `python -u -m uvicorn …`.
+/// The position of the module's name in `python -u -m uvicorn …`.
 fn module_of_python(words: &[Word]) -> Option<usize> {
     let options = words[1..].iter().take_while(|word| word.text.starts_with('-') && word.text != "-m").count();
     let at = options + 1;
@@ -168,8 +171,8 @@ fn module_of_python(words: &[Word]) -> Option<usize> {
 }
 
 /// `app.main:app`, `app.main`, or gunicorn's `app:create_app()`.
-fn module(word: Option<&Word>, usual: &str, factory: bool) -> App {
-    let Some(word) = word.filter(|word| !word.expands_other) else { return App::Unknown };
+fn module(word: Option<&Word>, usual: &str, factory: bool) -> ServedApp {
+    let Some(word) = word.filter(|word| !word.expands_other) else { return ServedApp::Unknown };
     let (module, attribute) = word.text.split_once(':').unwrap_or((&word.text, usual));
     let (attribute, called) = attribute.split_once('(').map_or((attribute, false), |(name, _)| (name, true));
     let is_name = |text: &str| {
@@ -177,9 +180,9 @@ fn module(word: Option<&Word>, usual: &str, factory: bool) -> App {
         text.split('.').all(part)
     };
     if !is_name(module) || !is_name(attribute) {
-        return App::Unknown;
+        return ServedApp::Unknown;
     }
-    App::Module { module: module.to_owned(), attribute: attribute.to_owned(), factory: factory || called }
+    ServedApp::Module { module: module.to_owned(), attribute: attribute.to_owned(), factory: factory || called }
 }
 
 /// `0.0.0.0:$PORT`, `:8000`, `[::]:8000`, `unix:…`.
@@ -189,7 +192,7 @@ fn address(bind: &Word) -> Listens {
     }
     let colon = match bind.text.rfind(']') {
         Some(end) => bind.text[end..].find(':').map(|at| end + at),
-        // The first: `${PORT:-8000}` has one of its own.
+        // The first one, since `${PORT:-8000}` contains another.
         None => bind.text.find(':'),
     };
     let part = |text: &str| Word { text: text.to_owned(), ..bind.clone() };
@@ -201,13 +204,13 @@ fn address(bind: &Word) -> Listens {
     Listens::Tcp { host: Some(Word::literal(host)), loopback: false, port: Port::Given(part(&bind.text[colon + 1..])) }
 }
 
-/// Options of all of them that take no value. An option that is none of these takes the word behind it.
+/// The options of all of them that take no value. Any other option takes the next word.
 const FLAGS: &str = "--reload --no-reload --access-log --no-access-log --use-colors --no-use-colors --proxy-headers \
     --no-proxy-headers --server-header --no-server-header --date-header --no-date-header --factory --no-factory \
     --reset-contextvars --version --help --preload --daemon -D --no-sendfile --capture-output \
     --enable-stdio-inheritance --check-config --print-config --debug --verbose -v --ws --no-ws --log --no-log";
 
-/// Arguments behind a program's name, and the variables that stand for some of them.
+/// A server's arguments, and the variables that it reads in place of some.
 struct Options<'a> {
     words: &'a [Word],
     launch: &'a Launch,
@@ -249,20 +252,20 @@ impl Options<'_> {
         let prefix = self.prefix?;
         let long = names.iter().filter_map(|name| name.strip_prefix("--"));
         let mut variables = long.map(|name| format!("{prefix}_{}", name.to_ascii_uppercase().replace('-', "_")));
-        variables.find_map(|name| self.variable(&name))
+        variables.find_map(|name| self.variable(&name)).map(as_it_is)
     }
 
     fn variable(&self, name: &str) -> Option<Word> {
         variable(self.launch, name)
     }
 
-    /// A configuration file decides as well, or a variable that is not known.
+    /// A configuration file may decide as well, or a variable that is not known.
     fn is_configured(&self) -> bool {
         self.value(&["-c", "--config"]).is_some()
             || self.variable("GUNICORN_CMD_ARGS").is_some_and(|more| more.expands_other)
     }
 
-    /// uvicorn's and granian's form.
+    /// As uvicorn and granian take them.
     fn host_and_port(&self) -> Listens {
         if self.value(&["--uds", "--fd"]).is_some() {
             return Listens::Socket;
@@ -271,7 +274,7 @@ impl Options<'_> {
         Listens::Tcp { host: self.value(&["--host"]), loopback: true, port }
     }
 
-    /// gunicorn's and hypercorn's form. gunicorn's default is 0.0.0.0:$PORT where PORT is set (its `config.py`).
+    /// As gunicorn and hypercorn take them. gunicorn's default is 0.0.0.0:$PORT if PORT is set (its `config.py`).
     fn bind(&self, loopback: bool) -> Listens {
         match self.value(&["-b", "--bind"]) {
             Some(bind) => address(&bind),
@@ -283,7 +286,7 @@ impl Options<'_> {
     }
 }
 
-/// What is no option and no option's value.
+/// The words that are neither an option nor an option's value.
 fn positional(words: &[Word]) -> Vec<&Word> {
     let mut found = Vec::new();
     let mut words = words.iter();
@@ -304,18 +307,18 @@ mod tests {
 
     /// Server, app and where it listens: `uvicorn main:app 0.0.0.0 $PORT`.
     fn shown(line: &str) -> String {
-        let steps = command::steps(&Form::Shell(line.to_owned()), Vec::new(), &|_, _| None);
-        let server = steps.iter().find_map(|step| match step {
-            command::Step::Program(launch) => read(launch),
+        let started = command::started(&Form::Shell(line.to_owned()), Vec::new(), &|_, _| None);
+        let server = started.iter().find_map(|started| match started {
+            command::Started::Program(launch) => read(launch),
             _ => None,
         });
         let Some(server) = server else { return "none".into() };
         let app = match server.app {
-            App::Module { module, attribute, factory } => {
+            ServedApp::Module { module, attribute, factory } => {
                 format!("{module}:{attribute}{}", if factory { "()" } else { "" })
             }
-            App::File(file) => file,
-            App::Unknown => "?".into(),
+            ServedApp::File(file) => file,
+            ServedApp::Unknown => "?".into(),
         };
         let listens = match server.listens {
             Listens::Socket => "socket".into(),

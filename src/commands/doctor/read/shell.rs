@@ -1,17 +1,17 @@
-//! A shell's command line → its words, and whether the shell would expand `$PORT` in them.
+//! A command line → its words as a shell splits them, and whether the shell expands `$PORT` in them.
 
-/// One word, quotes removed. `$PORT` stands in it as written, expanded or not.
+/// One word, without its quotes. It contains `$PORT` as written, whether or not that is expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Word {
     pub(crate) text: String,
-    /// The shell replaces a `$PORT` or `${PORT…}` in it.
+    /// The shell expands a `$PORT` or `${PORT…}` in it.
     pub(crate) expands_port: bool,
-    /// The shell puts something else in: another variable, or what a command prints.
+    /// The shell expands something else in it: another variable, or a command.
     pub(crate) expands_other: bool,
 }
 
 impl Word {
-    /// A word that nothing expands.
+    /// A word in which nothing is expanded.
     pub(crate) fn literal(text: impl Into<String>) -> Word {
         Word { text: text.into(), ..Word::default() }
     }
@@ -22,10 +22,10 @@ impl Word {
     }
 }
 
-/// What makes a script more than a list of commands.
+/// Words that make a script more than a list of commands.
 const BRANCHES: [&str; 9] = ["if", "case", "for", "while", "until", "function", "select", "{", "[["];
 
-/// The script is a list of commands: nothing in it branches, repeats, or is put in by a command.
+/// Whether the script is a list of commands, without branches, loops, functions and here-documents.
 pub(crate) fn is_simple(script: &str) -> bool {
     let branches = |command: &Vec<Word>| {
         command.first().is_some_and(|word| BRANCHES.contains(&word.text.as_str()) || word.text.ends_with("()"))
@@ -33,23 +33,23 @@ pub(crate) fn is_simple(script: &str) -> bool {
     !script.contains("<<") && !script.contains("()") && !commands(script).iter().any(branches)
 }
 
-/// The simple commands of a command line: what stands between `&&`, `||`, `;`, `|`, `&`, brackets and line ends.
+/// The simple commands of a command line: what is between `&&`, `||`, `;`, `|`, `&`, parentheses and line ends.
 pub(crate) fn commands(line: &str) -> Vec<Vec<Word>> {
-    let mut reader = Reader { rest: line, word: None, command: Vec::new(), done: Vec::new() };
+    let mut reader = WordReader { rest: line, word: None, command: Vec::new(), done: Vec::new() };
     while reader.step() {}
     reader.end_command();
     reader.done
 }
 
-struct Reader<'a> {
+struct WordReader<'a> {
     rest: &'a str,
     word: Option<Word>,
     command: Vec<Word>,
     done: Vec<Vec<Word>>,
 }
 
-impl Reader<'_> {
-    /// Reads one character or quoted piece; false at the end.
+impl WordReader<'_> {
+    /// Reads one character or quoted piece. False at the end.
     fn step(&mut self) -> bool {
         let Some(first) = self.rest.chars().next() else { return false };
         match first {
@@ -62,7 +62,7 @@ impl Reader<'_> {
                 self.take(c.len_utf8());
                 self.end_word();
             }
-            // `2>&1` ends no command.
+            // `2>&1` does not end the command.
             '>' | '<' if self.rest[1..].starts_with('&') => {
                 self.word().text.push_str(">&");
                 self.take(2);
@@ -102,7 +102,7 @@ impl Reader<'_> {
 
     fn escaped(&mut self) {
         self.take(1);
-        // A line that goes on.
+        // The line continues.
         if self.rest.starts_with('\n') {
             return self.take(1);
         }
@@ -112,7 +112,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes a variable or a command that begins here and that this shell would replace.
+    /// Notes a variable or command that begins here and that the shell would expand.
     fn dollar(&mut self) {
         if self.rest.starts_with('`') {
             self.word().expands_other = true;
@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Words in brackets; behind it `!` where the port is expanded, `?` where something else is.
+    /// Words in brackets; after each `!` if the port is expanded, `?` if something else is.
     fn shown(line: &str) -> String {
         let sign = |w: &Word| {
             if w.expands_port {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands in a Procfile, reading it ends.
+        /// Whatever a Procfile contains, reading it ends.
         #[test]
         fn anything_can_be_read(line in "[ -~\\né'\"$\\\\]{0,120}") {
             let _ = commands(&line);

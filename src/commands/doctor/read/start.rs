@@ -1,6 +1,8 @@
-//! Which start command Railway would run, by the order in which it and its builder look.
+//! Which start command Railway would run, in the order in which it and its builder search.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use super::dockerfile::{self, Form, Image, Instruction};
 use super::files::{File, Files, Unreadable};
@@ -8,154 +10,162 @@ use super::layout::Layout;
 use super::shell::{self, Word};
 use super::{procfile, railway};
 
-/// A start command and where it stands.
+/// A start command, and where it was found.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// What was read, as it is shown; `None` for Railpack's own guess.
+    /// File and line, as they are shown; `None` for Railpack's own guess.
     pub(crate) place: Option<(String, Option<u32>)>,
     pub(crate) form: Form,
     pub(crate) layout: Layout,
 }
 
-/// What was found.
+/// Why no start command is known.
 #[derive(Debug)]
-pub(crate) enum Found {
-    Start(Start),
-    /// A file that decides cannot be read, or is code: its name, and why it is not known.
+pub(crate) enum NoStart {
+    /// A file that decides is code or cannot be read: its name, and why nothing is known.
     Unknown(String, String),
     /// A file that decides is broken: its name, line, and what is wrong.
     Broken(String, Option<u32>, String),
-    /// None: Railway's build ends with that.
+    /// There is none: Railway's build fails.
     Nothing,
 }
 
-/// What of the environment decides as well.
+/// An environment variable that decides as well.
 pub(crate) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The order (docs.railway.com: config-as-code/reference, builds/dockerfiles, deployments/start-command;
 /// infrastructure-as-code; railwayapp/railpack: `core/core.go`, `core/providers/procfile/procfile.go`,
 /// `core/providers/python/python.go`):
 /// 1. the service's settings, which `.railway/railway.*` writes, and over them `railway.toml` or `railway.json`;
-/// 2. a Dockerfile's ENTRYPOINT and CMD: Railway always builds with one where it finds one;
+/// 2. a Dockerfile's ENTRYPOINT and CMD: Railway always builds with one if it finds one;
 /// 3. Railpack: `RAILPACK_START_CMD`, `railpack.json`, the Procfile, its own guess.
-pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Found {
-    for dir in files.above() {
-        for name in ["railway.ts", "railway.py", "railway.go"] {
-            let path = dir.join(".railway").join(name);
-            match files.file(&path) {
-                Ok(file) if ["start:", "start=", "startCommand"].iter().any(|word| file.text.contains(word)) => {
-                    let why = "it names a start command, which is code and wins over Dockerfile and Procfile";
-                    return Found::Unknown(file.name, why.into());
-                }
-                Err(Unreadable::Unfit(what)) => return Found::Unknown(files.name_of(&path), format!("it {what}")),
-                Ok(_) | Err(Unreadable::Missing) => {}
-            }
-        }
-    }
-    let settings = match railway::read(files) {
-        Ok(settings) => settings,
-        Err((name, what)) => return Found::Unknown(name, what),
-    };
-    let given = settings.as_ref().and_then(|settings| settings.start.clone());
+pub(crate) fn find(files: &Files, variable: Variable<'_>) -> Result<Start, NoStart> {
+    refuse_code(files)?;
+    let settings = railway::read(files).map_err(|(name, what)| NoStart::Unknown(name, what))?;
     let dockerfile = settings.as_ref().and_then(|settings| settings.dockerfile.clone());
     let dockerfile = dockerfile.or_else(|| variable("RAILWAY_DOCKERFILE_PATH"));
-    if let Some(found) = without_its_builder(files, settings.as_ref(), dockerfile.as_deref()) {
-        return found;
-    }
-    if let Some((line, command)) = given
-        && let Some(settings) = settings
+    require_builder(files, settings.as_ref(), dockerfile.as_deref())?;
+    if let Some(settings) = &settings
+        && let Some((line, command)) = &settings.start
     {
-        // A Dockerfile beside it is what is built; these files do not follow the service's root directory
-        // (docs.railway.com/builds/build-configuration), so that the command may run in any of the roots.
-        let places = match &dockerfile {
-            Some(_) => files.roots(),
-            None => vec![settings.dir.as_path()],
-        };
-        let place = Some((settings.name.clone(), line));
-        return Found::Start(match image(files, &places, dockerfile.as_deref()) {
-            // Railway runs it in place of the ENTRYPOINT, without a shell.
-            Some(layout) => {
-                let words = shell::commands(&command).into_iter().next().unwrap_or_default();
-                let form = Form::Exec(words.into_iter().map(|word| Word::literal(word.text)).collect());
-                Start { place, form, layout }
-            }
-            None if places.iter().any(|dir| dockerfile_at(files, dir, dockerfile.as_deref())) => {
-                let why = "it gives a start command beside a Dockerfile that cannot be read";
-                return Found::Unknown(settings.name, why.into());
-            }
-            None => {
-                let beside = std::iter::once(settings.dir.as_path()).chain(files.roots());
-                let roots = beside.map(Path::to_path_buf).collect();
-                Start { place, form: Form::Shell(command), layout: Layout::Source(roots) }
-            }
-        });
+        return of_settings(files, settings, *line, command, dockerfile.as_deref());
     }
     for root in files.roots() {
-        let path = match &dockerfile {
-            Some(path) => root.join(path.trim_start_matches('/')),
-            None => root.join("Dockerfile"),
-        };
-        match files.file(&path) {
-            Ok(file) => return of_image(files, file, root),
-            Err(Unreadable::Unfit(what)) => return Found::Unknown(files.name_of(&path), format!("it {what}")),
-            Err(Unreadable::Missing) => {}
+        if let Some(file) = readable(files, &dockerfile_in(root, dockerfile.as_deref()))? {
+            return of_image(files, file, root);
         }
-        if let Some(found) = of_railpack(files, root, variable) {
-            return found;
+        if let Some(start) = of_railpack(files, root, variable)? {
+            return Ok(start);
         }
     }
     guess(files)
 }
 
-/// What the settings say of the build cannot be followed here, and what comes after it would be a guess.
-fn without_its_builder(files: &Files, settings: Option<&railway::Settings>, dockerfile: Option<&str>) -> Option<Found> {
+/// A file that decides, if it is there.
+fn readable(files: &Files, path: &Path) -> Result<Option<File>, NoStart> {
+    match files.file(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(Unreadable::Missing) => Ok(None),
+        Err(Unreadable::Unfit(what)) => Err(NoStart::Unknown(files.name_of(path), format!("it {what}"))),
+    }
+}
+
+/// A start command that is code is not known.
+fn refuse_code(files: &Files) -> Result<(), NoStart> {
+    for dir in files.above() {
+        for name in ["railway.ts", "railway.py", "railway.go"] {
+            let Some(file) = readable(files, &dir.join(".railway").join(name))? else { continue };
+            if ["start:", "start=", "startCommand"].iter().any(|word| file.text.contains(word)) {
+                let why = "it names a start command, which is code and wins over Dockerfile and Procfile";
+                return Err(NoStart::Unknown(file.name, why.into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// If the build that the settings name cannot be followed here, what comes after it would be a guess.
+fn require_builder(
+    files: &Files,
+    settings: Option<&railway::RailwayFile>,
+    dockerfile: Option<&str>,
+) -> Result<(), NoStart> {
     let name = settings.map_or_else(|| "RAILWAY_DOCKERFILE_PATH".to_owned(), |settings| settings.name.clone());
     let builder = settings.and_then(|settings| settings.builder.as_deref());
     let beside = settings.map(|settings| settings.dir.as_path());
-    let mut places = files.roots().into_iter().chain(beside);
-    let is_there = places.any(|dir| dockerfile_at(files, dir, dockerfile));
+    let is_there = files.roots().into_iter().chain(beside).any(|dir| has_dockerfile(files, dir, dockerfile));
     if !is_there && (dockerfile.is_some() || builder == Some("DOCKERFILE")) {
-        return Some(Found::Unknown(name, "it names a Dockerfile, which is not there".into()));
+        return Err(NoStart::Unknown(name, "it names a Dockerfile, which is not there".into()));
     }
     if builder == Some("NIXPACKS") && settings.is_some_and(|settings| settings.start.is_none()) {
-        return Some(Found::Unknown(name, "Nixpacks is to build, whose own guess is not known here".into()));
+        return Err(NoStart::Unknown(name, "Nixpacks is to build, whose own guess is not known here".into()));
     }
-    None
+    Ok(())
 }
 
-/// There is something by that name, whether or not it can be read.
-fn dockerfile_at(files: &Files, dir: &Path, dockerfile: Option<&str>) -> bool {
-    let path = dir.join(dockerfile.unwrap_or("Dockerfile").trim_start_matches('/'));
-    !matches!(files.file(&path), Err(Unreadable::Missing))
+/// The start command of `railway.toml` or `railway.json`.
+fn of_settings(
+    files: &Files,
+    settings: &railway::RailwayFile,
+    line: Option<u32>,
+    command: &str,
+    dockerfile: Option<&str>,
+) -> Result<Start, NoStart> {
+    let place = Some((settings.name.clone(), line));
+    // A Dockerfile beside it is what is built; these files do not follow the service's root directory
+    // (docs.railway.com/builds/build-configuration), so that the command may run in any of the roots.
+    let places = if dockerfile.is_some() { files.roots() } else { vec![settings.dir.as_path()] };
+    if let Some(layout) = image(files, &places, dockerfile) {
+        // Railway runs it in place of the ENTRYPOINT, without a shell.
+        let words = shell::commands(command).into_iter().next().unwrap_or_default();
+        let form = Form::Exec(words.into_iter().map(|word| Word::literal(word.text)).collect());
+        return Ok(Start { place, form, layout });
+    }
+    if places.iter().any(|dir| has_dockerfile(files, dir, dockerfile)) {
+        let why = "it gives a start command beside a Dockerfile that cannot be read";
+        return Err(NoStart::Unknown(settings.name.clone(), why.into()));
+    }
+    let beside = std::iter::once(settings.dir.as_path()).chain(files.roots());
+    let layout = Layout::Source(beside.map(Path::to_path_buf).collect());
+    Ok(Start { place, form: Form::Shell(command.to_owned()), layout })
 }
 
-/// The Dockerfile that would be built.
+fn dockerfile_in(dir: &Path, dockerfile: Option<&str>) -> PathBuf {
+    dir.join(dockerfile.unwrap_or("Dockerfile").trim_start_matches('/'))
+}
+
+/// Whether there is one, be it readable or not.
+fn has_dockerfile(files: &Files, dir: &Path, dockerfile: Option<&str>) -> bool {
+    !matches!(files.file(&dockerfile_in(dir, dockerfile)), Err(Unreadable::Missing))
+}
+
+/// The image that would be built from the first Dockerfile that is there.
 fn image(files: &Files, places: &[&Path], dockerfile: Option<&str>) -> Option<Layout> {
     places.iter().find_map(|place| {
-        let file = files.file(&place.join(dockerfile.unwrap_or("Dockerfile").trim_start_matches('/'))).ok()?;
+        let file = files.file(&dockerfile_in(place, dockerfile)).ok()?;
         let image = dockerfile::read(&file.text)?;
         Some(layout(files, place, &file, image))
     })
 }
 
-/// With its build context, which is the service's root directory: the one where it was looked for, the Dockerfile's own,
-/// or the repository's.
+/// With its build context, the service's root directory: the one in which the Dockerfile was searched for, the
+/// Dockerfile's own, or the repository's.
 fn layout(files: &Files, context: &Path, file: &File, image: Image) -> Layout {
     let contexts = [Some(context), file.path.parent(), Some(&files.base)];
     Layout::Image { contexts: contexts.into_iter().flatten().map(Path::to_path_buf).collect(), image: Box::new(image) }
 }
 
-fn of_image(files: &Files, file: File, context: &Path) -> Found {
+fn of_image(files: &Files, file: File, context: &Path) -> Result<Start, NoStart> {
     let Some(image) = dockerfile::read(&file.text) else {
-        return Found::Broken(file.name, None, "has no FROM".into());
+        return Err(NoStart::Broken(file.name, None, "has no FROM".into()));
     };
     let shell = |line: &str| vec![Word::literal("/bin/sh"), Word::literal("-c"), Word::literal(line)];
     let (line, form) = match (&image.entrypoint, &image.command) {
         (None, None) => {
             let why = "it has neither CMD nor ENTRYPOINT: those of its base image run";
-            return Found::Unknown(file.name, why.into());
+            return Err(NoStart::Unknown(file.name, why.into()));
         }
-        // A shell's ENTRYPOINT is given no CMD.
+        // An ENTRYPOINT in shell form is not given the CMD.
         (Some(Instruction { line, form: form @ Form::Shell(_) }), _)
         | (Some(Instruction { line, form }), None)
         | (None, Some(Instruction { line, form })) => (*line, form.clone()),
@@ -168,70 +178,62 @@ fn of_image(files: &Files, file: File, context: &Path) -> Found {
         }
     };
     let layout = layout(files, context, &file, image);
-    Found::Start(Start { place: Some((file.name, Some(line))), form, layout })
+    Ok(Start { place: Some((file.name, Some(line))), form, layout })
 }
 
-fn of_railpack(files: &Files, root: &Path, variable: Variable<'_>) -> Option<Found> {
-    let layout = || Layout::Source(vec![root.to_path_buf()]);
+/// The start command that is configured for Railpack, if any.
+fn of_railpack(files: &Files, root: &Path, variable: Variable<'_>) -> Result<Option<Start>, NoStart> {
     let start = |name: String, line, command| {
-        Found::Start(Start { place: Some((name, line)), form: Form::Shell(command), layout: layout() })
+        let layout = Layout::Source(vec![root.to_path_buf()]);
+        Ok(Some(Start { place: Some((name, line)), form: Form::Shell(command), layout }))
     };
     if let Some(command) = variable("RAILPACK_START_CMD") {
-        return Some(start("RAILPACK_START_CMD".into(), None, command));
+        return start("RAILPACK_START_CMD".into(), None, command);
     }
-    let path = root.join("railpack.json");
-    match files.file(&path) {
-        Ok(file) => {
-            let Ok(json) = serde_json::from_str::<serde_json::Value>(&file.text) else {
-                return Some(Found::Broken(file.name, None, "is not JSON: the build ends with that".into()));
-            };
-            match &json["deploy"]["startCommand"] {
-                serde_json::Value::Null => {}
-                serde_json::Value::String(command) if command.is_empty() => {}
-                serde_json::Value::String(command) => {
-                    let line = railway::line_of(&file.text, "startCommand");
-                    return Some(start(file.name, line, command.clone()));
-                }
-                _ => return Some(Found::Unknown(file.name, "startCommand is no text in it".into())),
+    if let Some(file) = readable(files, &root.join("railpack.json"))? {
+        let Ok(json) = serde_json::from_str::<Value>(&file.text) else {
+            return Err(NoStart::Broken(file.name, None, "is not JSON: the build ends with that".into()));
+        };
+        match &json["deploy"]["startCommand"] {
+            Value::Null => {}
+            Value::String(command) if command.is_empty() => {}
+            Value::String(command) => {
+                let line = railway::line_of(&file.text, "startCommand");
+                return start(file.name, line, command.clone());
             }
+            _ => return Err(NoStart::Unknown(file.name, "startCommand is no text in it".into())),
         }
-        Err(Unreadable::Unfit(what)) => return Some(Found::Unknown(files.name_of(&path), format!("it {what}"))),
-        Err(Unreadable::Missing) => {}
     }
-    let path = root.join("nixpacks.toml");
-    match files.file(&path) {
-        Ok(file) if railway::toml(&file.text).map_or(true, |toml| !toml["start"].is_null()) => {
-            let why = "it decides on the start command where the service is still built by Nixpacks";
-            return Some(Found::Unknown(file.name, why.into()));
-        }
-        Err(Unreadable::Unfit(what)) => return Some(Found::Unknown(files.name_of(&path), format!("it {what}"))),
-        Ok(_) | Err(Unreadable::Missing) => {}
+    if let Some(file) = readable(files, &root.join("nixpacks.toml"))?
+        && railway::toml(&file.text).map_or(true, |toml| !toml["start"].is_null())
+    {
+        let why = "it decides on the start command where the service is still built by Nixpacks";
+        return Err(NoStart::Unknown(file.name, why.into()));
     }
     let path = root.join("Procfile");
     match files.file(&path) {
-        Ok(file) => Some(match procfile::read(&file.text) {
+        Ok(file) => match procfile::read(&file.text) {
             Ok(Some((line, command))) => start(file.name, Some(line), command),
-            Ok(None) => Found::Broken(file.name, None, "has no line with a command".into()),
-            Err((line, what)) => Found::Broken(file.name, Some(line), what.into()),
-        }),
-        Err(Unreadable::Unfit(what)) => Some(Found::Broken(files.name_of(&path), None, what.into())),
-        Err(Unreadable::Missing) => None,
+            Ok(None) => Err(NoStart::Broken(file.name, None, "has no line with a command".into())),
+            Err((line, what)) => Err(NoStart::Broken(file.name, Some(line), what.into())),
+        },
+        Err(Unreadable::Unfit(what)) => Err(NoStart::Broken(files.name_of(&path), None, what.into())),
+        Err(Unreadable::Missing) => Ok(None),
     }
 }
 
-/// What Railpack makes of a directory without any of these.
-fn guess(files: &Files) -> Found {
+/// How Railpack starts a directory without any of these.
+fn guess(files: &Files) -> Result<Start, NoStart> {
     let main = ["main.py", "app.py", "start.py", "bot.py", "hello.py", "server.py"];
-    let Some(main) = main.into_iter().find(|name| files.has(&files.dir.join(name))) else { return Found::Nothing };
+    let main = main.into_iter().find(|name| files.has(&files.dir.join(name))).ok_or(NoStart::Nothing)?;
     let sources = ["requirements.txt", "pyproject.toml", "Pipfile"];
-    let wants = |name: &str| {
-        let texts = sources.iter().filter_map(|source| files.file(&files.dir.join(source)).ok());
-        texts.into_iter().any(|file| file.text.to_lowercase().contains(name))
-    };
+    let files_of = sources.iter().filter_map(|source| files.file(&files.dir.join(source)).ok());
+    let texts: Vec<String> = files_of.map(|file| file.text.to_lowercase()).collect();
+    let wants = |name: &str| texts.iter().any(|text| text.contains(name));
     let command = if wants("fastapi") && wants("uvicorn") {
         "uvicorn main:app --host 0.0.0.0 --port ${PORT:-8000}".to_owned()
     } else {
         format!("python {main}")
     };
-    Found::Start(Start { place: None, form: Form::Shell(command), layout: Layout::Source(vec![files.dir.clone()]) })
+    Ok(Start { place: None, form: Form::Shell(command), layout: Layout::Source(vec![files.dir.clone()]) })
 }

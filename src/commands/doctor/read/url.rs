@@ -1,12 +1,12 @@
-//! `DATABASE_URL` as SQLAlchemy sees it: the driver that its scheme names, and its keys. Everything that it means is read
-//! by `dsn.rs`; here only what the app's own driver would be handed.
+//! `DATABASE_URL` as SQLAlchemy reads it: the driver that its scheme names, and the keys that are passed on to it. What it
+//! means for sidepulse is read by `dsn.rs`.
 
-/// What a database URL says to SQLAlchemy.
+/// A database URL as SQLAlchemy reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Url<'a> {
     /// Before the `+`.
     pub(crate) dialect: &'a str,
-    /// Behind it.
+    /// After it.
     pub(crate) driver: Option<&'a str>,
     /// Name and value as written, in order.
     pub(crate) keys: Vec<(&'a str, &'a str)>,
@@ -19,7 +19,7 @@ impl<'a> Url<'a> {
             Some((dialect, driver)) => (dialect, Some(driver)),
             None => (scheme, None),
         };
-        // An unescaped `?` in the password is not the query's.
+        // An unescaped `?` in the password does not begin the query.
         let behind = text.rsplit_once('@').map_or(text, |(_, behind)| behind);
         let query = behind.split_once('?').map_or("", |(_, query)| query);
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
@@ -31,8 +31,8 @@ impl<'a> Url<'a> {
     }
 }
 
-/// The words of a documentation stand for user and host: `USER:PASSWORD@HOST/DATABASE`. (Brackets, stars and references
-/// are refused by `dsn.rs`.)
+/// Whether user and host are a documentation's words: `USER:PASSWORD@HOST/DATABASE`. (Brackets, stars and references are
+/// refused by `dsn.rs`.)
 pub(crate) fn is_template(text: &str) -> bool {
     const USERS: &str = "user username your_user your-user db_user role";
     const HOSTS: &str = "host hostname your_host your-host db_host ep-xxx";

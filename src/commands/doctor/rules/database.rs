@@ -1,4 +1,4 @@
-//! What sidepulse makes of the database's URL, and what its checks cost.
+//! Whether sidepulse can use the database's URL, and what its checks cost.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::dsn::{Plan, ScaleToZero, TlsPolicy};
 
 pub(super) const EXAMPLE: &str = "DATABASE_URL=postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE?ssl=require";
 
-/// A Neon compute suspends after as long without activity, on every plan's default.
+/// By default a Neon compute suspends after this time without activity, on every plan.
 const AWAKE: Duration = Duration::from_secs(300);
-/// A month and the smallest compute, as Neon's arithmetic has them.
+/// A month and the smallest compute, as Neon counts them.
 const HOURS_A_MONTH: f64 = 730.0;
 const SMALLEST_COMPUTE: f64 = 0.25;
 const FREE_PLAN: f64 = 100.0;
-/// From a tenth of the free plan on, what the checks cost is a warning.
+/// If the checks cost at least a tenth of the free plan, that is a warning.
 const WORTH_A_WARNING: f64 = 10.0;
-/// What the default of `SIDEPULSE_ECONOMY_INTERVAL`, one hour, costs: less is to be had by asking for it.
+/// The cost of the default of `SIDEPULSE_ECONOMY_INTERVAL`, one hour; only more is worth a warning.
 const COST_WHERE_BLIND: f64 = 15.3;
 
-/// How a pool with a minimum size is made: asyncpg's and psycopg's.
+/// How pools with a minimum size are made: asyncpg's and psycopg's.
 const POOLS: [&str; 3] = ["create_pool(", "asyncconnectionpool(", " connectionpool("];
 
 /// `DATABASE_URL` is there and sidepulse can use it.
@@ -65,22 +65,20 @@ pub(super) fn url(deployment: &Deployment<'_>) -> Vec<Finding> {
 }
 
 /// A login does not cross a public network in the clear.
-pub(super) fn tls(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(plan) = deployment.plan() else { return Vec::new() };
+pub(super) fn tls(deployment: &Deployment<'_>) -> Option<Finding> {
+    let plan = deployment.plan()?;
     if plan.tls.policy == TlsPolicy::Off && !plan.private {
         let message = "the database's URL switches TLS off for a host that is not private: the login can be read";
-        return vec![Finding::warning(message, "write ssl=require instead of ssl=disable")];
+        return Some(Finding::warning(message, "write ssl=require instead of ssl=disable"));
     }
-    Vec::new()
+    None
 }
 
 /// The checks let a compute that scales to zero sleep.
-pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(database) = deployment.config.as_ref().ok().and_then(|config| config.database.as_ref()) else {
-        return Vec::new();
-    };
+pub(super) fn awake(deployment: &Deployment<'_>) -> Option<Finding> {
+    let database = deployment.config.as_ref().ok().and_then(|config| config.database.as_ref())?;
     if database.plan.scale_to_zero != ScaleToZero::Yes {
-        return Vec::new();
+        return None;
     }
     let steady = database.mode == DatabaseMode::Steady;
     let (mode, variable, period) = match database.mode {
@@ -94,7 +92,7 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
             false => "set SIDEPULSE_ECONOMY_MAX_AGE=6h (2.5 compute-hours a month), or 0s for never",
         };
         let message = format!("{mode} with this {variable} keeps the compute awake {}", cost(awake));
-        return vec![Finding::warning(message, remedy)];
+        return Some(Finding::warning(message, remedy));
     }
     let blind = share_awake(database.economy_interval);
     if !steady && compute_hours(blind) > COST_WHERE_BLIND {
@@ -102,35 +100,35 @@ pub(super) fn awake(deployment: &Deployment<'_>) -> Vec<Finding> {
             "where the kernel shows no sockets, this SIDEPULSE_ECONOMY_INTERVAL keeps the compute awake {}",
             cost(blind)
         );
-        return vec![Finding::warning(message, "set SIDEPULSE_ECONOMY_INTERVAL=1h or longer")];
+        return Some(Finding::warning(message, "set SIDEPULSE_ECONOMY_INTERVAL=1h or longer"));
     }
-    vec![Finding::ok(format!("{mode} lets the compute sleep: the checks keep it awake {}", cost(awake)))]
+    Some(Finding::ok(format!("{mode} lets the compute sleep: the checks keep it awake {}", cost(awake))))
 }
 
-/// Whether the host scales to zero is known, or somebody has said it.
-pub(super) fn scale_to_zero(deployment: &Deployment<'_>) -> Vec<Finding> {
+/// Whether the host scales to zero is known, or set.
+pub(super) fn scale_to_zero(deployment: &Deployment<'_>) -> Option<Finding> {
     let said = deployment.text("SIDEPULSE_DATABASE_MODE").is_some_and(|mode| !mode.eq_ignore_ascii_case("auto"));
-    let Some(plan) = deployment.plan().filter(|_| !said) else { return Vec::new() };
-    let ScaleToZero::Perhaps(product) = plan.scale_to_zero else { return Vec::new() };
+    let plan = deployment.plan().filter(|_| !said)?;
+    let ScaleToZero::Perhaps(product) = plan.scale_to_zero else { return None };
     let message = format!("{product} may scale to zero, which a host's name does not say: auto means steady here");
     let remedy = "where it does, set SIDEPULSE_DATABASE_MODE=economy; where it does not, steady";
-    vec![Finding::unknown(message, remedy)]
+    Some(Finding::unknown(message, remedy))
 }
 
-/// No pool opens its connections again whenever the compute has gone to sleep.
-pub(super) fn pool_minimum(deployment: &Deployment<'_>) -> Vec<Finding> {
+/// No pool reconnects whenever the compute has gone to sleep.
+pub(super) fn pool_minimum(deployment: &Deployment<'_>) -> Option<Finding> {
     let sleeps = match &deployment.config {
         Ok(config) => config.database.as_ref().is_some_and(|database| database.mode == DatabaseMode::Economy),
         Err(_) => deployment.plan().is_some_and(|plan| plan.scale_to_zero == ScaleToZero::Yes),
     };
     if !sleeps {
-        return Vec::new();
+        return None;
     }
-    let Code::Mentions(place) = deployment.code(&POOLS) else { return Vec::new() };
+    let Code::Mentions(place) = deployment.code(&POOLS) else { return None };
     let message =
         "this pool has a minimum size unless the code says 0: it reconnects at every suspend, which wakes the compute";
     let remedy = "look that min_size=0 stands here (asyncpg: 10 otherwise, psycopg_pool: 4), or use SQLAlchemy's pool";
-    vec![Finding::unknown(message, remedy).at(&place.file, place.line)]
+    Some(Finding::unknown(message, remedy).at(&place.file, place.line))
 }
 
 /// The part of the time for which one query every `period` keeps a compute awake.
@@ -138,7 +136,7 @@ fn share_awake(period: Duration) -> f64 {
     (AWAKE.as_secs_f64() / period.as_secs_f64()).min(1.0)
 }
 
-/// A month of the smallest compute that is awake for this part of the time.
+/// The monthly cost of the smallest compute, if it is awake for this part of the time.
 fn compute_hours(awake: f64) -> f64 {
     awake * HOURS_A_MONTH * SMALLEST_COMPUTE
 }

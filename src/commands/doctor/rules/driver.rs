@@ -1,4 +1,4 @@
-//! What the app's own driver makes of the database's URL.
+//! Whether the app's own driver can use the database's URL.
 
 use super::super::deployment::{Code, Deployment};
 use super::super::finding::Finding;
@@ -8,19 +8,18 @@ use super::database::EXAMPLE;
 use crate::config::settings::DATABASE_URL;
 use crate::dsn::{Endpoint, Plan};
 
-/// The driver that the app would use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driver {
     Asyncpg,
-    /// Both hand every key to libpq; the older one prepares no statements.
+    /// Both pass every key to libpq; the older one prepares no statements.
     Psycopg,
     Psycopg2,
-    /// pg8000, psycopg2cffi, …; or nothing says which.
+    /// pg8000, psycopg2cffi, …; or it is not known which.
     Unknown,
 }
 
-/// Keys that asyncpg takes from a URL of SQLAlchemy, and which values (SQLAlchemy 2.1.9, asyncpg 0.32.0; held to both by
-/// `tests/kit/test_doctor.py`).
+/// The keys and values that asyncpg takes from a URL of SQLAlchemy (SQLAlchemy 2.1.9, asyncpg 0.32.0; `tests/kit/test_doctor.py`
+/// compares with both).
 const ASYNCPG_KEYS: [(&str, Values); 12] = [
     ("host", Values::Any),
     ("port", Values::Number),
@@ -36,7 +35,7 @@ const ASYNCPG_KEYS: [(&str, Values); 12] = [
     ("gsslib", Values::Of(&["gssapi", "sspi"])),
 ];
 
-/// What libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`); beside them `ssl=true`, which it reads
+/// The keys that libpq takes in a URL (PostgreSQL 18, `fe-connect.c`, `PQconninfoOptions`); also `ssl=true`, which it reads
 /// as `sslmode=require`.
 const LIBPQ_KEYS: &str = "service servicefile user password passfile channel_binding connect_timeout dbname host hostaddr \
     port client_encoding options application_name fallback_application_name keepalives keepalives_idle \
@@ -65,7 +64,7 @@ impl Values {
     }
 }
 
-/// What in the code could give the URL another scheme or other keys.
+/// Code that could give the URL another scheme or other keys.
 const REBUILDS: [&str; 12] = [
     "make_url",
     "url.create",
@@ -81,7 +80,7 @@ const REBUILDS: [&str; 12] = [
     "re.sub",
 ];
 const CHANGES_SCHEME: [&str; 3] = ["+asyncpg", "asyncpg.connect", "create_pool("];
-/// What could take asyncpg out of the scheme again.
+/// Code that could take asyncpg out of the scheme again.
 const TAKES_ASYNCPG_OUT: [&str; 6] = [
     "replace(\"postgresql+asyncpg",
     "replace('postgresql+asyncpg",
@@ -90,30 +89,30 @@ const TAKES_ASYNCPG_OUT: [&str; 6] = [
     "split(\"+asyncpg",
     "split('+asyncpg",
 ];
-/// What shows that a transaction pooler was thought of (SQLAlchemy's and asyncpg's words).
+/// Settings of SQLAlchemy and asyncpg that are changed for a transaction pooler.
 const CACHE: [&str; 4] =
     ["statement_cache_size", "prepared_statement_name_func", "prepared_statement_cache_size", "prepare_threshold"];
 
 /// The scheme names a driver that the app has.
-pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(text) = deployment.text(DATABASE_URL) else { return Vec::new() };
+pub(super) fn scheme(deployment: &Deployment<'_>) -> Option<Finding> {
+    let text = deployment.text(DATABASE_URL)?;
     let url = Url::read(&text);
     let remedy = format!("write its scheme as postgresql+asyncpg://, as in {EXAMPLE}");
     if url.driver == Some("asyncpg") {
         let ok = Finding::ok("DATABASE_URL names asyncpg as its driver");
-        return vec![match deployment.code(&TAKES_ASYNCPG_OUT) {
+        return Some(match deployment.code(&TAKES_ASYNCPG_OUT) {
             Code::Mentions(place) => {
                 let message = "DATABASE_URL names asyncpg as its driver, but this may take it out again";
                 let look = "look that the app's own engine is not given this URL: Alembic's and scripts may be";
                 Finding::unknown(message, look).at(&place.file, place.line)
             }
             Code::Silent | Code::Unread => ok,
-        }];
+        });
     }
     if let Some(driver) = url.driver {
         let message =
             format!("DATABASE_URL names {} as its driver, not asyncpg", placeholder::shown(driver, "another one"));
-        return vec![Finding::unknown(message, "look that the app's engine is made for it")];
+        return Some(Finding::unknown(message, "look that the app's engine is made for it"));
     }
     let what = match url.dialect {
         "postgresql" => "DATABASE_URL names no driver, and SQLAlchemy would take psycopg",
@@ -126,7 +125,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
         .copied()
         .chain(["replace(\"postgres", "replace('postgres", "removeprefix("])
         .collect();
-    vec![match deployment.code(&texts) {
+    Some(match deployment.code(&texts) {
         Code::Mentions(place) => {
             let look = "look that what reaches create_async_engine begins with postgresql+asyncpg://";
             Finding::unknown(format!("{what}; this may change it"), look).at(&place.file, place.line)
@@ -139,55 +138,67 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Vec<Finding> {
         Code::Silent => {
             Finding::unknown(what, "look which driver the app is made for: psycopg2, or psycopg from SQLAlchemy 2.1 on")
         }
-    }]
+    })
 }
 
 /// The driver takes every key of the URL.
 pub(super) fn keys(deployment: &Deployment<'_>) -> Vec<Finding> {
     let Some(text) = deployment.text(DATABASE_URL) else { return Vec::new() };
     let url = Url::read(&text);
-    let (name, refused): (_, Vec<(&str, bool)>) = match driver(deployment, &url) {
-        Driver::Asyncpg => ("asyncpg", url.keys.iter().filter_map(|pair| refused_by_asyncpg(*pair)).collect()),
-        Driver::Psycopg | Driver::Psycopg2 => {
-            let takes = |key: &str, value: &str| {
-                LIBPQ_KEYS.split(' ').any(|known| known == key) || (key, value) == ("ssl", "true")
-            };
-            let unknown = url.keys.iter().filter(|(key, value)| !takes(key, value));
-            ("libpq", unknown.map(|(key, _)| (*key, false)).collect())
-        }
+    let (name, takes): (_, fn(&str, &str) -> Takes) = match driver(deployment, &url) {
+        Driver::Asyncpg => ("asyncpg", asyncpg_takes),
+        Driver::Psycopg | Driver::Psycopg2 => ("libpq", libpq_takes),
         Driver::Unknown if url.keys.is_empty() => return vec![Finding::ok("DATABASE_URL has no key")],
         Driver::Unknown => {
             let message = "which driver is handed the keys of DATABASE_URL is not known";
-            return vec![Finding::unknown(
-                message,
-                "look that it takes them: asyncpg takes ssl=require, libpq sslmode=require",
-            )];
+            let look = "look that it takes them: asyncpg takes ssl=require, libpq sslmode=require";
+            return vec![Finding::unknown(message, look)];
         }
     };
-    if refused.is_empty() {
-        let verifies = url.value("ssl").is_some_and(|mode| mode.starts_with("verify"));
-        return vec![if name == "asyncpg" && verifies && deployment.text("PGSSLROOTCERT").is_none() {
-            Finding::warning(
-                "asyncpg verifies with ssl=verify-… against ~/.postgresql/root.crt alone, which a container does not have",
-                "write ssl=require, set PGSSLROOTCERT, or pass an SSLContext in connect_args",
-            )
-        } else {
-            Finding::ok(format!("{name} takes every key of DATABASE_URL"))
-        }];
+    let mut refused = Vec::new();
+    for (key, value) in &url.keys {
+        match takes(key, value) {
+            Takes::It => {}
+            Takes::OtherValues => refused.push(refused_key(deployment, name, key, true)),
+            Takes::No => refused.push(refused_key(deployment, name, key, false)),
+        }
     }
-    refused.into_iter().map(|(key, is_value)| refused_key(deployment, name, key, is_value)).collect()
+    if !refused.is_empty() {
+        return refused;
+    }
+    let verifies = url.value("ssl").is_some_and(|mode| mode.starts_with("verify"));
+    vec![if name == "asyncpg" && verifies && deployment.text("PGSSLROOTCERT").is_none() {
+        Finding::warning(
+            "asyncpg verifies with ssl=verify-… against ~/.postgresql/root.crt alone, which a container does not have",
+            "write ssl=require, set PGSSLROOTCERT, or pass an SSLContext in connect_args",
+        )
+    } else {
+        Finding::ok(format!("{name} takes every key of DATABASE_URL"))
+    }]
 }
 
-fn refused_by_asyncpg<'a>((key, value): (&'a str, &str)) -> Option<(&'a str, bool)> {
+/// Whether a driver takes a key with its value.
+enum Takes {
+    It,
+    OtherValues,
+    No,
+}
+
+fn asyncpg_takes(key: &str, value: &str) -> Takes {
     match ASYNCPG_KEYS.iter().find(|(known, _)| *known == key) {
-        Some((_, values)) if values.fit(value) => None,
-        Some(_) => Some((key, true)),
-        None => Some((key, false)),
+        Some((_, values)) if values.fit(value) => Takes::It,
+        Some(_) => Takes::OtherValues,
+        None => Takes::No,
     }
+}
+
+fn libpq_takes(key: &str, value: &str) -> Takes {
+    let is_known = LIBPQ_KEYS.split(' ').any(|known| known == key) || (key, value) == ("ssl", "true");
+    if is_known { Takes::It } else { Takes::No }
 }
 
 fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: bool) -> Finding {
-    // A name as libpq, Prisma and JDBC write them; anything else could be a part of a password.
+    // Like the keys of libpq, Prisma and JDBC; anything else could be a part of a password.
     let is_plain = key.len() <= 40 && key.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
     let shown = if is_plain { key } else { "a key" };
     let what = match is_value {
@@ -199,7 +210,7 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
         "ssl" => "write ssl=require".to_owned(),
         _ => "take it out".to_owned(),
     };
-    // As in `query.pop("sslmode")` and `.replace("?sslmode=require", "")`; the word alone stands in many a name.
+    // As in `query.pop("sslmode")` and `.replace("?sslmode=require", "")`; the bare word is part of many names.
     let spellings = [format!("\"{key}\""), format!("'{key}'"), format!("{key}=")];
     let texts: Vec<&str> =
         REBUILDS.into_iter().chain(spellings.iter().map(String::as_str).filter(|_| is_plain)).collect();
@@ -213,10 +224,10 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
     }
 }
 
-/// With a pooler in transaction mode in between, the app prepares no statements by name.
-pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(text) = deployment.text(DATABASE_URL) else { return Vec::new() };
-    let Ok((plan, _)) = Plan::parse(&text) else { return Vec::new() };
+/// Through a pooler in transaction mode, the app prepares no statements by name.
+pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Option<Finding> {
+    let text = deployment.text(DATABASE_URL)?;
+    let (plan, _) = Plan::parse(&text).ok()?;
     let url = Url::read(&text);
     let supabase = matches!(&plan.endpoint, Endpoint::Tcp { host, port: 6543 } if host.ends_with(".supabase.com") || host.ends_with(".supabase.co"));
     let pooler = if plan.pooled {
@@ -226,10 +237,10 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
     } else if url.value("pgbouncer") == Some("true") {
         "DATABASE_URL says pgbouncer=true"
     } else {
-        return vec![Finding::ok("DATABASE_URL names no pooler in transaction mode that is known")];
+        return Some(Finding::ok("DATABASE_URL names no pooler in transaction mode that is known"));
     };
     let remedy = match driver(deployment, &url) {
-        Driver::Psycopg2 => return vec![Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))],
+        Driver::Psycopg2 => return Some(Finding::ok(format!("{pooler}; psycopg2 prepares no statements"))),
         Driver::Psycopg => "pass connect_args={\"prepare_threshold\": None} to create_engine, or take the direct host",
         Driver::Asyncpg | Driver::Unknown => {
             "pass connect_args={\"statement_cache_size\": 0, \"prepared_statement_cache_size\": 0} to create_async_engine, or \
@@ -239,10 +250,10 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
     if url.value("prepared_statement_cache_size") == Some("0") {
         let message =
             format!("{pooler} and switches SQLAlchemy's cache off; asyncpg's own is switched off in code alone");
-        return vec![Finding::unknown(message, "look for statement_cache_size=0 in connect_args")];
+        return Some(Finding::unknown(message, "look for statement_cache_size=0 in connect_args"));
     }
     let what = format!("{pooler}, where statements that one session prepared are missing in the next");
-    vec![match deployment.code(&CACHE) {
+    Some(match deployment.code(&CACHE) {
         Code::Mentions(place) => Finding::unknown(
             format!("{pooler}; this may switch the cache of prepared statements off"),
             "look that it stands at the engine that the app uses, not at Alembic's",
@@ -252,10 +263,10 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Vec<Finding> {
             Finding::warning(format!("{what}: no file of the app mentions their cache"), remedy)
         }
         Code::Silent | Code::Unread => Finding::unknown(what, remedy),
-    }]
+    })
 }
 
-/// By the URL, else by what is installed.
+/// By the URL, else by the installed packages.
 fn driver(deployment: &Deployment<'_>, url: &Url<'_>) -> Driver {
     match url.driver {
         Some("asyncpg") => return Driver::Asyncpg,
@@ -264,8 +275,8 @@ fn driver(deployment: &Deployment<'_>, url: &Url<'_>) -> Driver {
         Some(_) => return Driver::Unknown,
         None => {}
     }
-    let Some(app) = &deployment.app else { return Driver::Unknown };
-    let has = |names: &[&str]| names.iter().any(|name| app.installed.has(name) == Some(true));
+    let Some(backend) = &deployment.backend else { return Driver::Unknown };
+    let has = |names: &[&str]| names.iter().any(|name| backend.installed.has(name) == Some(true));
     match (has(&["asyncpg"]), has(&["psycopg", "psycopg-binary"]), has(&["psycopg2", "psycopg2-binary"])) {
         (true, false, false) => Driver::Asyncpg,
         (false, true, false) => Driver::Psycopg,

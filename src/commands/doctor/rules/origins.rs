@@ -1,11 +1,11 @@
-//! Which pages may call the backend with a visitor's credentials, as far as the environment says it.
+//! Which pages may call the backend with a visitor's credentials, according to the environment.
 
-use super::super::deployment::{Code, Deployment, Stage};
+use super::super::deployment::{Code, Deployment, Environment};
 use super::super::finding::Finding;
 
 const EXAMPLE: &str = "e.g. CORS_ORIGINS=https://shop.vercel.app,https://shop-*-acme.vercel.app";
 
-/// `CORS_ORIGINS` lists origins as a browser sends them. An entry is told by its place in the list, not by its text.
+/// `CORS_ORIGINS` lists origins as a browser sends them. A finding names an entry by its place in the list.
 pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     let text = deployment.text("CORS_ORIGINS").unwrap_or_default();
     let reads = deployment.code(&["CORS_ORIGINS"]);
@@ -26,7 +26,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
             ),
         }];
     }
-    let asked = Asked { https: deployment.stage() == Stage::Production, deployment };
+    let asked = Asked { https: deployment.environment() == Environment::Production, deployment };
     let found: Vec<Finding> = entries.iter().enumerate().filter_map(|(i, entry)| asked.of(entry, i + 1)).collect();
     if found.iter().any(|finding| finding.severity > super::super::finding::Severity::Unknown) {
         return found;
@@ -39,7 +39,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     found.into_iter().chain(by_code).collect()
 }
 
-/// What of the list's form the code decides.
+/// What depends on the code that reads the list.
 fn by_code(deployment: &Deployment<'_>, reads: &Code, is_json: bool) -> Option<Finding> {
     if matches!(reads, Code::Silent) {
         let message = "CORS_ORIGINS is set, but no file of the app mentions it";
@@ -60,7 +60,7 @@ fn by_code(deployment: &Deployment<'_>, reads: &Code, is_json: bool) -> Option<F
     }
 }
 
-/// What an entry has to meet.
+/// What entries are judged by.
 struct Asked<'a> {
     https: bool,
     deployment: &'a Deployment<'a>,
@@ -117,7 +117,7 @@ impl Asked<'_> {
         None
     }
 
-    /// `*`: Starlette reflects any origin where it meets credentials.
+    /// `*`: with credentials Starlette reflects any origin.
     fn every_page(&self, number: usize) -> Finding {
         let remedy = format!("name the front end's origins, {EXAMPLE}");
         match self.deployment.code(&["allow_credentials"]) {
@@ -152,7 +152,7 @@ fn host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
     ((is_v6 || is_name(host)) && is_port).then_some((host, port))
 }
 
-/// A pattern: one `*` inside a label, and not in the domain that somebody registers.
+/// What is wrong with a pattern: it may have one `*` inside a label, and none in the registered domain.
 fn wildcard_fault(host: &str) -> Option<&'static str> {
     let labels: Vec<&str> = host.split('.').collect();
     if host.matches('*').count() > 1 {

@@ -1,4 +1,4 @@
-//! Two builds of one commit are the same, pip can read what it is given, and asyncpg is new enough.
+//! Two builds of one commit are the same, pip can read its files, and asyncpg is new enough.
 
 use std::collections::HashMap;
 
@@ -6,33 +6,33 @@ use super::super::deployment::Deployment;
 use super::super::finding::Finding;
 use super::super::read::installed::{Entry, Installed};
 use super::super::read::placeholder;
-use super::super::read::requirement::Line;
+use super::super::read::requirement::Requirement;
 
 /// The first for Python 3.12 (its release notes).
 const OLDEST_ASYNCPG: [u32; 3] = [0, 29, 0];
 const DRIVERS: [&str; 5] = ["psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary", "pg8000"];
 
-/// Every requirement is pinned, and nothing among them ends the build.
+/// Every requirement is pinned, and none fails the build.
 pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let installed = &app.installed;
+    let Some(backend) = &deployment.backend else { return Vec::new() };
+    let installed = &backend.installed;
     let Some(source) = &installed.source else {
-        let from_image = app.files.roots().iter().any(|root| app.files.has(&root.join("Dockerfile")));
+        let from_image = backend.files.roots().iter().any(|root| backend.files.has(&root.join("Dockerfile")));
         let message = "there is no requirements.txt and no lock file";
         let remedy = "write one with every requirement as name==version (`pip freeze > requirements.txt`)";
         return vec![match from_image {
             true => Finding::unknown(format!("{message}: the Dockerfile decides what is installed"), remedy),
-            false => Finding::error(message, remedy).at(&app.files.name_of(&app.files.dir), None),
+            false => Finding::error(message, remedy).at(&backend.files.name_of(&backend.files.dir), None),
         }];
     };
     let mut found: Vec<Finding> = installed
-        .faults
+        .pip_errors
         .iter()
-        .map(|fault| {
-            let named = fault.what.ends_with("missing");
-            let what = if named { fault.what.to_owned() } else { format!("this file {}", fault.what) };
+        .map(|error| {
+            let named = error.what.ends_with("missing");
+            let what = if named { error.what.to_owned() } else { format!("this file {}", error.what) };
             let remedy = if named { "correct its name: pip would stop here" } else { "save it as UTF-8 text" };
-            Finding::error(what, remedy).at(&fault.file, fault.line)
+            Finding::error(what, remedy).at(&error.file, error.line)
         })
         .collect();
     if installed.left_out > 0 {
@@ -67,12 +67,12 @@ fn of_entry<'a>(
     pinned: &mut HashMap<&'a str, (&'a str, u32)>,
 ) -> Option<Finding> {
     match &entry.asks {
-        Line::Package { name, version, marked, .. } => {
+        Requirement::Package { name, version, marked, .. } => {
             let Some(version) = version.as_deref().or_else(|| pins.get(name.as_str()).copied()) else {
                 let remedy = format!("write {}==VERSION, with the version that you tested", shown(name));
                 return Some(Finding::error(format!("{} is not pinned", shown(name)), remedy));
             };
-            // With markers, or one version a platform in a lock file, both may stand.
+            // With markers, or in a lock file with a version for each platform, there may be two.
             if !marked {
                 if let Some((first, line)) = pinned.get(name.as_str())
                     && *first != version
@@ -87,34 +87,36 @@ fn of_entry<'a>(
             }
             None
         }
-        Line::LocalFile { name } => {
+        Requirement::LocalFile { name } => {
             let message = format!("{} is a file on the machine that wrote this (conda's freeze)", shown(name));
             Some(Finding::error(message, "write name==version (`pip list --format=freeze`): pip finds no such file"))
         }
-        Line::Url { pinned: false, .. } => {
+        Requirement::Url { pinned: false, .. } => {
             let remedy = "name a commit (…@<40 characters>), or a file with its version or hash";
             Some(Finding::error("a requirement by URL is not pinned", remedy))
         }
-        Line::Unreadable => {
+        Requirement::Unreadable => {
             Some(Finding::error("this line is no requirement, and pip stops at it", "write name==version"))
         }
-        Line::Url { pinned: true, .. } | Line::Nothing | Line::Include(_) | Line::Constraints(_) => None,
+        Requirement::Url { pinned: true, .. }
+        | Requirement::Nothing
+        | Requirement::Include(_)
+        | Requirement::Constraints(_) => None,
     }
 }
 
 fn pin(entry: &Entry) -> Option<(&str, &str)> {
     match &entry.asks {
-        Line::Package { name, version: Some(version), .. } => Some((name, version)),
+        Requirement::Package { name, version: Some(version), .. } => Some((name, version)),
         _ => None,
     }
 }
 
-/// A package's name.
 fn shown(name: &str) -> String {
     placeholder::shown(name, "a requirement")
 }
 
-/// PEP 440, as far as it decides: the first three numbers, and whether the oldest that fits is a pre-release.
+/// By PEP 440, as far as needed: the first three numbers, and whether the version is a pre-release.
 fn is_too_old(version: &str) -> bool {
     let mut numbers = [0; 3];
     let mut suffix = "";

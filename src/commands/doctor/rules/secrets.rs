@@ -1,17 +1,17 @@
-//! The key that signs tokens, and secrets in files: whoever has the repository has them, and so has its history for ever.
+//! The key that signs tokens, and secrets in files: whoever has the repository has them, and its history keeps them.
 
-use super::super::deployment::{Code, Deployment, Stage};
+use super::super::deployment::{Code, Deployment, Environment};
 use super::super::finding::Finding;
-use super::super::read::files::{File, Files};
+use super::super::read::files::{File, Files, is_variables};
 use super::super::read::ignored::Ignored;
 use super::super::read::placeholder;
-use super::super::read::secret::{self, Secret};
+use super::super::read::secret::{self, SecretKind};
 use crate::config::settings::{DATABASE_URL, OWN_DATABASE_URL};
 use crate::dsn::Plan;
 
-/// HS256 wants a key as long as its hash (RFC 7518, section 3.2): 256 bits, and a character is no more than 8.
+/// HS256 requires a key as long as its hash (RFC 7518, section 3.2): 256 bits, of which a character has 8 at most.
 const SHORTEST_JWT_SECRET: usize = 32;
-/// Fewer different characters than a random hexadecimal text of 32 ever has: typed by hand.
+/// A random hexadecimal text of 32 characters always has more different ones.
 const FEWEST_DIFFERENT: usize = 8;
 
 const NEW_SECRET: &str = "set JWT_SECRET to the output of `openssl rand -hex 32`";
@@ -19,62 +19,62 @@ const REMEDY: &str = "read it from the environment (os.environ), delete it here,
                       repository's history keeps this one";
 
 /// `JWT_SECRET` is there and long enough.
-pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let stage = deployment.stage();
+pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Option<Finding> {
+    let stage = deployment.environment();
     let fault = |message: String| match stage {
-        Stage::Production => Finding::error(message, NEW_SECRET),
-        Stage::Unset => Finding::warning(format!("{message}, which production would refuse"), NEW_SECRET),
-        Stage::Relaxed => Finding::ok(format!("{message}, which production would refuse")),
+        Environment::Production => Finding::error(message, NEW_SECRET),
+        Environment::Unset => Finding::warning(format!("{message}, which production would refuse"), NEW_SECRET),
+        Environment::Relaxed => Finding::ok(format!("{message}, which production would refuse")),
     };
     let Some(secret) = deployment.text("JWT_SECRET") else {
         let message = format!("JWT_SECRET {}", deployment.absence("JWT_SECRET"));
-        return vec![match deployment.code(&["JWT_SECRET"]) {
+        return Some(match deployment.code(&["JWT_SECRET"]) {
             Code::Silent => Finding::unknown(
                 format!("{message}, and no file of the app mentions it"),
                 "look which variable holds the key that signs tokens, if there is one: 32 characters at least",
             ),
             Code::Mentions(_) | Code::Unread => fault(message),
-        }];
+        });
     };
     if secret.chars().count() < SHORTEST_JWT_SECRET {
-        return vec![fault(format!("JWT_SECRET has fewer than {SHORTEST_JWT_SECRET} characters"))];
+        return Some(fault(format!("JWT_SECRET has fewer than {SHORTEST_JWT_SECRET} characters")));
     }
     let mut different: Vec<char> = secret.chars().collect();
     different.sort_unstable();
     different.dedup();
     if placeholder::is_marked(&secret) {
-        return vec![fault("JWT_SECRET is long enough but a placeholder".into())];
+        return Some(fault("JWT_SECRET is long enough but a placeholder".into()));
     }
-    if different.len() < FEWEST_DIFFERENT && stage != Stage::Relaxed {
-        return vec![Finding::warning("JWT_SECRET is long enough but not random", NEW_SECRET)];
+    if different.len() < FEWEST_DIFFERENT && stage != Environment::Relaxed {
+        return Some(Finding::warning("JWT_SECRET is long enough but not random", NEW_SECRET));
     }
-    vec![Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters"))]
+    Some(Finding::ok(format!("JWT_SECRET has at least {SHORTEST_JWT_SECRET} characters")))
 }
 
-/// No file that git would commit holds a secret: the place is told, never what stands there.
+/// No file that git would commit contains a secret. Findings show the place, never the text.
 pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
+    let Some(backend) = &deployment.backend else { return Vec::new() };
     let known = own_secrets(deployment);
-    let python = app.files.python.iter().map(|file| (file, true));
-    let settings = app.files.settings.iter().map(|file| (file, false));
+    let python = backend.files.python.iter().map(|file| (file, true));
+    let settings = backend.files.settings.iter().map(|file| (file, false));
     let mut count = 0;
     let mut found = Vec::new();
     for (file, is_python) in python.chain(settings) {
-        let ignored = app.files.ignored.has(&file.path);
+        let ignored = backend.files.ignored.has(&file.path);
         if ignored == Some(true) {
             continue;
         }
         count += 1;
-        // A file of variables is usually ignored: without git nobody can say.
+        // Files of variables are usually ignored, which is not known without git.
         let is_open = ignored.is_none() && is_local(file);
         found.extend(
             secret::lines(&file.text, is_python, &known)
                 .into_iter()
-                .map(|(line, kind)| finding(kind, is_open, &app.files).at(&file.name, line)),
+                .map(|(line, kind)| finding(kind, is_open, &backend.files).at(&file.name, line)),
         );
     }
     if found.is_empty() {
-        let which = match &app.files.ignored {
+        let which = match &backend.files.ignored {
             Ignored::Known(_) => "that git would commit",
             Ignored::Unknown => "that were read; git was not there to say which of them it would commit",
         };
@@ -83,13 +83,13 @@ pub(super) fn in_files(deployment: &Deployment<'_>) -> Vec<Finding> {
     found
 }
 
-fn finding(kind: Secret, is_open: bool, files: &Files) -> Finding {
+fn finding(kind: SecretKind, is_open: bool, files: &Files) -> Finding {
     let what = match kind {
-        Secret::Known => "the value of one of this environment's secrets stands here",
-        Secret::Url => "a URL with its password stands here",
-        Secret::Token => "an access token or a private key stands here",
-        Secret::SigningKey => "the key that signs tokens stands here",
-        Secret::Assigned => "what looks like a secret stands here",
+        SecretKind::Known => "the value of one of this environment's secrets stands here",
+        SecretKind::Url => "a URL with its password stands here",
+        SecretKind::Token => "an access token or a private key stands here",
+        SecretKind::SigningKey => "the key that signs tokens stands here",
+        SecretKind::Assigned => "what looks like a secret stands here",
     };
     if !is_open {
         return Finding::error(what, REMEDY);
@@ -101,14 +101,14 @@ fn finding(kind: Secret, is_open: bool, files: &Files) -> Finding {
     Finding::unknown(format!("{what}, and {why} to say whether it is ignored"), "look that .gitignore names this file")
 }
 
-/// `.env` and the like, but not `.env.example`, which is there to be committed.
+/// A file of variables, but not `.env.example`, which is there to be committed.
 fn is_local(file: &File) -> bool {
     let name = file.path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let is_template = ["example", "sample", "template", "dist"].iter().any(|word| name.contains(word));
-    name.starts_with(".env") && !is_template
+    is_variables(&name) && !is_template
 }
 
-/// Every value that must not stand in a file. Short ones and placeholders are left out: they stand everywhere.
+/// The values that no file may contain. Short ones and placeholders are left out: they occur everywhere.
 fn own_secrets(deployment: &Deployment<'_>) -> Vec<String> {
     let plain = ["JWT_SECRET", "SIDEPULSE_TOKEN"].into_iter().filter_map(|variable| deployment.text(variable));
     let urls = [DATABASE_URL, OWN_DATABASE_URL].into_iter().filter_map(|variable| deployment.text(variable));

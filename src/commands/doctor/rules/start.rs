@@ -3,114 +3,130 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::super::deployment::{self, App as AppFiles, Deployment};
+use super::super::deployment::{self, Backend, Deployment};
 use super::super::finding::Finding;
-use super::super::read::command::Step;
-use super::super::read::layout::Lookup;
+use super::super::read::command::Started;
+use super::super::read::layout::Located;
 use super::super::read::placeholder;
 use super::super::read::python::{self, Binding};
-use super::super::read::server::{self, App, Listens, Port, Server};
+use super::super::read::server::{self, AppServer, Listens, Port, ServedApp};
 use super::super::read::shell::Word;
-use super::super::read::start::{Found, Start};
+use super::super::read::start::{NoStart, Start};
 use crate::config::ports::{Ports, fill_in};
 
-/// The form that is right for both.
+/// The command that is right for both.
 const SEED: &str = "sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'";
 /// uvicorn's, gunicorn's, hypercorn's and granian's.
 const USUAL_PORT: u16 = 8000;
 
 /// Railway finds a command, and it starts a server that is known.
-pub(super) fn command(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let start = match &app.start {
-        Found::Start(start) => start,
-        Found::Nothing => {
+pub(super) fn command(deployment: &Deployment<'_>) -> Option<Finding> {
+    let backend = deployment.backend.as_ref()?;
+    let start = match &backend.start {
+        Ok(start) => start,
+        Err(NoStart::Nothing) => {
             let message =
                 "there is no start command: no Dockerfile, no Procfile, and no main.py or app.py for Railpack";
-            return vec![Finding::error(message, format!("write a Procfile with the line web: {SEED}"))];
+            return Some(Finding::error(message, format!("write a Procfile with the line web: {SEED}")));
         }
-        Found::Unknown(name, why) => {
+        Err(NoStart::Unknown(name, why)) => {
             let message = format!("the start command is not known: {why}");
-            return vec![Finding::unknown(message, format!("look there that it is {SEED}")).at(name, None)];
+            return Some(Finding::unknown(message, format!("look there that it is {SEED}")).at(name, None));
         }
-        Found::Broken(name, line, what) => {
+        Err(NoStart::Broken(name, line, what)) => {
             let remedy = match Path::new(name).file_name().and_then(OsStr::to_str) {
                 Some("Procfile") => format!("write web: {SEED}"),
                 Some("railpack.json") => "correct it, or delete it".to_owned(),
                 _ => "begin it with FROM, as in FROM python:3.13-slim".to_owned(),
             };
-            return vec![Finding::error(format!("this file {what}"), remedy).at(name, *line)];
+            return Some(Finding::error(format!("this file {what}"), remedy).at(name, *line));
         }
     };
     let place = |finding: Finding| place(start, finding);
-    let Some((_, server)) = app.server() else { return vec![place(no_server(app))] };
+    let Some((_, server)) = backend.server() else { return Some(place(no_server(backend))) };
     if !server.speaks_asgi {
         let message = format!("{} starts without a word of ASGI, which FastAPI speaks", server.name);
         let remedy =
             "look that a configuration says it: gunicorn -k uvicorn.workers.UvicornWorker, granian --interface asgi";
-        return vec![place(Finding::unknown(message, remedy))];
+        return Some(place(Finding::unknown(message, remedy)));
     }
     let by = if server.launch.under_run { ", through sidepulse run" } else { "" };
     let guess = if start.place.is_none() { "Railpack would start " } else { "the command starts " };
-    vec![place(Finding::ok(format!("{guess}{}{by}", server.name)))]
+    Some(place(Finding::ok(format!("{guess}{}{by}", server.name))))
 }
 
 /// Why no server is known.
-fn no_server(app: &AppFiles) -> Finding {
-    let programs = app.steps.iter().filter_map(|step| match step {
-        Step::Program(launch) => Some(launch),
-        Step::Daemon { .. } | Step::Unknown(_) => None,
+fn no_server(backend: &Backend) -> Finding {
+    let mut launches = backend.started.iter().filter_map(|started| match started {
+        Started::Program(launch) => Some(launch),
+        Started::Sidepulse { .. } | Started::Unknown(_) => None,
     });
-    if let Some(file) = programs.clone().find_map(server::python_file) {
+    if let Some(file) = launches.clone().find_map(server::python_file) {
         let message = format!("python runs {}, which was not run here", placeholder::shown(file.program(), "a file"));
         let look = "look in it for uvicorn.run(\"main:app\", host=\"0.0.0.0\", port=int(os.environ[\"PORT\"]))";
         return Finding::unknown(message, look);
     }
-    let unknown = app.steps.iter().find_map(|step| match step {
-        Step::Unknown(what) => Some(what.clone()),
-        Step::Program(_) | Step::Daemon { .. } => None,
+    let unknown = backend.started.iter().find_map(|started| match started {
+        Started::Unknown(what) => Some(what),
+        Started::Program(_) | Started::Sidepulse { .. } => None,
     });
-    let what =
-        unknown.or_else(|| Some(placeholder::shown(programs.clone().next()?.words.first()?.program(), "a program")));
-    let message = match what {
-        Some(what) => format!("whether a server starts is not known: {what}"),
-        None => "the command starts no server that is known".to_owned(),
+    let program = launches.next().and_then(|launch| launch.words.first());
+    let message = match (unknown, program) {
+        (Some(what), _) => format!("whether a server starts is not known: {what}"),
+        (None, Some(program)) => {
+            let program = placeholder::shown(program.program(), "a program");
+            format!("whether a server starts is not known: {program}")
+        }
+        (None, None) => "the command starts no server that is known".to_owned(),
     };
     Finding::unknown(message, "look that it starts the app on 0.0.0.0 and $PORT")
 }
 
-/// The module that the server is given is there, and has what it names.
-pub(super) fn module(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let Some((start, server)) = app.server() else { return Vec::new() };
-    let place = |finding: Finding| place_of(start, &server, finding);
-    let (paths, attribute, factory) = match &server.app {
-        App::Unknown => {
-            let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
-            return vec![place(Finding::unknown(message, "look that it finds the app"))];
+/// The server's module exists, and binds the named attribute.
+pub(super) fn module(deployment: &Deployment<'_>) -> Option<Finding> {
+    of_server(deployment, |backend, start, server| {
+        let (paths, attribute, factory) = match &server.app {
+            ServedApp::Unknown => {
+                let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
+                return Some(Finding::unknown(message, "look that it finds the app"));
+            }
+            ServedApp::File(file) => (vec![file.clone()], "app", false),
+            ServedApp::Module { module, attribute, factory } => (paths(server, module), attribute.as_str(), *factory),
+        };
+        if server.app_dir.as_ref().is_some_and(|dir| dir.expands_other) {
+            let message = "a variable decides where the module is looked for";
+            return Some(Finding::unknown(message, "look that it is there"));
         }
-        App::File(file) => (vec![file.clone()], "app", false),
-        App::Module { module, attribute, factory } => (paths(&server, module), attribute.as_str(), *factory),
-    };
-    let Some(paths) = Some(paths).filter(|_| !server.app_dir.as_ref().is_some_and(|dir| dir.expands_other)) else {
-        return vec![place(Finding::unknown(
-            "a variable decides where the module is looked for",
-            "look that it is there",
-        ))];
-    };
-    let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
-    match start.layout.find(&app.files, &server.launch.directories, &paths) {
-        Lookup::Found(file) => vec![defined(&file.name, &file.text, attribute, factory)],
-        Lookup::Unknown(why) => {
-            let message = format!("{shown} was not found where the command runs, but {why}");
-            vec![place(Finding::unknown(message, "look that it is there"))]
-        }
-        Lookup::Missing => vec![place(missing(app, start, &paths, &shown))],
-    }
+        let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
+        Some(match start.layout.find(&backend.files, &server.launch.directories, &paths) {
+            Located::Found(file) => defined(&file.name, &file.text, attribute, factory),
+            Located::Unknown(why) => {
+                let message = format!("{shown} was not found where the command runs, but {why}");
+                Finding::unknown(message, "look that it is there")
+            }
+            Located::Missing => missing(backend, start, &paths, &shown),
+        })
+    })
 }
 
-/// The files that may be the module, from the directory where the command runs.
-fn paths(server: &Server, module: &str) -> Vec<String> {
+/// A rule about the server that is started. Its finding is placed where the server's own command stands, in the start
+/// command or in a script that it runs, unless the rule has placed it.
+fn of_server(
+    deployment: &Deployment<'_>,
+    judge: impl Fn(&Backend, &Start, &AppServer) -> Option<Finding>,
+) -> Option<Finding> {
+    let backend = deployment.backend.as_ref()?;
+    let (start, server) = backend.server()?;
+    let finding = judge(backend, start, &server)?;
+    Some(match &server.launch.script {
+        _ if finding.file.is_some() => finding,
+        Some(script) => finding.at(script, None),
+        None => place(start, finding),
+    })
+}
+
+/// The files that may be the module, relative to the directory where the command runs.
+fn paths(server: &AppServer, module: &str) -> Vec<String> {
     let mut roots = vec![server.app_dir.as_ref().map_or_else(String::new, |dir| dir.text.clone())];
     let python_path = server.launch.variables.iter().rev().find(|(name, _)| name == "PYTHONPATH");
     let python_path = python_path.map_or("", |(_, value)| value.text.as_str());
@@ -121,18 +137,18 @@ fn paths(server: &Server, module: &str) -> Vec<String> {
     roots.iter().flat_map(both).collect()
 }
 
-/// The module is not where it is looked for: where else is it?
-fn missing(app: &AppFiles, start: &Start, paths: &[String], shown: &str) -> Finding {
+/// The module is not where the server searches for it: where else is it?
+fn missing(backend: &Backend, start: &Start, paths: &[String], shown: &str) -> Finding {
     let installed = start.layout.roots().into_iter().any(|root| {
-        let is_project = app.files.has(&root.join("pyproject.toml")) || app.files.has(&root.join("setup.py"));
-        is_project && paths.iter().any(|path| app.files.has(&root.join("src").join(path)))
+        let is_project = backend.files.has(&root.join("pyproject.toml")) || backend.files.has(&root.join("setup.py"));
+        is_project && paths.iter().any(|path| backend.files.has(&root.join("src").join(path)))
     });
     if installed {
         let message = format!("{shown} is in src: it is found only if the project is installed");
         return Finding::unknown(message, "look that the build installs it, or start with --app-dir src");
     }
     let elsewhere =
-        app.files.python.iter().find(|file| paths.iter().any(|path| file.name.ends_with(&format!("/{path}"))));
+        backend.files.python.iter().find(|file| paths.iter().any(|path| file.name.ends_with(&format!("/{path}"))));
     let remedy = match elsewhere {
         Some(file) => {
             format!("{} is there: go into its directory first (cd, --app-dir), or name the module from here", file.name)
@@ -167,27 +183,27 @@ fn defined(name: &str, text: &str, attribute: &str, factory: bool) -> Finding {
     finding.at(name, None)
 }
 
-/// The edge can reach it.
-pub(super) fn host(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some((start, server)) = deployment.app.as_ref().and_then(AppFiles::server) else { return Vec::new() };
+/// Railway's edge can reach the app.
+pub(super) fn host(deployment: &Deployment<'_>) -> Option<Finding> {
     let remedy = "write --host 0.0.0.0 (gunicorn, hypercorn: --bind 0.0.0.0:$PORT)";
-    let finding = match &server.listens {
-        Listens::Unknown => {
-            Finding::unknown("a configuration file decides where the app listens", "look that it is 0.0.0.0")
-        }
-        Listens::Socket => Finding::unknown(
-            "the app listens on a Unix socket",
-            "look that something on $PORT passes requests on to it",
-        ),
-        Listens::Tcp { host: None, loopback: false, .. } => {
-            Finding::ok(format!("{} listens on every address", server.name))
-        }
-        Listens::Tcp { host: None, loopback: true, .. } => {
-            Finding::error(format!("{} has no host, and listens on loopback alone", server.name), remedy)
-        }
-        Listens::Tcp { host: Some(host), .. } => judged_host(host, remedy),
-    };
-    vec![place_of(start, &server, finding)]
+    of_server(deployment, |_, _, server| {
+        Some(match &server.listens {
+            Listens::Unknown => {
+                Finding::unknown("a configuration file decides where the app listens", "look that it is 0.0.0.0")
+            }
+            Listens::Socket => Finding::unknown(
+                "the app listens on a Unix socket",
+                "look that something on $PORT passes requests on to it",
+            ),
+            Listens::Tcp { host: None, loopback: false, .. } => {
+                Finding::ok(format!("{} listens on every address", server.name))
+            }
+            Listens::Tcp { host: None, loopback: true, .. } => {
+                Finding::error(format!("{} has no host, and listens on loopback alone", server.name), remedy)
+            }
+            Listens::Tcp { host: Some(host), .. } => judged_host(host, remedy),
+        })
+    })
 }
 
 fn judged_host(host: &Word, remedy: &str) -> Finding {
@@ -203,33 +219,29 @@ fn judged_host(host: &Word, remedy: &str) -> Finding {
     }
 }
 
-/// The app takes the port where it is asked, and sidepulse another one.
-pub(super) fn port(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let Some((start, server)) = app.server() else { return Vec::new() };
-    let Listens::Tcp { port, .. } = &server.listens else { return Vec::new() };
-    let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
-    if server.launch.variables.iter().any(deployment::sets_port) {
-        let message = "the script gives PORT a value of its own before it starts the app";
-        let finding = Finding::unknown(message, "look that the app listens where it is asked");
-        return vec![place_of(start, &server, finding)];
-    }
-    let finding = if server.launch.under_run {
-        if deployment.untold_port() {
-            let message = "a variable that is not known here decides which port sidepulse takes, or asks the app on";
-            return vec![place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it"))];
+/// The app listens on the port where it is asked, and sidepulse on another one.
+pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
+    of_server(deployment, |backend, start, server| {
+        let Listens::Tcp { port, .. } = &server.listens else { return None };
+        if server.launch.variables.iter().any(deployment::sets_port) {
+            let message = "the script gives PORT a value of its own before it starts the app";
+            return Some(Finding::unknown(message, "look that the app listens where it is asked"));
         }
-        let Some(ports) = deployment.ports else { return Vec::new() };
-        below_run(&server, port, ports)
-    } else {
-        let beside = app.steps.iter().any(|step| matches!(step, Step::Daemon { on_port: true, .. }));
-        alone(&server, port, asked, beside)
-    };
-    vec![place_of(start, &server, finding)]
+        if !server.launch.under_run {
+            let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
+            let on_port = |started: &Started| matches!(started, Started::Sidepulse { on_port: true, .. });
+            return Some(alone(server, port, asked, backend.started.iter().any(on_port)));
+        }
+        if deployment.port_is_unknown() {
+            let message = "a variable that is not known here decides which port sidepulse takes, or asks the app on";
+            return Some(place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it")));
+        }
+        Some(below_run(server, port, deployment.ports?))
+    })
 }
 
-/// The port below `sidepulse run`, which fills it in.
-fn below_run(server: &Server, port: &Port, ports: Ports) -> Finding {
+/// The app's port below `sidepulse run`, which fills it in.
+fn below_run(server: &AppServer, port: &Port, ports: Ports) -> Finding {
     let right = Finding::ok(format!("the app takes the port that sidepulse asks, {}", ports.app));
     let remedy = format!("write it in single quotes, as in {SEED}");
     if server.launch.expanded_too_early {
@@ -261,8 +273,8 @@ fn below_run(server: &Server, port: &Port, ports: Ports) -> Finding {
     }
 }
 
-/// The port without `sidepulse run`: the one that the edge asks.
-fn alone(server: &Server, port: &Port, asked: Option<u16>, beside: bool) -> Finding {
+/// The app's port without `sidepulse run`: the one that Railway's edge asks.
+fn alone(server: &AppServer, port: &Port, asked: Option<u16>, beside: bool) -> Finding {
     let both = || Finding::error("sidepulse and the app would both take PORT", format!("write {SEED}"));
     let right = || if beside { both() } else { Finding::ok("the app takes the port that Railway asks, $PORT") };
     let remedy = "write --port $PORT in a form that a shell reads";
@@ -295,50 +307,43 @@ fn alone(server: &Server, port: &Port, asked: Option<u16>, beside: bool) -> Find
 }
 
 /// Something watches the app.
-pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
-    let Some((start, server)) = app.server() else { return Vec::new() };
-    let beside = app.steps.iter().any(|step| matches!(step, Step::Daemon { .. }));
-    vec![place(
-        start,
-        match server.launch.under_run || beside {
+pub(super) fn sidepulse(deployment: &Deployment<'_>) -> Option<Finding> {
+    of_server(deployment, |backend, start, server| {
+        let beside = backend.started.iter().any(|started| matches!(started, Started::Sidepulse { .. }));
+        let finding = match server.launch.under_run || beside {
             true => Finding::ok("sidepulse is in the start command"),
             false => Finding::warning(
                 "there is no sidepulse in the start command: nothing watches the app",
                 format!("write {SEED}"),
             ),
-        },
-    )]
+        };
+        Some(place(start, finding))
+    })
 }
 
-/// Nothing ends the server without another to start it again.
-pub(super) fn request_limit(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some((start, server)) = deployment.app.as_ref().and_then(AppFiles::server) else { return Vec::new() };
-    let Some(named) = server.request_limit else { return Vec::new() };
-    let message = format!("{named} ends the app after so many requests, and nothing starts it again");
-    let remedy = "leave it out, or start with --workers 2 and without --reload: then uvicorn starts its workers again";
-    vec![place_of(start, &server, Finding::warning(message, remedy))]
+/// The server does not end without something that starts it again.
+pub(super) fn request_limit(deployment: &Deployment<'_>) -> Option<Finding> {
+    of_server(deployment, |_, _, server| {
+        let message =
+            format!("{} ends the app after so many requests, and nothing starts it again", server.request_limit?);
+        let remedy =
+            "leave it out, or start with --workers 2 and without --reload: then uvicorn starts its workers again";
+        Some(Finding::warning(message, remedy))
+    })
 }
 
-/// `railway.toml` and `railway.json` end on a known day.
+/// `railway.toml` and `railway.json` will not be read much longer.
 pub(super) fn railway_file(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let Some(app) = &deployment.app else { return Vec::new() };
+    let Some(backend) = &deployment.backend else { return Vec::new() };
     let names = ["railway.toml", "railway.json"];
-    let files = app.files.above().flat_map(|dir| names.map(|name| dir.join(name))).filter(|path| app.files.has(path));
+    let files =
+        backend.files.above().flat_map(|dir| names.map(|name| dir.join(name))).filter(|path| backend.files.has(path));
     let remedy = "move it to .railway/railway.ts with `railway config migrate`, and delete this file";
     let warning = || Finding::warning("Railway does not read this file after 2026-12-01", remedy);
-    files.map(|path| warning().at(&app.files.name_of(&path), None)).collect()
+    files.map(|path| warning().at(&backend.files.name_of(&path), None)).collect()
 }
 
-/// Where the server's own command stands: in the start command, or in a script that it runs.
-fn place_of(start: &Start, server: &Server, finding: Finding) -> Finding {
-    match &server.launch.script {
-        Some(script) => finding.at(script, None),
-        None => place(start, finding),
-    }
-}
-
-/// Where the start command stands.
+/// Places a finding where the start command is.
 fn place(start: &Start, finding: Finding) -> Finding {
     match &start.place {
         Some((name, line)) => finding.at(name, *line),

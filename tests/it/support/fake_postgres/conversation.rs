@@ -303,7 +303,7 @@ impl Conversation {
                     reply.extend(messages::complete(&word));
                 }
                 "SET" => {
-                    if behaviour.dialect.fails_unsaid(statement) {
+                    if behaviour.dialect.fails_silently(statement) {
                         self.status = b'E';
                     }
                     reply.extend(messages::complete("SET"));

@@ -146,7 +146,7 @@ impl Dialect {
     }
 
     /// Whether a statement fails silently.
-    pub(super) fn fails_unsaid(&self, statement: &str) -> bool {
+    pub(super) fn fails_silently(&self, statement: &str) -> bool {
         let lower = statement.to_ascii_lowercase();
         self.unsaid.iter().any(|word| lower.contains(word))
     }

@@ -1,4 +1,4 @@
-//! What a server is told: by CMD's words, and by the variables that it reads beside them. uvicorn and granian read each
+//! A server's options: in CMD's words, and in the variables that it reads in place of them. uvicorn and granian read each
 //! option `--name` as `UVICORN_NAME` and `GRANIAN_NAME` (click's `auto_envvar_prefix`, in their own `main.py` and
 //! `cli.py`), gunicorn further arguments from `GUNICORN_CMD_ARGS` (its `config.py`).
 
@@ -8,21 +8,21 @@ use std::path::Path;
 /// A variable of CMD's environment.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-pub(super) struct Told<'a> {
+pub(super) struct ServerOptions<'a> {
     words: Vec<String>,
     environment: Variable<'a>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> ServerOptions<'a> {
     pub(super) fn new(command: &[OsString], environment: Variable<'a>) -> Self {
-        // A shell's script is one argument.
+        // A shell script is one argument.
         let texts = command.iter().map(|argument| argument.to_string_lossy());
         let bare = |word: &str| word.trim_matches([';', '&', '|', '(', ')']).to_owned();
         let words = texts.flat_map(|text| text.split_whitespace().map(bare).collect::<Vec<_>>());
-        Told { words: words.collect(), environment }
+        ServerOptions { words: words.collect(), environment }
     }
 
-    /// The program is among the words: `/venv/bin/uvicorn`, `python -m uvicorn`, in a shell's script.
+    /// Whether the program is among the words: `/venv/bin/uvicorn`, `python -m uvicorn`, in a shell script.
     pub(super) fn starts(&self, program: &str) -> bool {
         self.words.iter().any(|word| Path::new(word).file_name().is_some_and(|name| name == program))
     }
