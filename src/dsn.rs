@@ -147,10 +147,10 @@ impl Plan {
         let given = split::split(paste::after_scheme(text)?, &mut warnings)?;
         let keys = keys::read(given.query, &mut warnings)?;
 
-        let (host, host_port) = merge("host", given.host, keys.host.clone(), &mut warnings)
-            .map(|host| host::with_port(&host, keys.host.is_some()))
-            .transpose()?
-            .unwrap_or_default();
+        let (host, host_port) = match merge("host", given.host, keys.host.clone(), &mut warnings) {
+            Some(host) => host::with_port(&host, keys.host.is_some())?,
+            None => (String::new(), None),
+        };
         let port = merge("port", given.port, keys.port.or(host_port), &mut warnings).unwrap_or(DEFAULT_PORT);
         let destination = host::destination(&host, keys.hostaddr.as_deref(), port)?;
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use prometheus::{Counter, CounterVec, GaugeVec, Histogram, IntCounter, IntGauge, Opts, Result};
+use prometheus::{
+    Counter, CounterVec, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Result,
+};
 use tokio::time::Instant;
 
 use super::families::Families;
@@ -31,6 +34,96 @@ struct CheckSeries {
     to_down: IntCounter,
 }
 
+/// The families that have a series for each check.
+struct CheckFamilies {
+    up: IntGaugeVec,
+    states: IntGaugeVec,
+    warnings: IntGaugeVec,
+    checks: IntCounterVec,
+    failures: IntCounterVec,
+    attempts: IntCounterVec,
+    duration: HistogramVec,
+    phases: HistogramVec,
+    down_seconds: CounterVec,
+    transitions: IntCounterVec,
+}
+
+impl CheckFamilies {
+    fn register(families: Families<'_>) -> Result<CheckFamilies> {
+        let down = Opts::new("sidepulse_check_down_seconds_total", "Time that the check has been in state down.");
+        Ok(CheckFamilies {
+            up: families.gauges(
+                "sidepulse_check_up",
+                "1 if the check is up after thresholds; 0 before its first result.",
+                &["check"],
+            )?,
+            states: families.gauges(
+                "sidepulse_check_state",
+                "The state of the check; exactly one is 1.",
+                &["check", "state"],
+            )?,
+            warnings: families.gauges(
+                "sidepulse_check_warning",
+                "1 if the warning applies to the check.",
+                &["check", "reason"],
+            )?,
+            checks: families.counters(
+                "sidepulse_checks_total",
+                "Checks that ended, whatever the result.",
+                &["check"],
+            )?,
+            failures: families.counters(
+                "sidepulse_check_failures_total",
+                "Checks that failed, by reason.",
+                &["check", "reason"],
+            )?,
+            attempts: families.counters(
+                "sidepulse_check_attempts_total",
+                "Attempts made; retries are the excess over checks.",
+                &["check"],
+            )?,
+            duration: families.histograms(
+                "sidepulse_check_duration_seconds",
+                "Duration of whole checks, waits between attempts included.",
+                &["check"],
+            )?,
+            phases: families.histograms(
+                "sidepulse_check_phase_duration_seconds",
+                "Duration of each phase of a check's last attempt.",
+                &["check", "phase"],
+            )?,
+            down_seconds: families.add(CounterVec::new(down, &["check"]))?,
+            transitions: families.counters(
+                "sidepulse_transitions_total",
+                "Changes of the check to up or to down.",
+                &["check", "to"],
+            )?,
+        })
+    }
+
+    /// Every series that a check can have, at zero.
+    fn series(&self, check: &CheckState) -> CheckSeries {
+        let (id, name) = (&check.id, &*check.name);
+        let warning = |reason: &Reason| (*reason, self.warnings.with_label_values(&[name, reason.as_str()]));
+        let phase = |phase: &Phase| (*phase, self.phases.with_label_values(&[name, phase.as_str()]));
+        let failure = |reason: Reason| (reason, self.failures.with_label_values(&[name, reason.as_str()]));
+        CheckSeries {
+            name: Arc::clone(&check.name),
+            up: self.up.with_label_values(&[name]),
+            states: State::ALL.map(|state| self.states.with_label_values(&[name, state.as_str()])),
+            warnings: warnings(id).iter().map(warning).collect(),
+            checks: self.checks.with_label_values(&[name]),
+            failures: reasons(id).map(failure).collect(),
+            attempts: self.attempts.with_label_values(&[name]),
+            duration: self.duration.with_label_values(&[name]),
+            phases: phases(id).iter().map(phase).collect(),
+            down_seconds: self.down_seconds.with_label_values(&[name]),
+            to_up: self.transitions.with_label_values(&[name, "up"]),
+            to_down: self.transitions.with_label_values(&[name, "down"]),
+        }
+    }
+}
+
 pub(crate) struct CheckMetrics {
     checks: HashMap<CheckId, CheckSeries>,
     last_run: GaugeVec,
@@ -40,70 +133,9 @@ pub(crate) struct CheckMetrics {
 impl CheckMetrics {
     /// Every series that can occur, at zero; those of moments come with the first result.
     pub(super) fn register(families: Families<'_>, snapshot: &Snapshot) -> Result<CheckMetrics> {
-        let up = families.gauges(
-            "sidepulse_check_up",
-            "1 if the check is up after thresholds; 0 before its first result.",
-            &["check"],
-        )?;
-        let states = families.gauges(
-            "sidepulse_check_state",
-            "The state of the check; exactly one is 1.",
-            &["check", "state"],
-        )?;
-        let warning = families.gauges(
-            "sidepulse_check_warning",
-            "1 if the warning applies to the check.",
-            &["check", "reason"],
-        )?;
-        let checks =
-            families.counters("sidepulse_checks_total", "Checks that ended, whatever the result.", &["check"])?;
-        let failures = families.counters(
-            "sidepulse_check_failures_total",
-            "Checks that failed, by reason.",
-            &["check", "reason"],
-        )?;
-        let attempts = families.counters(
-            "sidepulse_check_attempts_total",
-            "Attempts made; retries are the excess over checks.",
-            &["check"],
-        )?;
-        let duration = families.histograms(
-            "sidepulse_check_duration_seconds",
-            "Duration of whole checks, waits between attempts included.",
-            &["check"],
-        )?;
-        let phase = families.histograms(
-            "sidepulse_check_phase_duration_seconds",
-            "Duration of each phase of a check's last attempt.",
-            &["check", "phase"],
-        )?;
-        let down = Opts::new("sidepulse_check_down_seconds_total", "Time that the check has been in state down.");
-        let down = families.add(CounterVec::new(down, &["check"]))?;
-        let transitions = families.counters(
-            "sidepulse_transitions_total",
-            "Changes of the check to up or to down.",
-            &["check", "to"],
-        )?;
-        let series = |check: &CheckState| {
-            let (id, name) = (&check.id, &*check.name);
-            let of_reason = |reason: Reason| [name, reason.as_str()];
-            CheckSeries {
-                name: Arc::clone(&check.name),
-                up: up.with_label_values(&[name]),
-                states: State::ALL.map(|state| states.with_label_values(&[name, state.as_str()])),
-                warnings: warnings(id).iter().map(|w| (*w, warning.with_label_values(&of_reason(*w)))).collect(),
-                checks: checks.with_label_values(&[name]),
-                failures: reasons(id).map(|r| (r, failures.with_label_values(&of_reason(r)))).collect(),
-                attempts: attempts.with_label_values(&[name]),
-                duration: duration.with_label_values(&[name]),
-                phases: phases(id).iter().map(|p| (*p, phase.with_label_values(&[name, p.as_str()]))).collect(),
-                down_seconds: down.with_label_values(&[name]),
-                to_up: transitions.with_label_values(&[name, "up"]),
-                to_down: transitions.with_label_values(&[name, "down"]),
-            }
-        };
+        let of_checks = CheckFamilies::register(families)?;
         Ok(CheckMetrics {
-            checks: snapshot.checks().map(|check| (check.id.clone(), series(check))).collect(),
+            checks: snapshot.checks().map(|check| (check.id.clone(), of_checks.series(check))).collect(),
             last_run: families.seconds(
                 "sidepulse_check_last_run_timestamp_seconds",
                 "When the check last ended.",

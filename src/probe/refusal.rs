@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ServerFacts;
+use super::diagnosis::server::harmless_sqlstate;
 
 /// A refusal is tried again after this long, even though the server was not seen to restart.
 const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -75,9 +76,9 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// `code` comes from the server, and a hostile one may send anything.
+    /// `code` is as the server sent it.
     pub(super) fn new(addition: Addition, code: &str) -> Self {
-        Refusal { addition, sqlstate: code.chars().filter(char::is_ascii_alphanumeric).take(5).collect() }
+        Refusal { addition, sqlstate: harmless_sqlstate(code) }
     }
 }
 

@@ -40,7 +40,7 @@ mod system {
 
     fn open(key: &[u8], passphrase: Option<&str>) -> Result<PKey<Private>, String> {
         let mut encrypted = false;
-        let give = |space: &mut [u8]| {
+        let write_passphrase = |space: &mut [u8]| {
             encrypted = true;
             let given = passphrase.unwrap_or_default().as_bytes();
             // One that is too long cannot be right.
@@ -50,8 +50,9 @@ mod system {
         };
         let is_pem = key.windows(10).any(|bytes| bytes == b"-----BEGIN");
         let opened: Result<PKey<Private>, ErrorStack> = match is_pem {
-            true => PKey::private_key_from_pem_callback(key, give),
-            false => PKey::private_key_from_der(key).or_else(|_| PKey::private_key_from_pkcs8_callback(key, give)),
+            true => PKey::private_key_from_pem_callback(key, write_passphrase),
+            false => PKey::private_key_from_der(key)
+                .or_else(|_| PKey::private_key_from_pkcs8_callback(key, write_passphrase)),
         };
         opened.map_err(|_| match (encrypted, passphrase) {
             (true, None) => "the key of sslkey is encrypted: it needs sslpassword".to_owned(),

@@ -115,7 +115,7 @@ fn the_limits_of_the_role_and_of_the_database_count_as_the_servers() {
     watcher.stays_silent();
     postgres.admin("ALTER DATABASE appdb CONNECTION LIMIT 6");
     assert!(watcher.warns_of("connections_scarce"));
-    assert_eq!(watcher.read()["room"], "4 of 6 by Database");
+    assert!(eventually(SOON, || watcher.read()["room"] == "4 of 6 by Database"));
     drop(crowd);
 }
 

@@ -27,7 +27,7 @@ pub(super) fn cut(found: Vec<Finding>) -> Vec<Finding> {
     let mut kept: Vec<Finding> = found.into_iter().take(MOST).collect();
     if let Some(severity) = worst {
         let message = format!("{left_out} more of this kind are not shown");
-        kept.push(Finding { severity, ..Finding::unknown(message, "correct those above, then look again") });
+        kept.push(Finding { severity, ..Finding::unknown(message, "correct those above, then run doctor again") });
     }
     kept
 }

@@ -67,7 +67,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "start-host",
         subject: START,
         judge: One(start::host),
-        why: "A server on loopback answers inside its container alone: Railway's edge gets no connection, and the domain \
+        why: "A server on loopback answers only inside its container: Railway's edge gets no connection, and the domain \
               answers 502. uvicorn, hypercorn and granian listen on 127.0.0.1 unless they are told otherwise.",
         source: "https://docs.railway.com/networking/troubleshooting/application-failed-to-respond",
     },
@@ -145,7 +145,7 @@ pub(super) const RULES: &[Rule] = &[
         judge: One(driver::statement_cache),
         why: "A pooler in transaction mode (Neon's -pooler, Supabase's port 6543, pgbouncer=true) gives each transaction \
               another session, in which statements that were prepared before are missing. Unknown: the code mentions the \
-              cache's settings; look that they stand at the engine that the app uses, not at Alembic's.",
+              cache's settings; check that they stand at the engine that the app uses, not at Alembic's.",
         source: "https://docs.sqlalchemy.org/en/20/dialects/postgresql.html#prepared-statement-name-with-pgbouncer; \
                  https://magicstack.github.io/asyncpg/current/faq.html; https://supabase.com/docs/guides/database/connecting-to-postgres",
     },

@@ -19,7 +19,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 pub(crate) struct Handshake {
     /// Whether it passed; its phases are `resolve`, `connect` and `tls`.
     pub(crate) outcome: Outcome,
-    /// When the server's certificate ends, where there is one and it can be read.
+    /// When the server's certificate expires, where there is one and it can be read.
     pub(crate) certificate: Option<SystemTime>,
 }
 
@@ -39,7 +39,7 @@ impl DatabaseProbe {
         Handshake { outcome, certificate: certificate.flatten() }
     }
 
-    /// When the server's certificate ends, by one handshake without a login; `Ok(None)` where there is no certificate,
+    /// When the server's certificate expires, by one handshake without a login; `Ok(None)` where there is no certificate,
     /// or none that can be read.
     pub(crate) async fn certificate(&mut self, deadline: Instant) -> Result<Option<SystemTime>, Failure> {
         let mut progress = Progress::default();

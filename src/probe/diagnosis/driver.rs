@@ -26,8 +26,9 @@ pub(crate) fn diagnose(error: &tokio_postgres::Error, stage: Stage, meter: &Mete
         let (code, message) = (db.code().code(), db.message());
         let diagnosis = server::classify(stage, &ErrorResponse { severity: &severity, sqlstate: code, message });
         let mut failure = tell(diagnosis, phase, &format!("{severity} {code}: {message}"));
-        failure.unclassified = Some(code.chars().filter(char::is_ascii_alphanumeric).take(5).collect())
-            .filter(|_: &String| server::is_catch_all(diagnosis.reason));
+        if server::is_catch_all(diagnosis.reason) {
+            failure.unclassified = Some(server::harmless_sqlstate(code));
+        }
         return failure;
     }
     let mut seen = meter.seen();

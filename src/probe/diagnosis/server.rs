@@ -44,6 +44,11 @@ pub(crate) const fn is_catch_all(reason: Reason) -> bool {
     matches!(reason, Reason::LoginFailed | Reason::QueryFailed)
 }
 
+/// A SQLSTATE that may be shown: a hostile server may send anything.
+pub(crate) fn harmless_sqlstate(code: &str) -> String {
+    code.chars().filter(char::is_ascii_alphanumeric).take(5).collect()
+}
+
 const fn catch_all(stage: Stage) -> Reason {
     match stage {
         Stage::Login => Reason::LoginFailed,

@@ -57,7 +57,7 @@ fn of_the_apps_text(text: &str) -> Diagnosis {
     of_the_app(diagnosis)
 }
 
-/// What an error's text means if it tells of a server's alert.
+/// What an error's text means if it names an alert of the server.
 pub(crate) fn alert(text: &str) -> Option<Diagnosis> {
     let text = text.to_ascii_lowercase();
     let named = ALERTS.iter().find(|(alert, _)| text.contains(alert));
@@ -70,7 +70,7 @@ pub(crate) fn alert_of_the_app(text: &str) -> Option<Diagnosis> {
     alert(text).map(of_the_app)
 }
 
-/// What has another cure than at the database: no setting gives the app check a certificate of its own or of a CA.
+/// Causes whose remedies differ from the database's: no setting gives the app check a certificate or a CA of its own.
 fn of_the_app(diagnosis: Diagnosis) -> Diagnosis {
     let cause = match (diagnosis.reason, diagnosis.cause) {
         (_, Some(Cause::ClientCertificateRequired)) => Some(Cause::ClientCertificateForApp),

@@ -46,7 +46,7 @@ pub(in crate::probe) struct VitalsReader {
     refused: bool,
     /// When the server was started, in its own words.
     server_started: Option<String>,
-    /// The same of the one that was started last, as a number.
+    /// The latest start of any server so far, in seconds.
     newest_started: Option<f64>,
 }
 
@@ -72,9 +72,9 @@ impl VitalsReader {
         }
     }
 
-    /// Whether a check that passed just now is to keep its session for a reading. Of a server that was restarted nothing is
-    /// known (Neon restarts it at each wake-up), so it is read at once; and another one, behind a balancer, may answer what
-    /// the one before refused.
+    /// Whether a check that passed just now is to keep its session for a reading. Nothing is known of a server that was
+    /// restarted (Neon's is at each wake-up), so its vitals are read at once. Behind a balancer another server may answer
+    /// what the one before refused.
     pub(in crate::probe) fn is_due(&mut self, server_started: Option<&str>, now: Instant) -> bool {
         let Some(every) = &self.every else { return false };
         if self.server_started.as_deref() != server_started {

@@ -53,7 +53,7 @@ fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     }
     let bytes = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
     if bytes.contains(&0) {
-        return Err("is binary, no text");
+        return Err("is binary, not text");
     }
     let names_coding =
         |line: &&[u8]| line.starts_with(b"#") && line.windows(7).any(|part| part == b"coding:" || part == b"coding=");

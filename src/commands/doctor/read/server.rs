@@ -111,11 +111,11 @@ pub(crate) fn read(launch: &Launch) -> Option<AppServer> {
 fn gunicorns_more(launch: &Launch) -> Vec<Word> {
     let more = variable(launch, "GUNICORN_CMD_ARGS").filter(|more| !more.expands_other);
     let words = more.map(|more| shell::commands(&more.text).concat()).unwrap_or_default();
-    words.into_iter().map(|word| as_it_is(Word::literal(word.text))).collect()
+    words.into_iter().map(|word| unexpanded(Word::literal(word.text))).collect()
 }
 
-/// Nobody fills `$PORT` into a variable's value: what becomes of it is not known.
-fn as_it_is(value: Word) -> Word {
+/// A variable's value, in which `$PORT` is not filled in: what the server makes of it is not known.
+fn unexpanded(value: Word) -> Word {
     let is_left = value.text.contains('$') && !value.expands_port;
     Word { expands_other: value.expands_other || is_left, ..value }
 }
@@ -252,7 +252,7 @@ impl Options<'_> {
         let prefix = self.prefix?;
         let long = names.iter().filter_map(|name| name.strip_prefix("--"));
         let mut variables = long.map(|name| format!("{prefix}_{}", name.to_ascii_uppercase().replace('-', "_")));
-        variables.find_map(|name| self.variable(&name)).map(as_it_is)
+        variables.find_map(|name| self.variable(&name)).map(unexpanded)
     }
 
     fn variable(&self, name: &str) -> Option<Word> {

@@ -40,7 +40,7 @@ pub(super) fn url(deployment: &Deployment<'_>) -> Vec<Finding> {
             _ if is_asked => Finding::error(message, remedy),
             Code::Silent => Finding::unknown(
                 format!("{message}, and no file of the app mentions it"),
-                "look how it finds its database",
+                "check how it finds its database",
             ),
             _ => Finding::warning(format!("{message}, which sidepulse does not need here"), remedy),
         }];
@@ -58,7 +58,7 @@ pub(super) fn url(deployment: &Deployment<'_>) -> Vec<Finding> {
     vec![match reads {
         Code::Silent => Finding::unknown(
             "sidepulse can use DATABASE_URL, but no file of the app mentions it",
-            "look that the app reads this variable: it may put its URL together from parts",
+            "check that the app reads this variable: it may put its URL together from parts",
         ),
         _ => Finding::ok("sidepulse can use DATABASE_URL"),
     }]
@@ -127,7 +127,7 @@ pub(super) fn pool_minimum(deployment: &Deployment<'_>) -> Option<Finding> {
     let Code::Mentions(place) = deployment.code(&POOLS) else { return None };
     let message =
         "this pool has a minimum size unless the code says 0: it reconnects at every suspend, which wakes the compute";
-    let remedy = "look that min_size=0 stands here (asyncpg: 10 otherwise, psycopg_pool: 4), or use SQLAlchemy's pool";
+    let remedy = "check that min_size=0 stands here (asyncpg: 10 otherwise, psycopg_pool: 4), or use SQLAlchemy's pool";
     Some(Finding::unknown(message, remedy).at(&place.file, place.line))
 }
 

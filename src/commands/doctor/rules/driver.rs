@@ -103,7 +103,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Option<Finding> {
         return Some(match deployment.code(&TAKES_ASYNCPG_OUT) {
             Code::Mentions(place) => {
                 let message = "DATABASE_URL names asyncpg as its driver, but this may take it out again";
-                let look = "look that the app's own engine is not given this URL: Alembic's and scripts may be";
+                let look = "check that the app's own engine is not given this URL: Alembic's and scripts may be";
                 Finding::unknown(message, look).at(&place.file, place.line)
             }
             Code::Silent | Code::Unread => ok,
@@ -112,7 +112,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Option<Finding> {
     if let Some(driver) = url.driver {
         let message =
             format!("DATABASE_URL names {} as its driver, not asyncpg", placeholder::shown(driver, "another one"));
-        return Some(Finding::unknown(message, "look that the app's engine is made for it"));
+        return Some(Finding::unknown(message, "check that the app's engine is made for it"));
     }
     let what = match url.dialect {
         "postgresql" => "DATABASE_URL names no driver, and SQLAlchemy would take psycopg",
@@ -127,7 +127,7 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Option<Finding> {
         .collect();
     Some(match deployment.code(&texts) {
         Code::Mentions(place) => {
-            let look = "look that what reaches create_async_engine begins with postgresql+asyncpg://";
+            let look = "check that what reaches create_async_engine begins with postgresql+asyncpg://";
             Finding::unknown(format!("{what}; this may change it"), look).at(&place.file, place.line)
         }
         Code::Unread => Finding::unknown(format!("{what}, unless the app's code changes it"), remedy),
@@ -135,9 +135,10 @@ pub(super) fn scheme(deployment: &Deployment<'_>) -> Option<Finding> {
             Finding::error(format!("{what}, and no file of the app could change it"), remedy)
         }
         Code::Silent if url.dialect != "postgresql" => Finding::error(what, remedy),
-        Code::Silent => {
-            Finding::unknown(what, "look which driver the app is made for: psycopg2, or psycopg from SQLAlchemy 2.1 on")
-        }
+        Code::Silent => Finding::unknown(
+            what,
+            "check which driver the app is made for: psycopg2, or psycopg from SQLAlchemy 2.1 on",
+        ),
     })
 }
 
@@ -151,7 +152,7 @@ pub(super) fn keys(deployment: &Deployment<'_>) -> Vec<Finding> {
         Driver::Unknown if url.keys.is_empty() => return vec![Finding::ok("DATABASE_URL has no key")],
         Driver::Unknown => {
             let message = "which driver is handed the keys of DATABASE_URL is not known";
-            let look = "look that it takes them: asyncpg takes ssl=require, libpq sslmode=require";
+            let look = "check that it takes them: asyncpg takes ssl=require, libpq sslmode=require";
             return vec![Finding::unknown(message, look)];
         }
     };
@@ -169,7 +170,7 @@ pub(super) fn keys(deployment: &Deployment<'_>) -> Vec<Finding> {
     let verifies = url.value("ssl").is_some_and(|mode| mode.starts_with("verify"));
     vec![if name == "asyncpg" && verifies && deployment.text("PGSSLROOTCERT").is_none() {
         Finding::warning(
-            "asyncpg verifies with ssl=verify-… against ~/.postgresql/root.crt alone, which a container does not have",
+            "asyncpg verifies with ssl=verify-… only against ~/.postgresql/root.crt, which a container does not have",
             "write ssl=require, set PGSSLROOTCERT, or pass an SSLContext in connect_args",
         )
     } else {
@@ -216,7 +217,7 @@ fn refused_key(deployment: &Deployment<'_>, name: &str, key: &str, is_value: boo
         REBUILDS.into_iter().chain(spellings.iter().map(String::as_str).filter(|_| is_plain)).collect();
     match deployment.code(&texts) {
         Code::Mentions(place) => {
-            let look = format!("look that it takes {shown} out before the URL reaches the engine; or {remedy}");
+            let look = format!("check that it takes {shown} out before the URL reaches the engine; or {remedy}");
             Finding::unknown(format!("{what}, unless this takes it out"), look).at(&place.file, place.line)
         }
         Code::Unread => Finding::unknown(format!("{what}, unless the app's code takes it out"), remedy),
@@ -256,7 +257,7 @@ pub(super) fn statement_cache(deployment: &Deployment<'_>) -> Option<Finding> {
     Some(match deployment.code(&CACHE) {
         Code::Mentions(place) => Finding::unknown(
             format!("{pooler}; this may switch the cache of prepared statements off"),
-            "look that it stands at the engine that the app uses, not at Alembic's",
+            "check that it stands at the engine that the app uses, not at Alembic's",
         )
         .at(&place.file, place.line),
         Code::Silent if driver(deployment, &url) != Driver::Unknown => {

@@ -18,7 +18,7 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
         return vec![match reads {
             Code::Silent => Finding::unknown(
                 format!("{message}, and no file of the app mentions it"),
-                "look where the app has its origins from, and that they are not * beside allow_credentials=True",
+                "check where the app has its origins from, and that they are not * beside allow_credentials=True",
             ),
             Code::Mentions(_) | Code::Unread => Finding::error(
                 format!("{message}: no page in a browser may call the backend"),
@@ -43,14 +43,14 @@ pub(super) fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
 fn by_code(deployment: &Deployment<'_>, reads: &Code, is_json: bool) -> Option<Finding> {
     if matches!(reads, Code::Silent) {
         let message = "CORS_ORIGINS is set, but no file of the app mentions it";
-        return Some(Finding::unknown(message, "look where the app has its origins from"));
+        return Some(Finding::unknown(message, "check where the app has its origins from"));
     }
     match deployment.code(&["BaseSettings"]) {
         Code::Mentions(place) => {
             let message = "with pydantic-settings a list[str] takes JSON ([\"https://…\"]) alone, and commas end the start; a str \
                            takes commas alone";
             let form = if is_json { "JSON" } else { "commas" };
-            let look = format!("look how CORS_ORIGINS is declared; it is given with {form}");
+            let look = format!("check how CORS_ORIGINS is declared; it is given with {form}");
             Some(Finding::unknown(message, look).at(&place.file, place.line))
         }
         Code::Silent | Code::Unread if is_json => {

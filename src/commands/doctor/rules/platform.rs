@@ -10,7 +10,7 @@ pub(super) fn environment(deployment: &Deployment<'_>) -> Option<Finding> {
     Some(match (deployment.environment(), deployment.code(&["\"ENVIRONMENT\"", "'ENVIRONMENT'", "environment:"])) {
         (Environment::Unset, Code::Silent) => Finding::unknown(
             "ENVIRONMENT is not set, and no file of the app mentions it",
-            "look which variable tells the app that it is in production",
+            "check which variable tells the app that it is in production",
         ),
         (Environment::Unset, _) => Finding::warning(
             format!("ENVIRONMENT {}: the app runs as in development", deployment.absence("ENVIRONMENT")),
@@ -27,7 +27,7 @@ pub(super) fn environment(deployment: &Deployment<'_>) -> Option<Finding> {
 pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
     if deployment.port_is_unknown() {
         let message = "the start command gives the ports by a variable that is not known here";
-        return Some(Finding::unknown(message, "look that sidepulse and the app take two ports"));
+        return Some(Finding::unknown(message, "check that sidepulse and the app take two ports"));
     }
     let ports = deployment.ports?;
     if ports.clash() {
@@ -50,7 +50,7 @@ pub(super) fn draining(deployment: &Deployment<'_>) -> Option<Finding> {
     if deployment.unknown_settings.iter().any(|name| name.ends_with("_DRAIN_DELAY") || name.ends_with("_STOP_TIMEOUT"))
     {
         let message = "the start command gives the time of a stop by a variable that is not known here";
-        return Some(Finding::unknown(message, format!("look that {VARIABLE} is no shorter")));
+        return Some(Finding::unknown(message, format!("check that {VARIABLE} is no shorter")));
     }
     let given = deployment.text(VARIABLE);
     if given.is_none() && !config.railway.present {
@@ -86,7 +86,7 @@ pub(super) fn settings(deployment: &Deployment<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = deployment.warnings.iter().filter_map(|said| warning(said)).collect();
     if let Some(variable) = deployment.unknown_settings.first() {
         let message = format!("the start command gives {variable} a value that is not known here");
-        found.push(Finding::unknown(message, "look that sidepulse can use it"));
+        found.push(Finding::unknown(message, "check that sidepulse can use it"));
     }
     if !found.is_empty() {
         return found;
@@ -107,7 +107,7 @@ fn warning(said: &str) -> Option<Finding> {
         let remedy = "set SIDEPULSE_DATABASE_URL to this URL with sslmode=verify-full, which sidepulse alone reads";
         return Some(Finding::warning(message, remedy));
     }
-    let look = "look that it is meant for the app alone";
+    let look = "check that it is meant for the app alone";
     let (message, remedy) = said.rsplit_once("; ").unwrap_or((said, look));
     Some(Finding::warning(message, remedy))
 }

@@ -96,7 +96,7 @@ fn of_entry<'a>(
             Some(Finding::error("a requirement by URL is not pinned", remedy))
         }
         Requirement::Unreadable => {
-            Some(Finding::error("this line is no requirement, and pip stops at it", "write name==version"))
+            Some(Finding::error("this line is not a requirement, and pip stops at it", "write name==version"))
         }
         Requirement::Url { pinned: true, .. }
         | Requirement::Nothing

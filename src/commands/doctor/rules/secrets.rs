@@ -31,7 +31,7 @@ pub(super) fn jwt_secret(deployment: &Deployment<'_>) -> Option<Finding> {
         return Some(match deployment.code(&["JWT_SECRET"]) {
             Code::Silent => Finding::unknown(
                 format!("{message}, and no file of the app mentions it"),
-                "look which variable holds the key that signs tokens, if there is one: 32 characters at least",
+                "check which variable holds the key that signs tokens, if there is one: 32 characters at least",
             ),
             Code::Mentions(_) | Code::Unread => fault(message),
         });
@@ -98,7 +98,7 @@ fn finding(kind: SecretKind, is_open: bool, files: &Files) -> Finding {
         true => "git does not answer",
         false => "there is no git repository",
     };
-    Finding::unknown(format!("{what}, and {why} to say whether it is ignored"), "look that .gitignore names this file")
+    Finding::unknown(format!("{what}, and {why} to say whether it is ignored"), "check that .gitignore names this file")
 }
 
 /// A file of variables, but not `.env.example`, which is there to be committed.

@@ -31,7 +31,7 @@ pub(super) fn command(deployment: &Deployment<'_>) -> Option<Finding> {
         }
         Err(NoStart::Unknown(name, why)) => {
             let message = format!("the start command is not known: {why}");
-            return Some(Finding::unknown(message, format!("look there that it is {SEED}")).at(name, None));
+            return Some(Finding::unknown(message, format!("check there that it is {SEED}")).at(name, None));
         }
         Err(NoStart::Broken(name, line, what)) => {
             let remedy = match Path::new(name).file_name().and_then(OsStr::to_str) {
@@ -45,9 +45,9 @@ pub(super) fn command(deployment: &Deployment<'_>) -> Option<Finding> {
     let place = |finding: Finding| place(start, finding);
     let Some((_, server)) = backend.server() else { return Some(place(no_server(backend))) };
     if !server.speaks_asgi {
-        let message = format!("{} starts without a word of ASGI, which FastAPI speaks", server.name);
+        let message = format!("{} is started without ASGI, which FastAPI needs", server.name);
         let remedy =
-            "look that a configuration says it: gunicorn -k uvicorn.workers.UvicornWorker, granian --interface asgi";
+            "check that a configuration sets it: gunicorn -k uvicorn.workers.UvicornWorker, granian --interface asgi";
         return Some(place(Finding::unknown(message, remedy)));
     }
     let by = if server.launch.under_run { ", through sidepulse run" } else { "" };
@@ -79,7 +79,7 @@ fn no_server(backend: &Backend) -> Finding {
         }
         (None, None) => "the command starts no server that is known".to_owned(),
     };
-    Finding::unknown(message, "look that it starts the app on 0.0.0.0 and $PORT")
+    Finding::unknown(message, "check that it starts the app on 0.0.0.0 and $PORT")
 }
 
 /// The server's module exists, and binds the named attribute.
@@ -88,21 +88,21 @@ pub(super) fn module(deployment: &Deployment<'_>) -> Option<Finding> {
         let (paths, attribute, factory) = match &server.app {
             ServedApp::Unknown => {
                 let message = "what the server is to serve is decided by a variable, a configuration file, or a search";
-                return Some(Finding::unknown(message, "look that it finds the app"));
+                return Some(Finding::unknown(message, "check that it finds the app"));
             }
             ServedApp::File(file) => (vec![file.clone()], "app", false),
             ServedApp::Module { module, attribute, factory } => (paths(server, module), attribute.as_str(), *factory),
         };
         if server.app_dir.as_ref().is_some_and(|dir| dir.expands_other) {
             let message = "a variable decides where the module is looked for";
-            return Some(Finding::unknown(message, "look that it is there"));
+            return Some(Finding::unknown(message, "check that it is there"));
         }
         let shown = placeholder::shown(paths.first().map_or("", String::as_str), "the module");
         Some(match start.layout.find(&backend.files, &server.launch.directories, &paths) {
             Located::Found(file) => defined(&file.name, &file.text, attribute, factory),
             Located::Unknown(why) => {
                 let message = format!("{shown} was not found where the command runs, but {why}");
-                Finding::unknown(message, "look that it is there")
+                Finding::unknown(message, "check that it is there")
             }
             Located::Missing => missing(backend, start, &paths, &shown),
         })
@@ -145,7 +145,7 @@ fn missing(backend: &Backend, start: &Start, paths: &[String], shown: &str) -> F
     });
     if installed {
         let message = format!("{shown} is in src: it is found only if the project is installed");
-        return Finding::unknown(message, "look that the build installs it, or start with --app-dir src");
+        return Finding::unknown(message, "check that the build installs it, or start with --app-dir src");
     }
     let elsewhere =
         backend.files.python.iter().find(|file| paths.iter().any(|path| file.name.ends_with(&format!("/{path}"))));
@@ -169,10 +169,10 @@ fn defined(name: &str, text: &str, attribute: &str, factory: bool) -> Finding {
         Binding::Constructed => Finding::ok(format!("{attribute_shown} is made there")),
         Binding::ByCode => Finding::unknown(
             format!("{attribute_shown} comes from code that was not run"),
-            format!("look that importing this file gives {attribute_shown} as the app"),
+            format!("check that importing this file gives {attribute_shown} as the app"),
         ),
         Binding::Nested => Finding::error(
-            format!("{attribute_shown} is made inside a function or class alone, where no server finds it"),
+            format!("{attribute_shown} is made only inside a function or class, where no server finds it"),
             format!("write {attribute_shown} = … at the top level, or start its function with --factory"),
         ),
         Binding::Missing => Finding::error(
@@ -189,11 +189,11 @@ pub(super) fn host(deployment: &Deployment<'_>) -> Option<Finding> {
     of_server(deployment, |_, _, server| {
         Some(match &server.listens {
             Listens::Unknown => {
-                Finding::unknown("a configuration file decides where the app listens", "look that it is 0.0.0.0")
+                Finding::unknown("a configuration file decides where the app listens", "check that it is 0.0.0.0")
             }
             Listens::Socket => Finding::unknown(
                 "the app listens on a Unix socket",
-                "look that something on $PORT passes requests on to it",
+                "check that something on $PORT passes requests on to it",
             ),
             Listens::Tcp { host: None, loopback: false, .. } => {
                 Finding::ok(format!("{} listens on every address", server.name))
@@ -211,11 +211,11 @@ fn judged_host(host: &Word, remedy: &str) -> Finding {
     let is_loopback = text == "localhost" || text.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let is_all = text.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified());
     if is_loopback {
-        Finding::error("the app's host is loopback: it answers inside its container alone", remedy)
+        Finding::error("the app's host is loopback: it answers only inside its container", remedy)
     } else if is_all {
         Finding::ok("the app listens on every address")
     } else {
-        Finding::unknown("the app listens on an address that is not known here", "look that it is 0.0.0.0 or ::")
+        Finding::unknown("the app listens on an address that is not known here", "check that it is 0.0.0.0 or ::")
     }
 }
 
@@ -225,7 +225,7 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
         let Listens::Tcp { port, .. } = &server.listens else { return None };
         if server.launch.variables.iter().any(deployment::sets_port) {
             let message = "the script gives PORT a value of its own before it starts the app";
-            return Some(Finding::unknown(message, "look that the app listens where it is asked"));
+            return Some(Finding::unknown(message, "check that the app listens where it is asked"));
         }
         if !server.launch.under_run {
             let asked = deployment.text("PORT").and_then(|text| text.parse().ok());
@@ -234,7 +234,7 @@ pub(super) fn port(deployment: &Deployment<'_>) -> Option<Finding> {
         }
         if deployment.port_is_unknown() {
             let message = "a variable that is not known here decides which port sidepulse takes, or asks the app on";
-            return Some(place(start, Finding::unknown(message, "look that the app listens where sidepulse asks it")));
+            return Some(place(start, Finding::unknown(message, "check that the app listens where sidepulse asks it")));
         }
         Some(below_run(server, port, deployment.ports?))
     })
@@ -269,7 +269,7 @@ fn below_run(server: &AppServer, port: &Port, ports: Ports) -> Finding {
     let filled = fill_in(OsStr::new(&word.text), &ports.app.to_string());
     match filled.to_str().and_then(|text| text.parse().ok()) {
         Some(number) if !word.expands_other => fixed(number),
-        _ => Finding::unknown("a variable decides the app's port", format!("look that it is {}", ports.app)),
+        _ => Finding::unknown("a variable decides the app's port", format!("check that it is {}", ports.app)),
     }
 }
 
@@ -283,7 +283,7 @@ fn alone(server: &AppServer, port: &Port, asked: Option<u16>, beside: bool) -> F
         // sidepulse has PORT, and the domain's target port may be the app's.
         _ if beside => Finding::unknown(
             format!("the app takes port {number}, sidepulse PORT"),
-            "look that the domain's target port is the app's, and SIDEPULSE_APP_PORT too",
+            "check that the domain's target port is the app's, and SIDEPULSE_APP_PORT too",
         ),
         _ => Finding::error(format!("{} takes port {number}, but Railway asks the one in PORT", server.name), remedy),
     };
@@ -296,13 +296,13 @@ fn alone(server: &AppServer, port: &Port, asked: Option<u16>, beside: bool) -> F
         Ok(number) => fixed(number),
         Err(_) if word.expands_port => right(),
         Err(_) if word.expands_other => {
-            Finding::unknown("a variable decides the app's port", "look that it is the one in PORT")
+            Finding::unknown("a variable decides the app's port", "check that it is the one in PORT")
         }
         Err(_) if word.text.contains("$PORT") || word.text.contains("${PORT") => Finding::error(
             format!("nobody expands $PORT here: {} would be given it as it is", server.name),
             format!("write it in the shell form, or CMD [\"sh\", \"-c\", \"exec {} … --port $PORT\"]", server.name),
         ),
-        Err(_) => Finding::error("the app's port is no number", remedy),
+        Err(_) => Finding::error("the app's port is not a number", remedy),
     }
 }
 
