@@ -28,7 +28,9 @@ archive() {
     local name=sidepulse-$version-$2 files
     files=$(mktemp -d)
     mkdir "$files/$name"
-    cp "$1" "$root"/{README.md,SECURITY.md,LICENSE} "$files/$name/"
+    cp "$root"/{README.md,SECURITY.md,LICENSE} "$files/$name/"
+    # A binary unpacked from a wheel has lost its right to be run.
+    install -m 755 "$1" "$files/$name/sidepulse"
     tar --sort=name --mode=u=rwX,go=rX --mtime="@$committed" --owner=0 --group=0 --numeric-owner -C "$files" -cf - "$name" |
         gzip -n >"$3/$name.tar.gz"
     rm -r "$files"
