@@ -3,6 +3,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
+# Debian has servers there, and not in the PATH of a user.
+export PATH=$PATH:/usr/sbin:/sbin
 
 # What the supply chain is checked and listed with.
 CARGO_DENY=0.20.2

@@ -231,7 +231,8 @@ fn no_privileges_are_needed() {
         return; // Then every test here shows it.
     }
     // Another user reaches neither a clone under root's home nor root's own TMPDIR.
-    let directory = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir_in("/tmp").unwrap();
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let copy = directory.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();

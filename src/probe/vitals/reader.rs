@@ -145,3 +145,33 @@ async fn ask(querier: &mut Querier, deadline: Instant, sql: &str) -> Result<Vec<
 fn columns(row: &SimpleQueryRow) -> Vec<Option<&str>> {
     (0..row.len()).map(|column| row.try_get(column).ok().flatten()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_started_later_is_read_at_once() {
+        let now = Instant::now();
+        let mut reader = VitalsReader::new(Some(&WarnAt::default()));
+        assert!(reader.is_due(Some("100.5"), now));
+        (reader.last, reader.next) = (Some(now), now + MINUTE);
+        // An earlier start is another server behind a balancer.
+        for (started, due) in [("100.5", false), ("90", false), ("100.5", false), ("200.25", true)] {
+            assert_eq!(reader.is_due(Some(started), now), due, "started at {started}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_server_may_answer_what_one_refused() {
+        let now = Instant::now();
+        let mut reader = VitalsReader::new(Some(&WarnAt::default()));
+        assert!(reader.is_due(Some("100.5"), now));
+        (reader.last, reader.next, reader.refused) = (Some(now), now + REFUSED_FOR, true);
+        assert!(!reader.is_due(Some("100.5"), now + MINUTE));
+        assert!(!reader.is_due(Some("90"), now));
+        assert!(reader.is_due(Some("90"), now + MINUTE));
+    }
+}
