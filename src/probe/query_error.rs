@@ -21,6 +21,8 @@ pub(super) struct QueryError {
     response: Option<DbError>,
     /// An ErrorResponse came that the driver cannot read: some servers send one without a severity.
     unreadable: bool,
+    /// The driver expects no more messages of this response.
+    closed: bool,
 }
 
 impl QueryError {
@@ -28,13 +30,13 @@ impl QueryError {
     pub(super) fn new(error: &tokio_postgres::Error, meter: &Meter, redactor: &Redactor) -> Self {
         let failure = driver::diagnose(error, Stage::Query, meter, redactor);
         let unreadable = meter.seen().rejection.is_none() && error.to_string() == "error parsing response from server";
-        QueryError { failure, response: error.as_db_error().cloned(), unreadable }
+        QueryError { failure, response: error.as_db_error().cloned(), unreadable, closed: error.is_closed() }
     }
 
     /// The session had ended before.
     pub(super) fn over() -> Self {
         let failure = Failure::new(Reason::ConnectionLost, Phase::Query).with_detail("the session is over");
-        QueryError { failure, response: None, unreadable: false }
+        QueryError { failure, response: None, unreadable: false, closed: true }
     }
 
     /// Whether the session may go on.
@@ -51,9 +53,9 @@ impl QueryError {
         self.response.is_some() || self.unreadable
     }
 
-    /// Whether the query is a COPY: one to the client ends by itself.
+    /// Whether the query is a COPY of which more may come: one to the client ends by itself.
     pub(super) fn is_copy(&self) -> bool {
-        self.failure.cause == Some(Cause::CopyStatement)
+        self.failure.cause == Some(Cause::CopyStatement) && !self.closed
     }
 
     /// The SQLSTATE of the ErrorResponse.

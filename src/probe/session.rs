@@ -247,3 +247,48 @@ impl TlsConnect<Wire<Socket>> for NeverTls {
         std::future::ready(Err(io::Error::other("this connection has no TLS")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio_postgres::config::SslMode;
+
+    use super::*;
+    use crate::probe::dial;
+    use crate::probe::wire::Opening;
+
+    /// The driver drops a response at its ReadyForQuery, also where that has no status and cannot be read.
+    #[test]
+    fn a_copy_that_ends_in_a_broken_message_ends() {
+        let (tell, told) = mpsc::channel();
+        let ask = async || {
+            let (ours, mut server) = duplex(4096);
+            server.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await.unwrap();
+            let meter = Meter::default();
+            let wire = Wire::new(dial::socket(ours), Opening::Plain, meter.clone());
+            let mut config = Config::new();
+            config.user("u").ssl_mode(SslMode::Disable);
+            let redactor = Arc::new(Redactor::new(Vec::new()));
+            let mut session = Session::open(&config, wire, None, meter, redactor).await.unwrap();
+            let answer = async {
+                // The startup message and the query.
+                let mut sent = Vec::new();
+                while !sent.ends_with(b"COPY t TO STDOUT\0") {
+                    server.read_buf(&mut sent).await.unwrap();
+                }
+                server.write_all(b"H\0\0\0\x07\0\0\0Z\0\0\0\x04").await.unwrap();
+            };
+            let (sent, ()) = tokio::join!(session.send("COPY t TO STDOUT"), answer);
+            (sent.map_err(|error| error.failure.cause), session.is_open())
+        };
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _ = tell.send(runtime.block_on(ask()));
+        });
+        let ended = told.recv_timeout(Duration::from_secs(20)).expect("it ends");
+        assert_eq!(ended, (Err(Some(crate::probe::Cause::CopyStatement)), false));
+    }
+}

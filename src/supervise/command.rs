@@ -50,6 +50,7 @@ pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Va
         ));
     }
     let given = ServerOptions::new(command, environment);
+    let names_own = |value: &str| ports.names_own(value.as_bytes());
     let own_by_variable = PORT_VARIABLES.iter().find(|(server, options, variable)| {
         let by_another = |option: &&str| {
             let other = format!("{server}_{}", option.trim_start_matches('-')).to_uppercase();
@@ -57,7 +58,14 @@ pub(super) fn check_ports(command: &[OsString], config: &Config, environment: Va
         };
         given.starts(server)
             && !options.iter().any(by_another)
-            && given.variable(variable).is_some_and(|value| ports.names_own(value.as_bytes()))
+            && given.variable(variable).is_some_and(|value| match *server {
+                // Arguments, as in a command.
+                "gunicorn" => {
+                    let more = ServerOptions::new(&[value.into()], environment);
+                    options.iter().filter_map(|option| more.option(option)).any(names_own)
+                }
+                _ => names_own(&value),
+            })
     });
     if let Some((server, _, variable)) = own_by_variable {
         let option = if *server == "gunicorn" { "--bind '0.0.0.0:$PORT'" } else { "--port '$PORT'" };

@@ -31,16 +31,20 @@ impl<'a> ServerOptions<'a> {
         self.words.iter().any(|word| word == flag)
     }
 
-    /// `--option value`, `--option=value`; the last one counts.
+    /// `--option value`, `--option=value`, `-ovalue`; the last one counts.
     pub(super) fn option(&self, name: &str) -> Option<&str> {
         self.words.iter().enumerate().rev().find_map(|(at, word)| match word.strip_prefix(name)? {
             "" => self.words.get(at + 1).map(String::as_str),
-            rest => rest.strip_prefix('='),
+            rest => rest.strip_prefix('=').or_else(|| (!name.starts_with("--")).then_some(rest)),
         })
     }
 
-    /// `NAME=value` before the program, or the environment's.
+    /// `NAME=value` before the program, or the environment's, unless `env -u NAME` or `unset NAME` takes it out.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
+        let takes_out = |pair: &[String]| ["-u", "unset"].contains(&pair[0].as_str()) && pair[1] == name;
+        if self.words.windows(2).any(takes_out) {
+            return None;
+        }
         let before = self.words.iter().rev().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         before.map(|value| value.trim_matches(['"', '\'']).to_owned()).or_else(|| (self.environment)(name))
     }

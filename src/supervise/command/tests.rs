@@ -41,6 +41,10 @@ fn a_variable_that_the_server_reads_cannot_name_sidepulses_own_port() {
     let over_a_socket = |name: &str| ["UVICORN_PORT", "UVICORN_UDS"].contains(&name).then(|| "8080".to_owned());
     super::check_ports(&words(&uvicorn), &on_8080, &over_a_socket).unwrap();
     check(&["gunicorn", "main:app", "-b", "0.0.0.0:$PORT"], "GUNICORN_CMD_ARGS", "-b :8080").unwrap();
+    check(&["gunicorn", "main:app", "-b0.0.0.0:$PORT"], "GUNICORN_CMD_ARGS", "-b :8080").unwrap();
+    check(&gunicorn, "GUNICORN_CMD_ARGS", "--max-requests 8080").unwrap();
+    check(&["env", "-u", "UVICORN_PORT", "uvicorn", "main:app"], "UVICORN_PORT", "8080").unwrap();
+    check(&["sh", "-c", "unset UVICORN_PORT; exec uvicorn main:app"], "UVICORN_PORT", "8080").unwrap();
 }
 
 #[test]

@@ -120,7 +120,9 @@ fn has_keyword_password(line: &str) -> bool {
             let begins = before.ends_with(|c: char| c.is_whitespace() || "\"'".contains(c));
             before = rest;
             let value = rest.trim_start_matches('\'').split(|c: char| c.is_whitespace() || "\"'".contains(c)).next();
-            begins && value.is_some_and(|value| is_bare(value) && looks_random(value, SHORTEST_PASSWORD))
+            // An argument of a call ends with a comma.
+            let is_value = |value: &str| is_bare(value) && !value.ends_with(',');
+            begins && value.is_some_and(|value| is_value(value) && looks_random(value, SHORTEST_PASSWORD))
         })
 }
 

@@ -43,6 +43,7 @@ fn secrets_in_python() {
         ("u = os.environ.get('X', 'postgresql://u:hunter2@db.acme.com/x')", (1, Url)),
         ("c = psycopg2.connect('host=db.acme.com dbname=x user=app password=Tr0ub4dor&3')", (1, Assigned)),
         ("c = connect(\"host=localhost user=app password='Tr0ub4dor&3'\")", (1, Assigned)),
+        ("key = os.getenv('JWT_SECRET') or 'hunter2", (1, SigningKey)),
     ] {
         assert_eq!(kinds(text, true), [expected], "{text}");
     }
@@ -81,6 +82,14 @@ fn what_is_not_a_secret_in_python() {
         "c = connect('host=localhost user=postgres password=postgres')",
         "c = connect(host=h, user=u, password=settings.db_password2)",
         "x = a if b else 'Zk3xPq9vLw2nRt7bYm5c'",
+        "state = 'set' if settings.jwt_secret else 'missing'",
+        "if not os.getenv('JWT_SECRET') or 'production' in name:",
+        "if not os.getenv('JWT_SECRET') or 'production' == name:",
+        "key = vault.get_secret('JWT_SECRET', 'latest')",
+        "c = connect(host=host, user=user, password=pg14password, port=5432)",
+        "PUBLIC_KEY = 'MIIBIjANBgkqhkiG9w0BAQEFAAOC'",
+        "STRIPE_PUBLISHABLE_KEY = 'pk_live_51Zk3xPq9vLw2nRt7bYm5c'",
+        "KMS_KEY_ID = '1234abcd-12ab-34cd-56ef-1234567890ab'",
     ] {
         assert_eq!(kinds(text, true), [], "{text}");
     }
@@ -97,6 +106,10 @@ fn secrets_in_settings() {
         ("  POSTGRES_PASSWORD: Tr0ub4dor&3", (1, Assigned)),
         ("{\"env\": {\"API_KEY\": \"Zk3xPq9vLw2nRt7bYm5c\"}}", (1, Assigned)),
         ("--index-url https://u:hunter2@pypi.acme.com/simple", (1, Url)),
+        ("jwt_secret: hunter2 # until May", (1, SigningKey)),
+        ("SECRET_KEY=*hunter2", (1, SigningKey)),
+        ("{jwt_secret: hunter2, level: 3}", (1, SigningKey)),
+        ("# API_KEY: Zk3xPq9vLw2nRt7bYm5c is the one of May", (1, Assigned)),
     ] {
         assert_eq!(kinds(text, false), [expected], "{text}");
     }
@@ -111,6 +124,16 @@ fn secrets_in_settings() {
         "DATABASE_URL=postgresql://user:password@host/db",
         "web: sidepulse run -- uvicorn main:app --host 0.0.0.0 --port '$PORT'",
         "asyncpg==0.32.0 --hash=sha256:9f86d081884c7d659a2feaa0c55ad0159f86d081884c7d659a2feaa0c55ad015",
+        "export JWT_SECRET=`openssl rand -hex 32`",
+        "echo \"JWT_SECRET: missing\" >&2",
+        "if [ \"$JWT_SECRET\" = production ]; then",
+        "# JWT_SECRET: at least 32 characters",
+        "jwt_secret: null",
+        "{\"jwt_secret\": null}",
+        "{\n  \"jwt_secret\": null\n}",
+        "jwt_secret: !ENV JWT_SECRET",
+        "jwt_secret: *shared",
+        "jwt_secret: &shared",
     ] {
         assert_eq!(kinds(text, false), [], "{text}");
     }
