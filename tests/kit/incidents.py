@@ -26,10 +26,12 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[2] / "deploy/backend/tests"))
 
 from programs import ROOT, SIDEPULSE, Program, Prometheus
-from servers import Postgres, free_port
+from servers import Postgres, free_port, wait_until
 
 SPEED = 10
 MINUTE = 60 / SPEED
+# As long as a name server's answer may be old (prometheus.yml: refresh_interval), whatever the machine does.
+NAMES_REFRESHED = 15 / SPEED
 HOUR = 60 * MINUTE
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -62,7 +64,9 @@ class Database:
 
     def __init__(self, postgres: Postgres) -> None:
         self.postgres = postgres
-        self.mode = "well"
+        self.quota_used_up = False
+        self.flows = threading.Event()
+        self.flows.set()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.url = postgres.url(query="?sslmode=disable").replace(
             f":{postgres.port}/", f":{self.listener.getsockname()[1]}/"
@@ -77,7 +81,7 @@ class Database:
     def _serve(self, client: socket.socket) -> None:
         with client:
             try:
-                if self.mode == "quota":
+                if self.quota_used_up:
                     client.recv(65536)
                     fields = b"SERROR\0VERROR\0CXX000\0M" + QUOTA.encode() + b"\0\0"
                     client.sendall(b"E" + struct.pack(">I", len(fields) + 4) + fields)
@@ -92,8 +96,7 @@ class Database:
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while data := source.recv(65536):
-                while self.mode == "frozen":
-                    time.sleep(0.05)
+                self.flows.wait()
                 target.sendall(data)
         except OSError:
             pass
@@ -136,19 +139,18 @@ class Service:
         return address
 
     def wait_until_green(self, address: str) -> None:
-        deadline = time.monotonic() + 5 * MINUTE
-        while time.monotonic() < deadline:
+        def is_green() -> bool:
             try:
-                if httpx.get(f"http://{address}/health", timeout=2).status_code == 200:
-                    return
+                return httpx.get(f"http://{address}/health", timeout=2).status_code == 200
             except httpx.TransportError:
-                pass
-            time.sleep(0.1)
+                return False
+
+        wait_until(is_green, within=5 * MINUTE, what=f"{address} green")
 
     def stop(self, address: str) -> None:
         """SIGTERM, the drain, the end; the name server drops it at its next refresh."""
         self.replicas[address].stop()
-        time.sleep(15 / SPEED)
+        time.sleep(NAMES_REFRESHED)
         del self.replicas[address]
         self.publish()
 
@@ -189,28 +191,28 @@ def bad_deploy(service: Service) -> None:
 
 def frozen(minutes: float) -> Callable[[Service], None]:
     def freeze(service: Service) -> None:
-        service.database.mode = "frozen"
+        service.database.flows.clear()
         time.sleep(minutes * MINUTE)
-        service.database.mode = "well"
+        service.database.flows.set()
 
     return freeze
 
 
 def quota(service: Service) -> None:
-    service.database.mode = "quota"
+    service.database.quota_used_up = True
     time.sleep(20 * MINUTE)
-    service.database.mode = "well"
+    service.database.quota_used_up = False
 
 
 def restarts_in_an_outage(service: Service) -> None:
     """The database is frozen for 20 minutes; the only replica is restarted every four."""
-    service.database.mode = "frozen"
+    service.database.flows.clear()
     (address,) = service.replicas
     for _ in range(5):
         time.sleep(4 * MINUTE)
         service.replicas[address].stop()
         service.start(APP, address, "1")
-    service.database.mode = "well"
+    service.database.flows.set()
 
 
 def an_hour_of_deploys(service: Service) -> None:

@@ -1,6 +1,5 @@
 //! No zombie and no orphan is left, whatever PID 1 is.
 
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 
@@ -111,7 +110,7 @@ fn what_cmd_leaves_in_its_group_is_ended() {
 
 /// A server with an idle worker that it forked: the worker inherited the server's handler, which does not end it.
 const POOL: &str = "
-import os, signal, time
+import os, signal
 def handle(signal, frame):
     if os.getpid() == server:
         os._exit(7)
@@ -121,7 +120,7 @@ worker = os.fork()
 if worker:
     print('left', worker, 'end', flush=True)
 while True:
-    time.sleep(1000)
+    signal.pause()
 ";
 
 #[test]
@@ -168,27 +167,26 @@ fn a_shell_that_waits_for_its_command_does_not_keep_the_signal_from_it() {
 #[test]
 fn a_shell_that_handles_the_signal_decides_when_to_pass_it_on() {
     // `wait` ends at the signal, and the trap runs: its own command goes on, and sidepulse signals nothing behind it.
-    let trap = "echo trapped; sleep 1 && echo slept; kill -TERM $c; wait $c; exit 9";
-    let direct = format!("exec 3<&0; python3 -c \"$APP\" app <&3 & c=$!; trap '{trap}' TERM; wait $c");
-    let short = direct.replace("sleep 1 && echo slept; ", "");
+    let script = |trap: &str| {
+        format!(
+            "exec 3<&0; python3 -c \"$APP\" app <&3 & c=$!; trap 'echo trapped; {trap}; wait $c; exit 9' TERM; wait $c"
+        )
+    };
+    let late = script("sleep 1 && echo slept; kill -TERM $c");
+    // The second is time enough for sidepulse to signal once more, if it did.
+    let at_once = script("kill -TERM $c; sleep 1 && echo slept");
     // At SIGINT dash waits for its command: the script, which then gets the signal.
     let nested = "sh -c \"$SCRIPT\"; exit 8";
     for (script, signal, code) in
-        [(direct.as_str(), Signal::TERM, 9), (short.as_str(), Signal::TERM, 9), (nested, Signal::INT, 130)]
+        [(late.as_str(), Signal::TERM, 9), (at_once.as_str(), Signal::TERM, 9), (nested, Signal::INT, 130)]
     {
-        let mut run = run_script(script).env("SCRIPT", &direct).env("APP", PATIENT).start();
+        let mut run = run_script(script).env("SCRIPT", &late).env("APP", PATIENT).start();
         run.wait_for("app ready");
         run.signal(signal);
-        if script != short {
-            run.wait_for("slept");
-        }
+        run.wait_for("slept");
         run.wait_for("app got SIGTERM");
         let text = run.text();
-        assert!(script == short || text.find("slept") < text.find("app got"), "{script}: {text}");
-        if script == short {
-            // Nothing visible shows that sidepulse waited for the shell and left alone what is behind it.
-            std::thread::sleep(Duration::from_millis(500));
-        }
+        assert_eq!(text.find("slept") < text.find("app got"), script != at_once, "{script}: {text}");
         run.say("leave");
         assert_eq!(run.exit_code(), code, "{script}: {}", run.text());
         assert_eq!(run.count("app got"), 1, "{script}: {}", run.text());
