@@ -1,6 +1,5 @@
 //! No zombie and no orphan is left, whatever PID 1 is.
 
-
 use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 
 use super::stopping::PATIENT;
